@@ -1,0 +1,1 @@
+"""abc_hw: train, fold and export ABC-Net binary-basis networks for hardware."""

@@ -1,0 +1,1 @@
+"""boards: platforms of open toolchains, and the link between host and board."""

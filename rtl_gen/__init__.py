@@ -1,0 +1,1 @@
+"""rtl_gen: from an integer network to a streaming Verilog accelerator."""

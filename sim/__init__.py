@@ -1,0 +1,1 @@
+"""sim: the golden model, and the benches that hold generated hardware to it."""
