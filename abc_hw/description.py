@@ -284,8 +284,8 @@ def random_layer(
     )
     samples = _sample_accumulators(rng, draft)
     if levels is None:
-        spread = int(np.abs(samples).max()) + 1
-        bias = rng.integers(-spread, spread + 1, out_channels)
+        spread = int(samples.std()) + 1
+        bias = rng.integers(-spread, spread + 1, out_channels) - samples.mean(axis=0).astype(np.int64)
         return dataclasses.replace(draft, thresholds=None, bias=bias)
     share = np.arange(1, levels) / levels
     thresholds = np.quantile(samples, share ** (1 / pool**2), axis=0, method="higher").T.astype(np.int64)
