@@ -1,0 +1,200 @@
+"""One layer's engine: from a stream of codes to a stream of codes."""
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from .arith import ceil_div
+from .array import PEArray, delayed
+from .folding import Schedule
+from .loops import AffineCounter, LoopNest
+from .pool import MaxPool
+from .rom import Rom
+from .scale import ScaleUnit
+from .stream import code_stream
+from .threshold import OutputUnit, output_shape
+from .window import WindowBuffer, window_bounds
+
+__all__ = ["LayerEngine"]
+
+ROW, COLUMN, GROUP, PASS_N, PASS_M, KERNEL_ROW, COLUMN_WORD, CHANNEL_WORD = range(8)
+"""Loops of :func:`rtl_gen.window.window_bounds`, outermost first."""
+
+
+class LayerEngine(wiring.Component):
+    """A convolution or fully connected layer, thresholds and pooling included.
+
+    ::
+
+        i --> window buffer --> PE array --> scale unit --> output unit --> queue --> (max-pool) --> o
+                    ^              ^             ^                            |
+                  loops ----> weight ROM     alpha ROM         room <---------+
+                    ^                                            |
+                    +-------- may a group of work begin? --------+
+
+    From the first word of a group of work to its codes in the queue nothing can wait: the loops begin a group only
+    if its window rows are there and the queue has room for what it will bring. So no register between needs an
+    enable, and the array runs without a bubble as long as input comes and output is taken.
+
+    Equals :func:`sim.golden.run_layer`.
+
+    Parameters
+    ----------
+    schedule : layer and folding
+    pipeline : adder levels between registers of the popcounts
+
+    Members
+    -------
+    i : In, stream of ``schedule.lanes`` input codes
+    o : Out, stream of ``schedule.out_lanes`` output codes (scores of the classifier)
+    """
+
+    def __init__(self, schedule: Schedule, *, pipeline: int = 3) -> None:
+        self._schedule = schedule
+        self._array = PEArray(
+            weight_bases=schedule.layer.weight_bases, input_bases=schedule.layer.input_bases,
+            simd=schedule.folding.simd, pe=schedule.folding.pe, mp=schedule.folding.mp, np=schedule.folding.np,
+            dot_length=schedule.layer.dot_length, pipeline=pipeline,
+        )
+        super().__init__({
+            "i": In(code_stream(schedule.lanes, unsigned(schedule.layer.input_bases.bits))),
+            "o": Out(code_stream(schedule.out_lanes, output_shape(schedule.layer))),
+        })
+
+    @property
+    def schedule(self) -> Schedule:
+        return self._schedule
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a group's last word to its first codes in the queue."""
+        scale = 4 + (self._schedule.scale_lanes[1] > 1)
+        return WindowBuffer.latency + self._array.latency + scale + OutputUnit.latency
+
+    @property
+    def queue_depth(self) -> int:
+        """Transfers that can be under way or waiting: enough that the array never waits for its own latency."""
+        per_group = self._schedule.folding.pe // self._schedule.out_lanes
+        under_way = ceil_div(self.latency + self._schedule.scale_items + 4, self._schedule.group_cycles) + 1
+        return (under_way + 1) * per_group
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        schedule = self._schedule
+        m.submodules.window = window = WindowBuffer(schedule)
+        m.submodules.loops = loops = LoopNest(window_bounds(schedule))
+        m.submodules.array = array = self._array
+        m.submodules.scale = scale = ScaleUnit(schedule)
+        m.submodules.output = output = OutputUnit(schedule)
+        wiring.connect(m, wiring.flipped(self.i), window.i)
+
+        queued = self._build_queue(m, loops, output)
+        m.d.comb += [window.step.eq(loops.step), window.ends.eq(loops.ends)]
+        m.d.comb += loops.step.eq(
+            (~loops.begins[GROUP + 1] | self._room) & (~loops.begins[COLUMN] | window.row_ready)
+        )
+        self._feed_array(m, loops, window, array)
+        m.d.comb += [
+            scale.dots.eq(array.dots),
+            scale.load.eq(array.valid),
+            output.matches.eq(scale.matches),
+            output.i_valid.eq(scale.valid),
+        ]
+        wiring.connect(m, self._build_pool(m, queued), wiring.flipped(self.o))
+        return m
+
+    def _feed_array(self, m: Module, loops: LoopNest, window: WindowBuffer, array: PEArray) -> None:
+        """Weights, activations and flags of a word, all ``window.latency`` after its step."""
+        late = window.latency
+        m.d.comb += [
+            array.a.eq(window.a),
+            array.w.as_value().eq(self._read_weights(m, loops)),
+            array.word.eq(delayed(m, loops.step, late, name="word", reset_less=False)),
+            array.first.eq(delayed(m, loops.begins[KERNEL_ROW], late, name="first")),
+            array.last.eq(delayed(m, loops.ends[KERNEL_ROW], late, name="last")),
+        ]
+        for level, name in ((PASS_M, "group_m"), (PASS_N, "group_n")):
+            if loops.bounds[level] > 1:
+                counter = AffineCounter(loops.bounds, [int(index == level) for index in range(len(loops.bounds))])
+                m.submodules[name] = counter
+                m.d.comb += [counter.step.eq(loops.step), counter.ends.eq(loops.ends)]
+                m.d.comb += getattr(array, name).eq(delayed(m, counter.value, late, name=name))
+
+    def _read_weights(self, m: Module, loops: LoopNest) -> Value:
+        """The weight word of a step, two cycles later."""
+        schedule = self._schedule
+        words = self.weight_words
+        m.submodules.weights = rom = Rom(width=len(Value.cast(self._array.w)), words=words)
+        strides = [0, 0, schedule.words, 0, 0, schedule.column_words * schedule.channel_words,
+                   schedule.channel_words, 1]
+        m.submodules.weight_addr = address = AffineCounter(loops.bounds, strides)
+        m.d.comb += [
+            address.step.eq(loops.step), address.ends.eq(loops.ends), rom.addr.eq(address.value),
+        ]
+        return delayed(m, rom.data, 1, name="weights")
+
+    @property
+    def weight_words(self) -> list[int]:
+        """Contents of the weight memory, [groups x words] of [pe][simd] level codes.
+
+        Positions that do not exist hold the code of all bases at +1: their activation is all bases at -1, so
+        they never match. Channels that do not exist repeat channel 0; nobody looks at them.
+        """
+        schedule, layer = self._schedule, self._schedule.layer
+        height, width, channels = layer.weights.shape[1:]
+        padded = np.full(
+            (
+                schedule.groups * schedule.folding.pe, height, schedule.column_words * schedule.columns,
+                schedule.channel_words * schedule.lanes,
+            ),
+            layer.weight_bases.levels - 1, np.uint8,
+        )
+        padded[: layer.out_channels, :, :width, :channels] = layer.weights
+        padded[layer.out_channels :, :, :width, :channels] = layer.weights[0]
+        split = padded.reshape(
+            schedule.groups, schedule.folding.pe, height, schedule.column_words, schedule.columns,
+            schedule.channel_words, schedule.lanes,
+        )
+        # [groups, kernel rows, column words, channel words][pe][columns][lanes]
+        words = split.transpose(0, 2, 3, 5, 1, 4, 6).reshape(schedule.groups * schedule.words, -1)
+        bits = layer.weight_bases.bits
+        unpacked = ((words[..., None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(words), -1)
+        packed = np.packbits(unpacked, axis=1, bitorder="little")
+        return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+    def _build_queue(self, m: Module, loops: LoopNest, output: OutputUnit) -> wiring.PureInterface:
+        """The queue behind the output unit, and ``self._room``: has it room for one more group?"""
+        schedule = self._schedule
+        width = len(Value.cast(output.o))
+        depth = self.queue_depth
+        m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=depth)
+        queued = code_stream(schedule.out_lanes, output_shape(schedule.layer)).create(path=("queued",))
+        m.d.comb += [
+            queue.w_data.eq(output.o),
+            queue.w_en.eq(output.valid),
+            queued.valid.eq(queue.r_rdy),
+            queued.payload.eq(queue.r_data),
+            queue.r_en.eq(queued.ready),
+        ]
+        per_group = schedule.folding.pe // schedule.out_lanes
+        in_last_group = schedule.out_transfers - (schedule.groups - 1) * per_group
+        room = Signal(range(depth + 1), init=depth)
+        taken = Mux(loops.at_last[GROUP], in_last_group, per_group)
+        begins = loops.step & loops.begins[GROUP + 1]
+        m.d.sync += room.eq(room - Mux(begins, taken, 0) + (queued.valid & queued.ready))
+        self._room = Signal()
+        m.d.comb += self._room.eq(room >= per_group)
+        return wiring.flipped(queued)
+
+    def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
+        """Max-pool on the queue's stream, where the layer has one."""
+        schedule, layer = self._schedule, self._schedule.layer
+        if layer.pool == 1:
+            return queued
+        m.submodules.pool = pool = MaxPool(
+            shape=layer.conv_shape, side=layer.pool, lanes=schedule.out_lanes, code=output_shape(layer)
+        )
+        wiring.connect(m, queued, pool.i)
+        return pool.o

@@ -1,0 +1,146 @@
+"""Nested counters and the addresses that follow them."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .arith import range_shape
+
+__all__ = ["AffineCounter", "LoopNest"]
+
+
+class LoopNest(wiring.Component):
+    """Counters nested in one another, outermost first, that advance with ``step``.
+
+    ::
+
+        for a in range(bounds[0]):
+            for b in range(bounds[1]):     one pass through the innermost body per cycle with step = 1
+                ...
+
+    Parameters
+    ----------
+    bounds : how often each loop runs, outermost first; each positive
+
+    Members
+    -------
+    step : In(1), the body runs in this cycle
+    at_first, at_last : Out(len(bounds)), bit l: loop l alone stands at its first (last) value
+    begins : Out(len(bounds)), bit l: loops l and all inside it stand at their first value; registered
+    ends : Out(len(bounds)), bit l: loops l and all inside it stand at their last value
+    """
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        if not bounds or any(bound < 1 for bound in bounds):
+            raise ValueError(f"Loop bounds must be positive integers, not {list(bounds)}")
+        self._bounds = tuple(bounds)
+        super().__init__({
+            "step": In(1),
+            "at_first": Out(len(bounds)),
+            "at_last": Out(len(bounds)),
+            "begins": Out(len(bounds), init=-1),
+            "ends": Out(len(bounds)),
+        })
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        return self._bounds
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        inner_ends: Value = Const(1)
+        for level, bound in reversed(list(enumerate(self._bounds))):
+            at_first, at_last = Signal(init=1, name=f"first{level}"), Signal(init=bound == 1, name=f"last{level}")
+            if bound > 1:
+                left = Signal(range(bound), init=bound - 1, name=f"left{level}")
+                with m.If(self.step & inner_ends):
+                    m.d.sync += left.eq(Mux(at_last, bound - 1, left - 1))
+                    m.d.sync += at_last.eq(~at_last & (left == 1))
+                    m.d.sync += at_first.eq(at_last)
+            m.d.comb += [self.at_first[level].eq(at_first), self.at_last[level].eq(at_last)]
+            m.d.comb += self.ends[level].eq(at_last & inner_ends)
+            inner_ends = self.ends[level]
+        with m.If(self.step):
+            m.d.sync += self.begins.eq(self.ends)
+        return m
+
+
+class AffineCounter(wiring.Component):
+    """A number that is affine in the counters of a :class:`LoopNest`, kept by one addition per step.
+
+    ``value = start + sum_l index[l] * strides[l] + turns * turn``, where ``turns`` counts how often the whole
+    nest was run; modulo ``modulus`` where one is given.
+
+    Parameters
+    ----------
+    bounds : of the nest, outermost first
+    strides : change of the value when a loop advances by one, of any sign
+    start : value before the first step
+    turn : change of the value from one run of the nest to the next
+    modulus : the value stays in 0..modulus - 1; without one, ``turn`` must be 0
+    carry_level, carry_reach : a loop whose stride is one more when ``carry`` is 1 in the step that advances it,
+        and what its strides and carries add up to from its first value to its last
+
+    Members
+    -------
+    step, ends : In, as in the nest
+    carry : In(1), only with ``carry_level``
+    value : Out, registered
+    """
+
+    def __init__(
+        self, bounds: Sequence[int], strides: Sequence[int], *, start: int = 0, turn: int = 0, modulus: int = 0,
+        carry_level: int | None = None, carry_reach: int = 0,
+    ) -> None:
+        if len(bounds) != len(strides):
+            raise ValueError(f"There must be one stride per loop, not {len(strides)} for {len(bounds)}")
+        if not modulus and turn:
+            raise ValueError(f"Without a modulus the turn must be 0, not {turn}")
+        self._bounds = tuple(bounds)
+        self._start = start
+        self._modulus = modulus
+        reaches = [(bound - 1) * stride for bound, stride in zip(bounds, strides, strict=True)]
+        if carry_level is not None:
+            reaches[carry_level] = carry_reach
+        self._carry_level = carry_level
+        # What to add when loop l advances: its stride, and every loop inside it back to its first value.
+        self._deltas = [stride - sum(reaches[level + 1 :]) for level, stride in enumerate(strides)]
+        self._turn_delta = turn - sum(reaches)
+        if modulus:
+            low, high = 0, modulus - 1
+            self._start %= modulus
+        else:
+            low = start + sum(min(reach, 0) for reach in reaches)
+            high = start + sum(max(reach, 0) for reach in reaches)
+        members = {
+            "step": In(1),
+            "ends": In(len(bounds)),
+            "value": Out(range_shape(low, high), init=self._start),
+        }
+        super().__init__(members if carry_level is None else members | {"carry": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        delta_of: dict[int, int] = {}  # which constant each level adds; loops of bound 1 never advance
+        for level, bound in enumerate(self._bounds):
+            if bound > 1:
+                delta_of[level] = self._deltas[level] % self._modulus if self._modulus else self._deltas[level]
+        turn = self._turn_delta % self._modulus if self._modulus else self._turn_delta
+        deltas = [*delta_of.values(), turn]
+        shape = range_shape(min(*deltas, 0), max(*deltas, 0) + (self._carry_level is not None))
+        delta = Signal(shape)
+        # The loop that advances is the innermost one not at its end: later assignments win.
+        m.d.comb += delta.eq(turn)
+        for level, constant in delta_of.items():
+            with m.If(~self.ends[level]):
+                m.d.comb += delta.eq(constant + self.carry if level == self._carry_level else constant)
+        following: Value = self.value + delta
+        if self._modulus:
+            following = Mux(following >= self._modulus, following - self._modulus, following)
+        if any(deltas):
+            with m.If(self.step):
+                m.d.sync += self.value.eq(following)
+        return m
+

@@ -1,0 +1,48 @@
+"""A layer's integers when matches are accumulated instead of dot products.
+
+The array counts matches p; ``acc = sum alpha beta (2 p - K)``. The hardware accumulates
+``matches = sum alpha beta p`` and leaves the factor 2 and the constant to the thresholds and the bias::
+
+    acc = 2 matches - K (sum_m alpha)(sum_n beta)
+"""
+
+import numpy as np
+from amaranth.hdl import Shape
+
+from abc_hw.network import IntArray, Layer
+
+from .arith import range_shape
+
+__all__ = ["match_bounds", "match_offset", "match_shape", "match_thresholds", "score_shape"]
+
+
+def match_offset(layer: Layer) -> IntArray:
+    """K (sum_m alpha)(sum_n beta) per channel."""
+    return layer.dot_length * layer.alpha.sum(axis=1) * layer.beta.sum()
+
+
+def match_bounds(layer: Layer) -> tuple[IntArray, IntArray]:
+    """Least and greatest accumulated matches per channel, over all inputs; exact."""
+    least, greatest = layer.acc_bounds
+    offset = match_offset(layer)
+    return (least + offset) // 2, (greatest + offset) // 2
+
+
+def match_thresholds(layer: Layer) -> IntArray:
+    """Thresholds on the accumulated matches: ``matches >= result`` is ``acc >= layer.thresholds``."""
+    if layer.thresholds is None:
+        raise ValueError(f"{layer.name} is the classifier and has no thresholds")
+    return -(-(layer.thresholds + match_offset(layer)[:, None]) // 2)
+
+
+def match_shape(layer: Layer) -> Shape:
+    """Shape of the accumulator: every value it can end at, and the threshold that nothing reaches."""
+    least, greatest = match_bounds(layer)
+    return range_shape(int(least.min()), int(greatest.max()) + 1)
+
+
+def score_shape(layer: Layer) -> Shape:
+    """Shape of a classifier's scores, ``acc + bias``."""
+    least, greatest = layer.acc_bounds
+    bias = np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
+    return range_shape(min(int((least + bias).min()), -1), int((greatest + bias).max()))

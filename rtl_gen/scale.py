@@ -1,0 +1,272 @@
+"""From dots to accumulators: the alphas and betas."""
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.network import Layer, ScaleForm
+
+from .arith import constant_product, extend, range_shape, select, total
+from .array import delayed
+from .folding import Schedule
+from .loops import AffineCounter, LoopNest
+from .matches import match_shape
+from .rom import Rom, pack_fields
+
+__all__ = ["AlphaCode", "ScaleUnit"]
+
+
+class AlphaCode:
+    """How alphas are stored, and multiplied by.
+
+    ``fixed``: a signed number and a multiplier. ``csd``, ``pow2``, and alphas of at most 1: per term a sign, a
+    shift and an enable, each only as wide as the given alphas need.
+
+    Parameters
+    ----------
+    form : of the layer's alphas
+    alphas : every value to be stored
+    """
+
+    def __init__(self, form: ScaleForm, alphas: Iterable[int]) -> None:
+        values = sorted({int(alpha) for alpha in alphas})
+        self._values = values
+        self.multiplies = form.kind == "fixed" and max(abs(value) for value in values) > 1
+        """Does the product need a multiplier?"""
+        self._number = range_shape(values[0], values[-1])
+        if self.multiplies:
+            return
+        self._terms = {value: form.terms_of(value) if form.kind != "fixed" else
+                       ((value, 0),) if value else () for value in values}
+        used = [term for terms in self._terms.values() for term in terms]
+        self._term_count = max(len(terms) for terms in self._terms.values())
+        self._low_shift = min((shift for _, shift in used), default=0)
+        self._shift_bits = (max((shift for _, shift in used), default=0) - self._low_shift).bit_length()
+        self._sign_bits = int(any(sign < 0 for sign, _ in used))
+        self._enable_bits = int(min(len(terms) for terms in self._terms.values()) < self._term_count)
+
+    @property
+    def width(self) -> int:
+        """Bits of a stored alpha."""
+        if self.multiplies:
+            return self._number.width
+        return self._term_count * (self._shift_bits + self._sign_bits + self._enable_bits)
+
+    def encode(self, alpha: int) -> int:
+        if self.multiplies:
+            return pack_fields([(alpha, self.width)])
+        terms = [(sign, shift, 1) for sign, shift in self._terms[alpha]]
+        terms += [(1, self._low_shift, 0)] * (self._term_count - len(terms))
+        return pack_fields([
+            field
+            for sign, shift, enable in terms
+            for field in (
+                (shift - self._low_shift, self._shift_bits),
+                (int(sign < 0), self._sign_bits),
+                (enable, self._enable_bits),
+            )
+        ])
+
+    def product(self, code: Value, factor: Value, shape: Shape) -> Value:
+        """``alpha * factor`` in ``shape``, which must hold it, for the alpha stored as ``code``."""
+        if self.multiplies:
+            number = code.as_signed() if self._number.signed else code
+            return extend(number * factor, shape)
+        addends: list[Value] = []
+        size = self._shift_bits + self._sign_bits + self._enable_bits
+        for term in range(self._term_count):
+            fields = code[term * size : (term + 1) * size]
+            shifted = extend(factor << self._low_shift, shape)
+            for bit in range(self._shift_bits):
+                shifted = extend(Mux(fields[bit], extend(shifted << (1 << bit), shape), shifted), shape)
+            if self._enable_bits:
+                shifted = extend(Mux(fields[-1], shifted, 0), shape)
+            if self._sign_bits:
+                negative = fields[self._shift_bits]
+                addends.append(extend(shifted ^ negative.replicate(shape.width), shape))
+                addends.append(negative)
+            else:
+                addends.append(shifted)
+        return total(addends, shape)
+
+
+class ScaleUnit(wiring.Component):
+    """Works off the dots of a pass, a few at a time, and adds up the passes of a group.
+
+    ::
+
+        dots --> hold --> beta sum --> x alpha --> sum of bases --> + --> matches, when the last pass is in
+                  |                      |                         ^ |
+                  shift per item       alpha ROM                   ring of pe / lanes accumulators
+
+    Equals :func:`sim.golden.scale` up to the constant of :mod:`rtl_gen.matches`. The passes of a group come as
+    ``for n: for m``; within a pass the items go ``for m: for channels``.
+
+    Members
+    -------
+    dots : In, [pe][mp][np];  load : In(1), dots are complete; at least ``scale_items`` cycles apart
+    matches : Out, one accumulator per output lane;  valid : Out(1)
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        layer, folding = schedule.layer, schedule.folding
+        dots = data.ArrayLayout(unsigned(layer.dot_length.bit_length()), folding.np)
+        self._alphas = self._alpha_items(layer, schedule)
+        self._code = AlphaCode(layer.alpha_scale, self._alphas.flat)
+        super().__init__({
+            "dots": In(data.ArrayLayout(data.ArrayLayout(dots, folding.mp), folding.pe)),
+            "load": In(1),
+            "matches": Out(data.ArrayLayout(match_shape(layer), schedule.out_lanes)),
+            "valid": Out(1),
+        })
+
+    @staticmethod
+    def _alpha_items(layer: Layer, schedule: Schedule) -> np.ndarray:
+        """Alphas in order of use, [groups x passes_m x scale_items, channels, bases]; 0 where there is none."""
+        folding, (channels, bases) = schedule.folding, schedule.scale_lanes
+        padded = np.zeros((schedule.groups * folding.pe, schedule.passes_m * folding.mp), np.int64)
+        padded[: layer.out_channels, : layer.weight_bases.count] = layer.alpha
+        if schedule.groups * folding.pe > layer.out_channels:
+            padded[layer.out_channels :] = padded[0]  # channels that are dropped: cost no value of their own
+        split = padded.reshape(
+            schedule.groups, folding.pe // channels, channels, schedule.passes_m, folding.mp // bases, bases
+        )
+        return split.transpose(0, 3, 4, 1, 2, 5).reshape(-1, channels, bases)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from ``load`` to the first ``valid`` of a group of one pass."""
+        return 4 + (self._schedule.scale_lanes[1] > 1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        schedule, folding = self._schedule, self._schedule.folding
+        channels, bases = schedule.scale_lanes
+        bounds = [
+            schedule.groups, schedule.passes_n, schedule.passes_m, folding.mp // bases, folding.pe // channels
+        ]
+        m.submodules.nest = nest = LoopNest(bounds)
+        busy, item = self._items(m, nest)
+        sums = self._beta_sums(m, nest, item)
+        alphas = self._read_alphas(m, nest)
+        added = self._products(m, sums, alphas)
+        added_after = 3 if bases > 1 else 2
+        valid = delayed(m, busy, added_after, name="valid", reset_less=False)
+        fresh = delayed(m, nest.at_first[1:4].all(), added_after, name="fresh")
+        final = delayed(m, nest.at_last[1:4].all(), added_after, name="final")
+        self._accumulate(m, added, valid, fresh, final)
+        return m
+
+    def _items(self, m: Module, nest: LoopNest) -> tuple[Value, list[list[Value]]]:
+        """Hold the dots of a pass and hand them on item by item: (busy, [channel][basis] -> np counts)."""
+        schedule, folding = self._schedule, self._schedule.folding
+        channels, bases = schedule.scale_lanes
+        order = [
+            (c * channels + lane, b * bases + basis)
+            for b in range(folding.mp // bases)
+            for c in range(folding.pe // channels)
+            for lane in range(channels)
+            for basis in range(bases)
+        ]
+        per_item = channels * bases
+        width = len(Value.cast(self.dots[0][0]))
+        held = Signal(data.ArrayLayout(width, len(order)), reset_less=True)
+        busy = Signal()
+        remaining = Signal(range(schedule.scale_items))
+        with m.If(self.load):
+            m.d.sync += [busy.eq(1), remaining.eq(schedule.scale_items - 1)]
+            m.d.sync += [held[slot].eq(Value.cast(self.dots[c][b])) for slot, (c, b) in enumerate(order)]
+        with m.Else():
+            if schedule.scale_items > 1:
+                m.d.sync += held.eq(held.as_value() >> (width * per_item))
+                m.d.sync += remaining.eq(remaining - 1)
+            with m.If(remaining == 0):
+                m.d.sync += busy.eq(0)
+        m.d.comb += nest.step.eq(busy)
+        return busy, [[held[lane * bases + basis] for basis in range(bases)] for lane in range(channels)]
+
+    def _beta_sums(self, m: Module, nest: LoopNest, item: list[list[Value]]) -> list[list[Value]]:
+        """sum_n beta[n] p[m, n] for each channel and basis of the item, one cycle later."""
+        layer, schedule, at_once = self._schedule.layer, self._schedule, self._schedule.folding.np
+        betas = [int(beta) for beta in layer.beta] + [0] * (schedule.passes_n * at_once - layer.input_bases.count)
+        passes = [betas[start : start + at_once] for start in range(0, len(betas), at_once)]
+        shape = range_shape(
+            min(layer.dot_length * sum(min(beta, 0) for beta in chosen) for chosen in passes),
+            max(layer.dot_length * sum(max(beta, 0) for beta in chosen) for chosen in passes),
+        )
+        m.submodules.pass_n = pass_n = AffineCounter(nest.bounds, [0, 1, 0, 0, 0])
+        m.d.comb += [pass_n.step.eq(nest.step), pass_n.ends.eq(nest.ends)]
+        count = layer.dot_length.bit_length()
+        sums: list[list[Value]] = []
+        for lane, row in enumerate(item):
+            sums.append([])
+            for basis, counts in enumerate(row):
+                fields = [counts[slot * count : (slot + 1) * count] for slot in range(at_once)]
+                choices = [
+                    total([
+                        addend
+                        for field, beta in zip(fields, chosen, strict=True)
+                        for addend in constant_product(field, beta, shape)
+                    ], shape)
+                    for chosen in passes
+                ]
+                register = Signal(shape, name=f"beta_sum_{lane}_{basis}", reset_less=True)
+                m.d.sync += register.eq(select(pass_n.value, choices))
+                sums[-1].append(register)
+        return sums
+
+    def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:
+        """Stored alphas of the item, one cycle later: [channel][basis]."""
+        schedule, (channels, bases) = self._schedule, self._schedule.scale_lanes
+        width = self._code.width
+        if not width:
+            return [[Value.cast(0)] * bases for _ in range(channels)]
+        words = [
+            pack_fields([(self._code.encode(int(alpha)), width) for alpha in item.flat]) for item in self._alphas
+        ]
+        m.submodules.alphas = rom = Rom(width=width * channels * bases, words=words)
+        items = schedule.scale_items
+        slots = schedule.folding.pe // channels
+        strides = [schedule.passes_m * items, 0, items, slots, 1]
+        m.submodules.alpha_addr = address = AffineCounter(nest.bounds, strides)
+        m.d.comb += [address.step.eq(nest.step), address.ends.eq(nest.ends), rom.addr.eq(address.value)]
+        return [
+            [rom.data[(lane * bases + basis) * width :][:width] for basis in range(bases)]
+            for lane in range(channels)
+        ]
+
+    def _products(self, m: Module, sums: list[list[Value]], alphas: list[list[Value]]) -> list[Value]:
+        """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape."""
+        shape = match_shape(self._schedule.layer)
+        added = []
+        for lane, (row, codes) in enumerate(zip(sums, alphas, strict=True)):
+            products: list[Value] = []
+            for basis, (beta_sum, code) in enumerate(zip(row, codes, strict=True)):
+                product = Signal(shape, name=f"product_{lane}_{basis}", reset_less=True)
+                m.d.sync += product.eq(self._code.product(code, beta_sum, shape))
+                products.append(product)
+            if len(products) > 1:
+                together = Signal(shape, name=f"sum_{lane}", reset_less=True)
+                m.d.sync += together.eq(total(products, shape))
+                products = [together]
+            added.append(products[0])
+        return added
+
+    def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:
+        """Add the passes of a group; the accumulators of a lane's channels take turns in a ring."""
+        schedule = self._schedule
+        depth = schedule.folding.pe // schedule.out_lanes
+        for lane, value in enumerate(added):
+            ring = [
+                Signal(value.shape(), name=f"matches_{lane}_{slot}", reset_less=True) for slot in range(depth)
+            ]
+            with m.If(valid):
+                m.d.sync += ring[-1].eq(extend(Mux(fresh, 0, ring[0]) + value, value.shape()))
+                m.d.sync += [before.eq(after) for before, after in itertools.pairwise(ring)]
+            m.d.comb += self.matches[lane].eq(ring[-1])
+        m.d.sync += self.valid.eq(valid & final)

@@ -1,0 +1,106 @@
+"""From accumulators to what a layer hands on: level codes, or the classifier's scores."""
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.network import IntArray, Layer
+
+from .arith import range_shape, total
+from .array import delayed
+from .folding import Schedule
+from .matches import match_bounds, match_offset, match_shape, match_thresholds, score_shape
+from .rom import Rom, pack_fields
+
+__all__ = ["OutputUnit", "output_shape"]
+
+
+def output_shape(layer: Layer) -> Shape:
+    """Shape of what the layer hands on per channel: a level code, or a score."""
+    if layer.thresholds is None:
+        return score_shape(layer)
+    return unsigned(layer.thresholds.shape[1].bit_length())
+
+
+class OutputUnit(wiring.Component):
+    """Accumulated matches to level codes (thresholds) or scores (the classifier), channel by channel.
+
+    Equals :func:`sim.golden.threshold` and :func:`sim.golden.scores`: ``level = #{n : matches >= T[n]}``,
+    ``score = 2 matches + constant``. Groups that reach past the last channel are cut off there: lanes past it
+    carry code 0, and transfers of only such lanes do not happen.
+
+    Members
+    -------
+    matches : In, one accumulator per lane;  i_valid : In(1)
+    o : Out, one code or score per lane;  valid : Out(1), ``latency`` cycles later
+    """
+
+    latency = 2
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        layer = schedule.layer
+        super().__init__({
+            "matches": In(data.ArrayLayout(match_shape(layer), schedule.out_lanes)),
+            "i_valid": In(1),
+            "o": Out(data.ArrayLayout(output_shape(layer), schedule.out_lanes)),
+            "valid": Out(1),
+        })
+
+    @property
+    def constants(self) -> IntArray:
+        """Per channel: thresholds on the matches; of the classifier, the constant of the score."""
+        layer = self._schedule.layer
+        if layer.thresholds is not None:
+            return match_thresholds(layer)
+        return (np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias)[
+            :, None
+        ] - match_offset(layer)[:, None]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        schedule, layer, lanes = self._schedule, self._schedule.layer, self._schedule.out_lanes
+        slots = schedule.groups * schedule.folding.pe // lanes
+        slot = Signal(range(slots))
+        with m.If(self.i_valid):
+            m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
+        constants = self._read_constants(m, slot, slots)
+        matches = [delayed(m, Value.cast(value), 1, name=f"matches_{lane}")
+                   for lane, value in enumerate(self.matches)]
+        if layer.thresholds is None:
+            shape = score_shape(layer)
+            results = [total([value << 1, row[0]], shape) for value, row in zip(matches, constants, strict=True)]
+        else:
+            results = [
+                total([value >= threshold for threshold in row], output_shape(layer))
+                for value, row in zip(matches, constants, strict=True)
+            ]
+        for lane, result in enumerate(results):
+            register = Signal(output_shape(layer), name=f"result_{lane}", reset_less=True)
+            m.d.sync += register.eq(result)
+            m.d.comb += self.o[lane].eq(register)
+        real = self.i_valid & (slot < schedule.out_transfers) if slots > schedule.out_transfers else self.i_valid
+        m.d.comb += self.valid.eq(delayed(m, Value.cast(real), self.latency, name="valid", reset_less=False))
+        return m
+
+    def _read_constants(self, m: Module, slot: Signal, slots: int) -> list[list[Value]]:
+        """The constants of a slot's lanes, one cycle later: [lane][constant]."""
+        constants, lanes = self.constants, self._schedule.out_lanes
+        layer = self._schedule.layer
+        _, greatest = match_bounds(layer)
+        # A channel that is not there is always at level 0: its thresholds are above every accumulator.
+        absent = 0 if layer.thresholds is None else int(greatest.max()) + 1
+        padded = np.full((slots * lanes, constants.shape[1]), absent, np.int64)
+        padded[: layer.out_channels] = constants
+        shape = range_shape(int(padded.min()), int(padded.max()))
+        words = [
+            pack_fields([(int(value), shape.width) for value in row.flat])
+            for row in padded.reshape(slots, lanes, -1)
+        ]
+        m.submodules.constants = rom = Rom(width=shape.width * lanes * constants.shape[1], words=words)
+        m.d.comb += rom.addr.eq(slot)
+        fields = [rom.data[index * shape.width :][: shape.width] for index in range(lanes * constants.shape[1])]
+        typed = [field.as_signed() if shape.signed else field for field in fields]
+        per_lane = constants.shape[1]
+        return [typed[lane * per_lane : (lane + 1) * per_lane] for lane in range(lanes)]
