@@ -1,0 +1,381 @@
+"""Drop-in modules: a convolution and a fully connected layer on bases of +-1, and what stands around them.
+
+A layer turns its real input into activation bases, its weight into weight bases, and computes (equation 11 of
+arXiv 1711.11294) ``O = sum_m sum_n alpha_m beta_n conv(B_m, A_n)`` as the one float convolution
+``conv(sum_m alpha_m B_m, sum_n beta_n A_n)``, which is the same number. Padding is level 0: every A_n = -1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .binarize import (
+    least_squares,
+    lloyd_max,
+    spread_shifts,
+    straight_through,
+    sum_of_steps,
+    to_integers,
+    weight_kind,
+)
+from .errors import InputError
+from .network import MAX_BASES, Bases, ScaleForm
+
+PIXEL_BITS = 8
+
+# -- activation bases ---------------------------------------------------------------------------------------
+
+
+class ThresholdBases(nn.Module):
+    """N bases ``A_n = +1 where clip(x + v_n, 0, 1) >= 0.5, else -1`` of one real input x (equations 7 and 8).
+
+    Members
+    -------
+    v, beta : learned, [N]; they start at the Lloyd-Max levels of a unit Gaussian (cut at 0 if ``rectified``)
+    scale : the form of the integers that beta becomes
+    integer : whether ``forward`` uses those integers (times one positive scale) in the place of beta
+    """
+
+    def __init__(self, N: int, *, scale: ScaleForm | None = None, rectified: bool = False) -> None:
+        super().__init__()
+        _check_count("N", N)
+        t, beta = lloyd_max(N, rectified=rectified)
+        self.v = nn.Parameter(0.5 - t)
+        self.beta = nn.Parameter(beta)
+        self.scale = scale or ScaleForm()
+        self.integer = False
+        self.window = 0.5 if N > 1 else 1.0
+
+    @property
+    def bases(self) -> Bases:
+        """How a level code stands for the bases once the thresholds are in ascending order."""
+        return Bases(kind="thermometer", count=self.v.numel())
+
+    @property
+    def t(self) -> Tensor:
+        """The thresholds 0.5 - v, [N], in no particular order: A_n = +1 where x >= t_n."""
+        return 0.5 - self.v
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``sum_n beta_n (A_n + 1)`` in the shape of x, and the constant -sum_n beta_n that it lacks."""
+        beta = self.beta
+        if self.integer:
+            integers, scale, sign = self.integers()
+            beta = straight_through(beta, (sign * scale * integers).to(beta))
+        return sum_of_steps(x, self.t, beta, self.window), -beta.sum()
+
+    @torch.no_grad()
+    def integers(self) -> tuple[Tensor, Tensor, int]:
+        """beta ~ sign x scale x integers: int64 [N], a positive float64 [1], and +-1.
+
+        N = 1 gives integer 1 and carries beta's sign apart (it goes to alpha); otherwise the sign is +1.
+        """
+        integers, scale = to_integers(self.beta.double().unsqueeze(0), self.scale)
+        if self.beta.numel() == 1:
+            return integers[0].abs(), scale, int(integers)
+        return integers[0], scale, 1
+
+    def extra_repr(self) -> str:
+        return f"N={self.v.numel()}"
+
+
+class PixelBases(nn.Module):
+    """The 8 bit-planes of a uint8 pixel as bases with beta_b = 2^b: the value is (2 x - 255) / 255.
+
+    Takes uint8 tensors, or float tensors that hold the integers 0..255. Padding is pixel 0, value -1.
+    """
+
+    bases = Bases(kind="planes", count=PIXEL_BITS)
+    scale = ScaleForm(kind="pow2", bits=PIXEL_BITS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.integer = False
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """2 x / 255, and the constant -1 that it lacks."""
+        value = x.to(torch.get_default_dtype()) * (2 / 255)
+        return value, value.new_full((), -1.0)
+
+    def integers(self) -> tuple[Tensor, Tensor, int]:
+        """int64 [8] powers of two, their scale 1/255, and the sign +1."""
+        return 2 ** torch.arange(PIXEL_BITS), torch.tensor([1 / 255], dtype=torch.float64), 1
+
+    def extra_repr(self) -> str:
+        return "8 bit-planes"
+
+
+InputBases = ThresholdBases | PixelBases
+
+
+def input_bases(kind: str, N: int, *, scale: ScaleForm, rectified: bool = False) -> InputBases:
+    """The activation bases of that kind: ``abc`` (thresholds) or ``pixels`` (bit-planes, N = 8).
+
+    Raises
+    ------
+    InputError : no such kind, or a count that the kind cannot have.
+    """
+    if kind == "abc":
+        return ThresholdBases(N, scale=scale, rectified=rectified)
+    if kind != "pixels":
+        raise InputError(f"activation_kind: expected abc or pixels, found {kind!r}")
+    if N != PIXEL_BITS:
+        raise InputError(f"N: expected {PIXEL_BITS} for a layer on {PIXEL_BITS}-bit pixels, found {N!r}")
+    return PixelBases()
+
+
+def _check_count(name: str, count: int) -> None:
+    if type(count) is not int or not 1 <= count <= MAX_BASES:
+        raise InputError(f"{name}: expected an integer from 1 to {MAX_BASES}, found {count!r}")
+
+
+# -- layers -------------------------------------------------------------------------------------------------
+
+
+class _ABCLayer(nn.Module):
+    """What a convolution and a fully connected layer have in common: weight bases and input bases."""
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        bias: bool,
+        *,
+        M: int,
+        N: int,
+        scale: ScaleForm | None,
+        channel_wise: bool,
+        learnable_u: bool,
+        common_scale: bool,
+        weight_kind: str,
+        activation_kind: str,
+        rectified: bool,
+    ) -> None:
+        super().__init__()
+        _check_count("M", M)
+        self.M = M
+        self.scale = scale or ScaleForm()
+        self.channel_wise = channel_wise
+        self.common_scale = common_scale
+        self.integer = False
+        self._use_weight_kind(weight_kind)
+        self.weight = nn.Parameter(torch.empty(weight_shape))
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
+        self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
+        self.u = nn.Parameter(spread_shifts(M), requires_grad=learnable_u)
+        self.input_bases = input_bases(activation_kind, N, scale=self.scale, rectified=rectified)
+
+    def _use_weight_kind(self, name: str) -> None:
+        self.weight_kind_name = name
+        self.weight_kind = weight_kind(name)
+
+    @property
+    def weight_bases(self) -> Bases:
+        """How a weight code stands for the M bases."""
+        return Bases(kind=self.weight_kind.coding, count=self.M)
+
+    @property
+    def alpha(self) -> Tensor:
+        """Coefficients of the weight bases by least squares, float64 [C_out, M] ([1, M] if layer-wise)."""
+        return least_squares(self.weight, self.binary_weight(), channel_wise=self.channel_wise)[0]
+
+    def set_integer(self, on: bool) -> None:
+        """Compute with integer alpha and beta (times free positive scales) from now on, or no longer.
+
+        Straight-through: the gradients stay those of the float layer at the rounded numbers.
+        """
+        self.integer = on
+        self.input_bases.integer = on
+
+    def binary_weight(self) -> Tensor:
+        """The bases B_m, [M, *weight.shape], of +-1."""
+        return self.weight_kind.bases(self.weight, self.u)
+
+    @torch.no_grad()
+    def integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha ~ scale x integers: bases [M, *weight.shape], int64 [C_out, M], float64 [C_out] positive.
+
+        With ``common_scale`` all channels have the same scale. The sign of a single beta is in the integers.
+        """
+        bases = self.binary_weight()
+        integers, scale = self._alpha_integers(bases)
+        return bases, integers * self.input_bases.integers()[2], scale
+
+    def _alpha_integers(self, bases: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, gram = least_squares(self.weight, bases, channel_wise=self.channel_wise)
+        integers, scale = to_integers(alpha, self.scale, gram=gram, common=self.common_scale)
+        rows = self.weight.shape[0]
+        return integers.expand(rows, self.M), scale.expand(rows)
+
+    def approximate_weight(self) -> Tensor:
+        """``sum_m alpha_m B_m`` in the shape of weight.
+
+        The gradient goes straight through to weight: equation 6 without its factor ``sum_m alpha_m``, a positive
+        number per channel that Adam would cancel. alpha is not differentiated.
+        """
+        bases = self.binary_weight()
+        if self.integer:
+            integers, scale = self._alpha_integers(bases)
+            alpha = scale.unsqueeze(1) * integers
+        else:
+            alpha, _ = least_squares(self.weight, bases, channel_wise=self.channel_wise)
+        coefficients = alpha.to(bases).T.reshape(self.M, -1, *[1] * (self.weight.ndim - 1))
+        value = (coefficients * bases).sum(0)
+        through = straight_through(self.weight, value.detach())
+        return through + (value - value.detach()) if self.u.requires_grad else through
+
+    def _operands(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Input counted from level 0, weight, and the bias that makes up for what the input lacks."""
+        weight = self.approximate_weight()
+        value, lowest = self.input_bases(x)
+        bias = lowest * weight.flatten(1).sum(1)
+        return value, weight, bias if self.bias is None else bias + self.bias
+
+
+class ABCConv2d(_ABCLayer):
+    """``nn.Conv2d`` on M weight bases and N activation bases; zero padding becomes padding with level 0.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, bias : as ``nn.Conv2d``; one stride and one padding
+        for both directions
+    M, N : numbers of bases, 1 to 8
+    scale : form of the integers that alpha and beta become (default: csd, 2 terms, 6 bits)
+    channel_wise : one alpha per basis and output channel, else one per basis
+    learnable_u : train the shifts u of the weight bases as well
+    common_scale : one scale of the integer alpha for all channels (a classifier needs it)
+    weight_kind : ``abc``
+    activation_kind : ``abc``, or ``pixels`` for uint8 images (then N = 8)
+    rectified : the input comes from a ReLU, which decides where v and beta start
+
+    Raises
+    ------
+    InputError : a count, kind or size that cannot be.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+        *,
+        M: int,
+        N: int,
+        scale: ScaleForm | None = None,
+        channel_wise: bool = True,
+        learnable_u: bool = False,
+        common_scale: bool = False,
+        weight_kind: str = "abc",
+        activation_kind: str = "abc",
+        rectified: bool = False,
+    ) -> None:
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        _check_sizes(in_channels=in_channels, out_channels=out_channels, kernel_size=min(kernel), stride=stride)
+        super().__init__(
+            (out_channels, in_channels, *kernel), bias, M=M, N=N, scale=scale, channel_wise=channel_wise,
+            learnable_u=learnable_u, common_scale=common_scale, weight_kind=weight_kind,
+            activation_kind=activation_kind, rectified=rectified,
+        )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.padding = kernel, stride, padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Real [B, C_in, H, W] (or uint8 pixels) -> real [B, C_out, OH, OW]."""
+        value, weight, bias = self._operands(x)
+        return functional.conv2d(value, weight, bias, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, M={self.M}, bias={self.bias is not None}"
+        )
+
+
+class ABCLinear(_ABCLayer):
+    """``nn.Linear`` on M weight bases and N activation bases; parameters as :class:`ABCConv2d`."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        M: int,
+        N: int,
+        scale: ScaleForm | None = None,
+        channel_wise: bool = True,
+        learnable_u: bool = False,
+        common_scale: bool = False,
+        weight_kind: str = "abc",
+        activation_kind: str = "abc",
+        rectified: bool = False,
+    ) -> None:
+        _check_sizes(in_features=in_features, out_features=out_features)
+        super().__init__(
+            (out_features, in_features), bias, M=M, N=N, scale=scale, channel_wise=channel_wise,
+            learnable_u=learnable_u, common_scale=common_scale, weight_kind=weight_kind,
+            activation_kind=activation_kind, rectified=rectified,
+        )
+        self.in_features, self.out_features = in_features, out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Real [..., in_features] (or uint8 pixels) -> real [..., out_features]."""
+        value, weight, bias = self._operands(x)
+        return functional.linear(value, weight, bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, M={self.M}, bias={self.bias is not None}"
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if type(size) is not int or size < 1:
+            raise InputError(f"{name}: expected a positive integer, found {size!r}")
+
+
+# -- batch norm ---------------------------------------------------------------------------------------------
+
+
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm of [B, C] or [B, C, H, W] whose slope is kept positive by using ``|weight|``.
+
+    A max-pool behind the convolution commutes with a rising function only, so behind a pool the slope must not
+    become negative. ``positive=False`` lets it (it is then folded by negating alpha, where no pool stands).
+    """
+
+    def __init__(self, features: int, *, positive: bool = True, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(features, eps=eps, momentum=momentum)
+        self.positive = positive
+
+    @property
+    def slope(self) -> Tensor:
+        """What the normalised value is multiplied by, [C]."""
+        return self.weight.abs() if self.positive else self.weight
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.ndim not in (2, 4):
+            raise ValueError(f"expected [B, C] or [B, C, H, W], found {x.ndim} dimensions")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, normalised with the batch's statistics in training, else with the running ones."""
+        self._check_input_dim(x)
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if momentum is None:  # cumulative average: every batch counts the same
+                momentum = 1.0 / float(self.num_batches_tracked)
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.slope, self.bias, self.training, momentum or 0.0, self.eps
+        )
+
+    def state(self) -> dict[str, Any]:
+        """The numbers it computes with in evaluation, float64 [C]: mean, variance, slope, bias."""
+        assert self.running_mean is not None and self.running_var is not None
+        named = {"mean": self.running_mean, "variance": self.running_var, "slope": self.slope, "bias": self.bias}
+        return {name: tensor.detach().double() for name, tensor in named.items()}
