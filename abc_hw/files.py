@@ -350,4 +350,3 @@ def _layer(record: LayerRecord, tensors: Tensors) -> Layer:
         pool=record.pool,
         **ends,
     )
-

@@ -53,11 +53,14 @@ class LayerEngine(wiring.Component):
 
     def __init__(self, schedule: Schedule, *, pipeline: int = 3) -> None:
         self._schedule = schedule
+        self._window = WindowBuffer(schedule)
         self._array = PEArray(
             weight_bases=schedule.layer.weight_bases, input_bases=schedule.layer.input_bases,
             simd=schedule.folding.simd, pe=schedule.folding.pe, mp=schedule.folding.mp, np=schedule.folding.np,
             dot_length=schedule.layer.dot_length, pipeline=pipeline,
         )
+        self._scale = ScaleUnit(schedule)
+        self._output = OutputUnit(schedule)
         super().__init__({
             "i": In(code_stream(schedule.lanes, unsigned(schedule.layer.input_bases.bits))),
             "o": Out(code_stream(schedule.out_lanes, output_shape(schedule.layer))),
@@ -70,8 +73,7 @@ class LayerEngine(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a group's last word to its first codes in the queue."""
-        scale = 4 + (self._schedule.scale_lanes[1] > 1)
-        return WindowBuffer.latency + self._array.latency + scale + OutputUnit.latency
+        return self._window.latency + self._array.latency + self._scale.latency + self._output.latency
 
     @property
     def queue_depth(self) -> int:
@@ -83,11 +85,11 @@ class LayerEngine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         schedule = self._schedule
-        m.submodules.window = window = WindowBuffer(schedule)
+        m.submodules.window = window = self._window
         m.submodules.loops = loops = LoopNest(window_bounds(schedule))
         m.submodules.array = array = self._array
-        m.submodules.scale = scale = ScaleUnit(schedule)
-        m.submodules.output = output = OutputUnit(schedule)
+        m.submodules.scale = scale = self._scale
+        m.submodules.output = output = self._output
         wiring.connect(m, wiring.flipped(self.i), window.i)
 
         queued = self._build_queue(m, loops, output)
@@ -186,7 +188,7 @@ class LayerEngine(wiring.Component):
         m.d.sync += room.eq(room - Mux(begins, taken, 0) + (queued.valid & queued.ready))
         self._room = Signal()
         m.d.comb += self._room.eq(room >= per_group)
-        return wiring.flipped(queued)
+        return queued
 
     def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
         """Max-pool on the queue's stream, where the layer has one."""

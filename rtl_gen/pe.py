@@ -36,8 +36,7 @@ class ProcessingElement(wiring.Component):
     """
 
     def __init__(self, *, simd: int, mp: int, np: int, dot_length: int, pipeline: int = 3) -> None:
-        self._count = Popcount(simd, pipeline=pipeline)
-        self._mp, self._np = mp, np
+        self._counts = [[Popcount(simd, pipeline=pipeline) for _ in range(np)] for _ in range(mp)]
         count = unsigned(dot_length.bit_length())
         super().__init__({
             "b": In(data.ArrayLayout(unsigned(simd), mp)),
@@ -49,13 +48,12 @@ class ProcessingElement(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a word to the dot that includes it."""
-        return self._count.latency + 1
+        return self._counts[0][0].latency + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for basis_m in range(self._mp):
-            for basis_n in range(self._np):
-                count = Popcount(self._count.width, pipeline=self._count.pipeline)
+        for basis_m, row in enumerate(self._counts):
+            for basis_n, count in enumerate(row):
                 m.submodules[f"count_{basis_m}_{basis_n}"] = count
                 port = self.dots[basis_m][basis_n]
                 dot = Signal(port.shape(), name=f"dot_{basis_m}_{basis_n}", reset_less=True)
