@@ -27,10 +27,10 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .errors import InputError, NetworkError
 from .network import MAX_BASES, Bases, BasesKind, IntArray, Layer, Network, ScaleForm, ScaleKind
@@ -41,6 +41,19 @@ Folding = dict[str, dict[str, int]]
 
 Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=1, le=MAX_BASES, strict=True)]
+
+
+def _square(kernel: Any) -> Any:
+    return (kernel, kernel) if type(kernel) is int else kernel
+
+
+def _names(classes: Any) -> Any:
+    if type(classes) is int:
+        classes = tuple(map(str, range(classes)))
+    if isinstance(classes, list | tuple) and len(classes):
+        return classes
+    raise ValueError("a positive number or a list of names")
+
 
 SAMPLES = 256
 """Random windows whose accumulators decide where random thresholds go."""
@@ -89,7 +102,7 @@ class LayerDescription(_Table):
     kind: Literal["conv", "dense"]
     name: str | None = None
     out_channels: Positive | None = None
-    kernel: Positive | tuple[Positive, Positive] | None = None
+    kernel: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_square)] = None
     stride: Positive = 1
     padding: Annotated[int, Field(ge=0, strict=True)] = 0
     pool: Positive = 1
@@ -116,18 +129,12 @@ class Description(_Table):
     name: str
     input_shape: tuple[Positive, Positive, Positive]
     input_bits: Count = 8
-    classes: Positive | Annotated[tuple[str, ...], Field(min_length=1)]
+    classes: Annotated[tuple[str, ...], BeforeValidator(_names)]
     seed: Annotated[int, Field(ge=0, strict=True)] = 1
     M: Count = 3
     N: Count = 3
     scale: ScaleDescription = ScaleDescription()
     layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1)]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        if isinstance(self.classes, int):
-            return tuple(map(str, range(self.classes)))
-        return self.classes
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -156,13 +163,13 @@ class Description(_Table):
             layers.append(self._layer(rng, index, shape))
             shape = layers[-1].out_shape
         training = {"note": "random weights, not trained", "seed": self.seed}
-        return Network(name=self.name, layers=tuple(layers), classes=self.class_names, training=training)
+        return Network(name=self.name, layers=tuple(layers), classes=self.classes, training=training)
 
     def _layer(self, rng: np.random.Generator, index: int, shape: tuple[int, int, int]) -> Layer:
         layer, name, last = self.layers[index], self.layer_names[index], index == len(self.layers) - 1
         channels = layer.out_channels
         if last:
-            channels = channels or len(self.class_names)
+            channels = channels or len(self.classes)
         if channels is None:
             raise NetworkError(f"{name}.out_channels", "a number in every layer but the last", "none")
         if index == 0 and layer.N is not None:
@@ -326,4 +333,4 @@ def _kernel(layer: LayerDescription, name: str, shape: tuple[int, int, int]) -> 
         return shape[0], shape[1]
     if layer.kernel is None:
         raise NetworkError(f"{name}.kernel", "a side or [height, width] in a conv layer", "none")
-    return layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel, layer.kernel)
+    return layer.kernel
