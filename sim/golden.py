@@ -149,9 +149,7 @@ def run_layer(layer: Layer, codes: CodeArray, *, keep_popcounts: bool = False) -
         flat = np.concatenate([scale(layer, chunk) for chunk in _popcount_chunks(layer, codes)])
         acc = flat.reshape(len(codes), *layer.conv_shape)
     if layer.is_classifier:
-        return LayerTrace(
-            name=layer.name, popcounts=counts, acc=acc, levels=None, output=scores(layer, acc)
-        )
+        return LayerTrace(name=layer.name, popcounts=counts, acc=acc, levels=None, output=scores(layer, acc))
     levels = threshold(layer, acc)
     return LayerTrace(name=layer.name, popcounts=counts, acc=acc, levels=levels, output=pool(layer, levels))
 
