@@ -65,9 +65,9 @@ class _SumOfSteps(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
         ctx.save_for_backward(x, t, beta)
         ctx.window = window
-        steps = (x >= t[0]).to(x.dtype) * (2 * beta[0])
-        for n in range(1, t.numel()):
-            steps.add_((x >= t[n]).to(x.dtype) * (2 * beta[n]))
+        steps = torch.zeros_like(x)
+        for threshold, height in zip(t.tolist(), (2 * beta).tolist(), strict=True):
+            steps.add_(x >= threshold, alpha=height)
         return steps
 
     @staticmethod
@@ -75,15 +75,21 @@ class _SumOfSteps(torch.autograd.Function):
         x, t, beta = ctx.saved_tensors
         grad = grads[0]
         grad_x = torch.zeros_like(x)
-        grad_t = torch.empty_like(t)
-        grad_beta = torch.empty_like(beta)
-        for n in range(t.numel()):
-            shifted = x - t[n]
-            through = (shifted.abs() <= ctx.window).to(grad.dtype).mul_(grad)
-            grad_x.add_(through * beta[n])
-            grad_t[n] = -beta[n] * through.sum()
-            grad_beta[n] = 2 * (grad * (shifted >= 0)).sum()
-        return grad_x, grad_t, grad_beta, None
+        through_sums, high_sums = [], []
+        # fused kernels that pass grad where x is strictly above (and below) a number: the next one outside includes it
+        low, high = _just_below(t - ctx.window), -_just_below(-t - ctx.window)
+        for bottom, top, under, height in zip(
+            low.tolist(), high.tolist(), _just_below(t).tolist(), beta.tolist(), strict=True
+        ):
+            through = torch.ops.aten.hardtanh_backward(grad, x, bottom, top)
+            grad_x.add_(through, alpha=height)
+            through_sums.append(through.sum())
+            high_sums.append(torch.ops.aten.threshold_backward(grad, x, under).sum())
+        return grad_x, -beta * torch.stack(through_sums), 2 * torch.stack(high_sums), None
+
+
+def _just_below(x: Tensor) -> Tensor:
+    return torch.nextafter(x, torch.full_like(x, -math.inf))
 
 
 def sum_of_steps(x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
@@ -91,7 +97,7 @@ def sum_of_steps(x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
 
     ``A_n = +1 where x >= t_n, else -1``, which is equation 8 with ``t = 0.5 - v``. The value 0 is every basis
     at -1, so that zero padding of the result pads with level 0. The gradient to x is
-    ``sum_n beta_n where |x - t_n| <= window`` (equation 10 has window = 0.5), to t its negative summed, and to beta
+    ``sum_n beta_n where t_n - window <= x <= t_n + window`` (equation 10 has window = 0.5), to t its negative summed, and to beta
     that of the sum.
     """
     return _SumOfSteps.apply(x, t, beta, window)
@@ -219,11 +225,11 @@ def lloyd_max(N: int, *, rectified: bool = False) -> tuple[Tensor, Tensor]:
 
 
 def to_integers(
-    values: Tensor, form: ScaleForm, *, gram: Tensor | None = None, common: bool = False, candidates: int = 32
+    values: Tensor, form: ScaleForm, *, gram: Tensor | None = None, common: bool = False, candidates: int = 48
 ) -> tuple[Tensor, Tensor]:
     """``values ~ scale x integers`` with integers of ``form`` and a positive scale, free for each row.
 
-    The scale is the best of ``candidates`` that put a row's greatest magnitude between half and all of the
+    The scale is the best of ``candidates`` that put a row's greatest magnitude between 1/2 and 3/2 of the
     form's greatest integer, each refined by least squares; a single value becomes +-1.
 
     Parameters
@@ -248,9 +254,7 @@ def to_integers(
     if common:
         peak = peak.amax().expand(rows)
     peak = torch.where(peak > 0, peak, 1.0)
-    greatest = float(allowed[-1])
-    tops = torch.linspace(0, 1, candidates, dtype=values.dtype, device=values.device)
-    tops = (greatest / 2 if greatest > 1 else 1.0) ** (1 - tops) * greatest**tops
+    tops = float(allowed.abs().max()) * torch.linspace(0.5, 1.5, candidates, dtype=values.dtype, device=values.device)
     scaled = values * (tops.view(-1, 1, 1) / peak.view(1, -1, 1))  # [candidates, rows, count]
     integers = allowed[torch.bucketize(scaled, (allowed[1:] + allowed[:-1]) / 2)]
     weighted = (gram @ integers.unsqueeze(3)).squeeze(3)

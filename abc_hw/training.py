@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.nn import functional
@@ -385,7 +385,7 @@ def _callbacks(folder: Path, progress: bool) -> list[Any]:
     every_epoch = ModelCheckpoint(
         dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False, save_on_train_epoch_end=True
     )
-    return [every_epoch, LearningRateMonitor("epoch"), *([RichProgressBar()] if progress else [])]
+    return [every_epoch, *([RichProgressBar()] if progress else [])]
 
 
 @contextlib.contextmanager
@@ -448,7 +448,7 @@ def trace_integer(model: ABCNet, images: Images, *, batch: int = 256) -> list[np
 
 @torch.no_grad()
 def _run(layers: Sequence[QuantisedLayer], images: Images) -> list[npt.NDArray[Any]]:
-    values = 2 * torch.from_numpy(images).permute(0, 3, 1, 2).long() - 255  # sum of the bit-planes, 2^b each
+    values = 2 * torch.tensor(images).permute(0, 3, 1, 2).long() - 255  # sum of the bit-planes, 2^b each
     outputs: list[npt.NDArray[Any]] = []
     for index, layer in enumerate(layers):
         acc = accumulate(layer, values)
