@@ -328,8 +328,9 @@ def _sample_accumulators(rng: np.random.Generator, layer: Layer) -> IntArray:
 
 def _kernel(layer: LayerDescription, name: str, shape: tuple[int, int, int]) -> tuple[int, int]:
     if layer.kind == "dense":
-        if layer.kernel is not None or layer.padding or layer.stride != 1:
-            raise NetworkError(f"{name}.kernel", "no kernel, stride or padding in a dense layer", layer.kernel)
+        for field, unset in (("kernel", None), ("stride", 1), ("padding", 0)):
+            if (value := getattr(layer, field)) != unset:
+                raise NetworkError(f"{name}.{field}", "no kernel, stride or padding in a dense layer", value)
         return shape[0], shape[1]
     if layer.kernel is None:
         raise NetworkError(f"{name}.kernel", "a side or [height, width] in a conv layer", "none")
