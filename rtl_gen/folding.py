@@ -9,7 +9,11 @@ from abc_hw.network import Layer, Network
 
 from .arith import ceil_div
 
-__all__ = ["LayerFolding", "Schedule", "fold_for_cycles", "schedules"]
+__all__ = ["LayerFolding", "Schedule", "default_foldings", "fold_for_cycles", "schedules"]
+
+
+DEFAULT_XNORS = 1024
+"""XNORs per cycle that :func:`default_foldings` aims at over all layers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,6 +204,16 @@ def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
         )
         chosen[layer.name] = best.folding
     return chosen
+
+
+def default_foldings(network: Network) -> dict[str, LayerFolding]:
+    """A balanced accelerator of middling size: every layer as fast as the slowest one needs.
+
+    The target is the cycles that all layers' XNORs take at ``DEFAULT_XNORS`` per cycle, or what the slowest layer
+    can reach.
+    """
+    fastest = max(min(schedule.cycles for schedule in _candidates(layer)) for layer in network.layers)
+    return fold_for_cycles(network, max(fastest, ceil_div(network.binary_macs, DEFAULT_XNORS)))
 
 
 def schedules(network: Network, foldings: Mapping[str, LayerFolding]) -> list[Schedule]:

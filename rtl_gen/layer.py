@@ -93,7 +93,7 @@ class LayerEngine(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), window.i)
 
         queued = self._build_queue(m, loops, output)
-        m.d.comb += [window.step.eq(loops.step), window.ends.eq(loops.ends)]
+        m.d.comb += [window.step.eq(loops.step), *map(Value.eq, window.ends, loops.ends)]
         m.d.comb += loops.step.eq(
             (~loops.begins[GROUP + 1] | self._room) & (~loops.begins[COLUMN] | window.row_ready)
         )
@@ -121,7 +121,7 @@ class LayerEngine(wiring.Component):
             if loops.bounds[level] > 1:
                 counter = AffineCounter(loops.bounds, [int(index == level) for index in range(len(loops.bounds))])
                 m.submodules[name] = counter
-                m.d.comb += [counter.step.eq(loops.step), counter.ends.eq(loops.ends)]
+                m.d.comb += counter.follow(loops.step, loops.ends)
                 m.d.comb += getattr(array, name).eq(delayed(m, counter.value, late, name=name))
 
     def _read_weights(self, m: Module, loops: LoopNest) -> Value:
@@ -132,9 +132,7 @@ class LayerEngine(wiring.Component):
         strides = [0, 0, schedule.words, 0, 0, schedule.column_words * schedule.channel_words,
                    schedule.channel_words, 1]
         m.submodules.weight_addr = address = AffineCounter(loops.bounds, strides)
-        m.d.comb += [
-            address.step.eq(loops.step), address.ends.eq(loops.ends), rom.addr.eq(address.value),
-        ]
+        m.d.comb += [*address.follow(loops.step, loops.ends), rom.addr.eq(address.value)]
         return delayed(m, rom.data, 1, name="weights")
 
     @property

@@ -27,9 +27,9 @@ class LoopNest(wiring.Component):
     Members
     -------
     step : In(1), the body runs in this cycle
-    at_first, at_last : Out(len(bounds)), bit l: loop l alone stands at its first (last) value
-    begins : Out(len(bounds)), bit l: loops l and all inside it stand at their first value; registered
-    ends : Out(len(bounds)), bit l: loops l and all inside it stand at their last value
+    at_first, at_last : Out(1) per loop: it stands at its first (last) value
+    begins : Out(1) per loop: it and all inside it stand at their first value; registered
+    ends : Out(1) per loop: it and all inside it stand at their last value
     """
 
     def __init__(self, bounds: Sequence[int]) -> None:
@@ -38,10 +38,10 @@ class LoopNest(wiring.Component):
         self._bounds = tuple(bounds)
         super().__init__({
             "step": In(1),
-            "at_first": Out(len(bounds)),
-            "at_last": Out(len(bounds)),
-            "begins": Out(len(bounds), init=-1),
-            "ends": Out(len(bounds)),
+            "at_first": Out(1).array(len(bounds)),
+            "at_last": Out(1).array(len(bounds)),
+            "begins": Out(1, init=1).array(len(bounds)),
+            "ends": Out(1).array(len(bounds)),
         })
 
     @property
@@ -63,7 +63,7 @@ class LoopNest(wiring.Component):
             m.d.comb += self.ends[level].eq(at_last & inner_ends)
             inner_ends = self.ends[level]
         with m.If(self.step):
-            m.d.sync += self.begins.eq(self.ends)
+            m.d.sync += [begins.eq(ends) for begins, ends in zip(self.begins, self.ends, strict=True)]
         return m
 
 
@@ -116,10 +116,14 @@ class AffineCounter(wiring.Component):
             high = start + sum(max(reach, 0) for reach in reaches)
         members = {
             "step": In(1),
-            "ends": In(len(bounds)),
+            "ends": In(1).array(len(bounds)),
             "value": Out(range_shape(low, high), init=self._start),
         }
         super().__init__(members if carry_level is None else members | {"carry": In(1)})
+
+    def follow(self, step: Value, ends: Sequence[Value]) -> list[object]:
+        """Statements that tie the counter to a nest."""
+        return [self.step.eq(step), *(mine.eq(theirs) for mine, theirs in zip(self.ends, ends, strict=True))]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -157,8 +157,8 @@ class ScaleUnit(wiring.Component):
         added = self._products(m, sums, alphas)
         added_after = 3 if bases > 1 else 2
         valid = delayed(m, busy, added_after, name="valid", reset_less=False)
-        fresh = delayed(m, nest.at_first[1:4].all(), added_after, name="fresh")
-        final = delayed(m, nest.at_last[1:4].all(), added_after, name="final")
+        fresh = delayed(m, Cat(nest.at_first[1:4]).all(), added_after, name="fresh")
+        final = delayed(m, Cat(nest.at_last[1:4]).all(), added_after, name="final")
         self._accumulate(m, added, valid, fresh, final)
         return m
 
@@ -200,7 +200,7 @@ class ScaleUnit(wiring.Component):
             max(layer.dot_length * sum(max(beta, 0) for beta in chosen) for chosen in passes),
         )
         m.submodules.pass_n = pass_n = AffineCounter(nest.bounds, [0, 1, 0, 0, 0])
-        m.d.comb += [pass_n.step.eq(nest.step), pass_n.ends.eq(nest.ends)]
+        m.d.comb += pass_n.follow(nest.step, nest.ends)
         count = layer.dot_length.bit_length()
         sums: list[list[Value]] = []
         for lane, row in enumerate(item):
@@ -234,7 +234,7 @@ class ScaleUnit(wiring.Component):
         slots = schedule.folding.pe // channels
         strides = [schedule.passes_m * items, 0, items, slots, 1]
         m.submodules.alpha_addr = address = AffineCounter(nest.bounds, strides)
-        m.d.comb += [address.step.eq(nest.step), address.ends.eq(nest.ends), rom.addr.eq(address.value)]
+        m.d.comb += [*address.follow(nest.step, nest.ends), rom.addr.eq(address.value)]
         return [
             [rom.data[(lane * bases + basis) * width :][:width] for basis in range(bases)]
             for lane in range(channels)

@@ -62,7 +62,7 @@ class WindowBuffer(wiring.Component):
             "i": In(code_stream(schedule.lanes, bits)),
             "row_ready": Out(1),
             "step": In(1),
-            "ends": In(len(window_bounds(schedule))),
+            "ends": In(1).array(len(window_bounds(schedule))),
             "a": Out(data.ArrayLayout(bits, schedule.folding.simd)),
         })
 
@@ -102,10 +102,12 @@ class WindowBuffer(wiring.Component):
         write_bank, write_address, writing = self._write_side(m, row_done)
         self._count_rows(m, row_done)
         first_column, read_address = self._read_address(m)
+        depth = self.rows * self.row_words
+        next_address = Mux(read_address == depth - 1, 0, read_address + 1)
         words = []
         for bank in range(self._schedule.columns):
             width = len(Value.cast(self.i.payload))
-            memory = Memory(shape=unsigned(width), depth=self.rows * self.row_words, init=[])
+            memory = Memory(shape=unsigned(width), depth=depth, init=[])
             m.submodules[f"bank{bank}"] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [
@@ -113,7 +115,11 @@ class WindowBuffer(wiring.Component):
                 write.data.eq(self.i.payload),
                 write.en.eq(writing & (write_bank == bank)),
                 # A tile that starts in bank q takes its later columns, from the banks before q, one word on.
-                read.addr.eq(read_address + (first_column > bank)),
+                read.addr.eq(
+                    Mux(first_column > bank, next_address, read_address)
+                    if bank < self._schedule.columns - 1
+                    else read_address
+                ),
             ]
             words.append(read.data)
         self._align(m, words, first_column)
@@ -168,7 +174,7 @@ class WindowBuffer(wiring.Component):
             m.submodules.read_address = address = AffineCounter(
                 bounds, strides, start=-padding * (row + per_pixel), turn=layer.in_shape[0] * row, modulus=depth
             )
-            m.d.comb += [address.step.eq(self.step), address.ends.eq(self.ends)]
+            m.d.comb += address.follow(self.step, self.ends)
             return Value.cast(0), address.value
         starts = [x * stride - padding for x in range(bounds[1])]
         words = [start // columns for start in starts]
@@ -182,7 +188,7 @@ class WindowBuffer(wiring.Component):
         with m.If(self.step & self.ends[2]):
             following = Mux(over, bank + (stride % columns - columns), bank + stride % columns)
             m.d.sync += bank.eq(Mux(self.ends[1], starts[0] % columns, following))
-        m.d.comb += [address.step.eq(self.step), address.ends.eq(self.ends), address.carry.eq(over)]
+        m.d.comb += [*address.follow(self.step, self.ends), address.carry.eq(over)]
         return bank, address.value
 
     def _align(self, m: Module, words: list[Value], first_column: Value) -> None:
@@ -210,13 +216,13 @@ class WindowBuffer(wiring.Component):
             m.submodules.y = y = AffineCounter(bounds, strides_y, start=-layer.padding)
             m.submodules.x = x = AffineCounter(bounds, strides_x, start=-layer.padding)
             for counter in (y, x):
-                m.d.comb += [counter.step.eq(self.step), counter.ends.eq(self.ends)]
+                m.d.comb += counter.follow(self.step, self.ends)
             row_inside = (y.value >= 0) & (y.value < height)
             inside = [(x.value + column >= 0) & (x.value + column < width) for column in range(columns)]
         tail = layer.kernel[1] - (bounds[6] - 1) * columns
         if tail < columns:
             m.submodules.tile = tile = AffineCounter(bounds, [0, 0, 0, 0, 0, 0, 1, 0])
-            m.d.comb += [tile.step.eq(self.step), tile.ends.eq(self.ends)]
+            m.d.comb += tile.follow(self.step, self.ends)
             last_tile = tile.value == bounds[6] - 1
             inside = [value & ~last_tile if column >= tail else value for column, value in enumerate(inside)]
         return [
