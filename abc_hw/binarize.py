@@ -6,6 +6,7 @@ arXiv 1711.11294. Everything here is a pure function of tensors; the modules sta
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class _StraightThroughSign(torch.autograd.Function):
 
 
 def straight_through_sign(x: Tensor, window: Tensor | float = math.inf) -> Tensor:
-    """Forward ``sign(x)``; gradient 1 where ``|x| <= window``, else 0 (equation 3 with the identity for window = inf)."""
+    """Forward ``sign(x)``; gradient 1 where ``|x| <= window``, else 0 (window = inf is equation 3)."""
     return _StraightThroughSign.apply(x, window)
 
 
@@ -76,7 +77,7 @@ class _SumOfSteps(torch.autograd.Function):
         grad = grads[0]
         grad_x = torch.zeros_like(x)
         through_sums, high_sums = [], []
-        # fused kernels that pass grad where x is strictly above (and below) a number: the next one outside includes it
+        # fused kernels that pass grad where x is strictly above (below) a number: one float further includes it
         low, high = _just_below(t - ctx.window), -_just_below(-t - ctx.window)
         for bottom, top, under, height in zip(
             low.tolist(), high.tolist(), _just_below(t).tolist(), beta.tolist(), strict=True
@@ -97,8 +98,8 @@ def sum_of_steps(x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
 
     ``A_n = +1 where x >= t_n, else -1``, which is equation 8 with ``t = 0.5 - v``. The value 0 is every basis
     at -1, so that zero padding of the result pads with level 0. The gradient to x is
-    ``sum_n beta_n where t_n - window <= x <= t_n + window`` (equation 10 has window = 0.5), to t its negative summed, and to beta
-    that of the sum.
+    ``sum_n beta_n where t_n - window <= x <= t_n + window`` (equation 10 has window = 0.5), to t_n the negative of
+    its term, summed over x, and to beta that of the sum.
     """
     return _SumOfSteps.apply(x, t, beta, window)
 
@@ -118,9 +119,9 @@ def shifted_signs(weight: Tensor, u: Tensor) -> Tensor:
     passes where the argument of the sign is within half a standard deviation of 0; none goes to W.
     """
     fixed = weight.detach()
-    deviation = fixed.std(correction=0)
-    shifts = (u * deviation).view(-1, *[1] * weight.ndim)
-    return straight_through_sign((fixed - fixed.mean()) + shifts, 0.5 * deviation)
+    deviation, mean = torch.std_mean(fixed.double(), correction=0)  # float64: no trace of the order of summation
+    shifts = (u * deviation.to(u)).view(-1, *[1] * weight.ndim)
+    return straight_through_sign((fixed - mean.to(fixed)) + shifts, 0.5 * deviation)
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def least_squares(weight: Tensor, bases: Tensor, *, channel_wise: bool = True) -
     """The alpha that minimises ``|W - sum_m alpha_m B_m|^2`` (equation 5), from the M x M Gram matrix.
 
     ``weight`` is [C_out, ...] and ``bases`` [M, C_out, ...]. Returns alpha [C_out, M] and the Gram matrix
-    [C_out, M, M] divided by the number of weights, both float64, not differentiated. With ``channel_wise`` false one
-    alpha serves all channels (both results then have one row).
+    [C_out, M, M] divided by the number of weights, both float64, not differentiated. With ``channel_wise`` false
+    one alpha serves all channels (both results then have one row).
     """
     rows = weight.shape[0] if channel_wise else 1
     flat = weight.detach().reshape(rows, -1)
@@ -215,9 +216,9 @@ def lloyd_max(N: int, *, rectified: bool = False) -> tuple[Tensor, Tensor]:
     t = normal.icdf(shares).tolist()
     for _ in range(2000):
         edges = [-math.inf, *t, math.inf]
-        levels = [mean(low, high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
-        t = [(low + high) / 2 for low, high in zip(levels[:-1], levels[1:], strict=True)]
-    beta = [(high - low) / 2 for low, high in zip(levels[:-1], levels[1:], strict=True)]
+        levels = [mean(low, high) for low, high in itertools.pairwise(edges)]
+        t = [(low + high) / 2 for low, high in itertools.pairwise(levels)]
+    beta = [(high - low) / 2 for low, high in itertools.pairwise(levels)]
     return torch.tensor(t, dtype=torch.float32), torch.tensor(beta, dtype=torch.float32)
 
 
@@ -254,7 +255,7 @@ def to_integers(
     if common:
         peak = peak.amax().expand(rows)
     peak = torch.where(peak > 0, peak, 1.0)
-    tops = float(allowed.abs().max()) * torch.linspace(0.5, 1.5, candidates, dtype=values.dtype, device=values.device)
+    tops = allowed.abs().max() * torch.linspace(0.5, 1.5, candidates).to(values)
     scaled = values * (tops.view(-1, 1, 1) / peak.view(1, -1, 1))  # [candidates, rows, count]
     integers = allowed[torch.bucketize(scaled, (allowed[1:] + allowed[:-1]) / 2)]
     weighted = (gram @ integers.unsqueeze(3)).squeeze(3)

@@ -125,7 +125,8 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         raise InputError(f"{path}: expected an IDX file, found {error}") from error
     magic = bytes([0, 0, 8, dimensions])
     if content[:4] != magic:
-        raise InputError(f"{path}: expected an IDX file of {dimensions}-d bytes ({magic.hex()}), found {content[:4].hex()}")
+        found = content[:4].hex()
+        raise InputError(f"{path}: expected an IDX file of {dimensions}-d bytes ({magic.hex()}), found {found}")
     header = 4 + 4 * dimensions
     shape = tuple(int(side) for side in np.frombuffer(content[4:header].ljust(header - 4, b"\0"), ">u4"))
     if len(content) != header + math.prod(shape) or not math.prod(shape):
@@ -187,8 +188,8 @@ def read_cifar(path: Path) -> Split:
 
 def _cifar(data_dir: Path | None) -> Dataset:
     if data_dir is None:
-        members = {Path(member).name: Path(member) for member in _download("cifar-10", CIFAR_URL, CIFAR_MD5, tar=True)}
-        folder = members["test_batch.bin"].parent
+        members = [Path(member) for member in _download("cifar-10", CIFAR_URL, CIFAR_MD5, tar=True)]
+        folder = next(member.parent for member in members if member.name == "test_batch.bin")
     else:
         folder = data_dir / CIFAR_FOLDER
     batches = [read_cifar(_existing(folder / f"data_batch_{number}.bin")) for number in range(1, 6)]
@@ -216,7 +217,8 @@ def _download(name: str, url: str, md5: str, *, tar: bool = False) -> list[str]:
         )
     except (OSError, ValueError) as error:  # no network, no room, a wrong checksum
         reason = str(error).splitlines()[0]
-        raise InputError(f"{name}: expected to download {url} (or name a folder with its files), found {reason}") from error
+        way_out = f"{name}: expected to download {url} (or name a folder with its files)"
+        raise InputError(f"{way_out}, found {reason}") from error
     return list(found) if tar else [str(found)]
 
 

@@ -62,7 +62,7 @@ class ThresholdBases(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``sum_n beta_n (A_n + 1)`` in the shape of x, and the constant -sum_n beta_n that it lacks."""
-        beta = self.beta
+        beta: Tensor = self.beta
         if self.integer:
             integers, scale, sign = self.integers()
             beta = straight_through(beta, (sign * scale * integers).to(beta))
@@ -205,7 +205,8 @@ class _ABCLayer(nn.Module):
         return bases, integers * self.input_bases.integers()[2], scale
 
     def _alpha_integers(self, bases: Tensor) -> tuple[Tensor, Tensor]:
-        alpha, gram = least_squares(self.weight, bases, channel_wise=self.channel_wise)
+        # float64, so that no order of summation can move a rounding
+        alpha, gram = least_squares(self.weight.double(), bases.double(), channel_wise=self.channel_wise)
         integers, scale = to_integers(alpha, self.scale, gram=gram, common=self.common_scale)
         rows = self.weight.shape[0]
         return integers.expand(rows, self.M), scale.expand(rows)
@@ -275,7 +276,7 @@ class ABCConv2d(_ABCLayer):
         activation_kind: str = "abc",
         rectified: bool = False,
     ) -> None:
-        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         _check_sizes(in_channels=in_channels, out_channels=out_channels, kernel_size=min(kernel), stride=stride)
         super().__init__(
             (out_channels, in_channels, *kernel), bias, M=M, N=N, scale=scale, channel_wise=channel_wise,
@@ -376,6 +377,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def state(self) -> dict[str, Any]:
         """The numbers it computes with in evaluation, float64 [C]: mean, variance, slope, bias."""
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         named = {"mean": self.running_mean, "variance": self.running_var, "slope": self.slope, "bias": self.bias}
         return {name: tensor.detach().double() for name, tensor in named.items()}

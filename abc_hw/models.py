@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,8 @@ class Block:
         )
         if min(height, width) < 1:
             raise InputError(
-                f"{self.name}: expected an input that kernel {self.kernel} and pool {self.pool} leave something of, "
-                f"found {shape[0]} x {shape[1]}"
+                f"{self.name}: expected an input that kernel {self.kernel} and pool {self.pool} leave "
+                f"something of, found {shape[0]} x {shape[1]}"
             )
         return height, width, self.channels
 
@@ -170,23 +170,20 @@ class ABCBlock(nn.Module):
         super().__init__()
         self.block = block
         self.in_shape = in_shape
-        kind = "pixels" if first else "abc"
-        biased = block.norm == "none"
         height, width, channels = in_shape
+        options: dict[str, Any] = {
+            "bias": block.norm == "none", "M": M, "N": N, "scale": scale, "channel_wise": channel_wise,
+            "learnable_u": learnable_u, "common_scale": last, "activation_kind": "pixels" if first else "abc",
+            "rectified": rectified,
+        }
         self.layer: ABCConv2d | ABCLinear
         try:
             if block.kind == "conv":
                 self.layer = ABCConv2d(
-                    channels, block.channels, block.kernel, block.stride, block.padding, biased, M=M, N=N, scale=scale,
-                    channel_wise=channel_wise, learnable_u=learnable_u, common_scale=last, activation_kind=kind,
-                    rectified=rectified,
+                    channels, block.channels, block.kernel, block.stride, block.padding, **options
                 )
             else:
-                self.layer = ABCLinear(
-                    height * width * channels, block.channels, biased, M=M, N=N, scale=scale,
-                    channel_wise=channel_wise, learnable_u=learnable_u, common_scale=last, activation_kind=kind,
-                    rectified=rectified,
-                )
+                self.layer = ABCLinear(height * width * channels, block.channels, **options)
         except InputError as error:
             raise InputError(f"{block.name}.{error}") from None
         self.norm = BatchNorm(block.channels, positive=block.norm == "positive") if block.norm != "none" else None
@@ -292,7 +289,7 @@ def per_layer(name: str, value: int | Sequence[int], layers: int) -> list[int]:
 
 @torch.no_grad()
 def reestimate_batch_norm(model: ABCNet, batches: Iterable[Tensor]) -> None:
-    """Replace all running statistics by those of ``batches`` (uint8 [B, C, H, W] each), every batch counting the same.
+    """Replace all running statistics by those of ``batches``, uint8 [B, C, H, W], each counting the same.
 
     They are taken as the model computes now, integers and all; the model is left in evaluation mode.
     """

@@ -1,22 +1,18 @@
-"""Training with PyTorch Lightning, checkpoints, and the exact integer evaluation of a trained model."""
+"""Training with PyTorch Lightning."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
-import os
-import time
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import numpy as np
-import numpy.typing as npt
-import pydantic
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
@@ -25,11 +21,17 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from .data import Dataset, Images, Split, load
+from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
+from .data import Dataset, Split, load
 from .errors import InputError
-from .fold import QuantisedLayer, quantise
-from .models import ABCNet, blocks_of, reestimate_batch_norm
-from .network import ScaleForm, ScaleKind
+from .models import ABCNet, reestimate_batch_norm
+from .quantised import evaluate_integer
+from .recipes import TrainingConfig, build_model, config_for
+
+__all__ = [
+    "ABCTraining", "Trained", "TrainingConfig", "augment_images", "config_for", "evaluate_integer", "load_checkpoint",
+    "save_checkpoint", "train",
+]
 
 LAST = "last.ckpt"
 """Written after every epoch in the run's folder; training resumes from it."""
@@ -37,76 +39,9 @@ LAST = "last.ckpt"
 FINAL = "model.ckpt"
 """The trained model in the run's folder, with batch norm re-estimated and its accuracies."""
 
-FORMAT = 1
 WARM_UP_STEPS = 50
 SHIFT_RATE = 0.3
 """Learning rate of v and beta as a share of that of the weights."""
-
-# -- configuration ------------------------------------------------------------------------------------------
-
-
-class TrainingConfig(pydantic.BaseModel):
-    """All that decides what a training run computes; equal configurations give equal models on one machine.
-
-    ``M`` and ``N`` are one number for all layers or one per layer (:class:`abc_hw.models.ABCNet`).
-    ``integer_epochs`` is how many of the last epochs compute with integer alpha and beta. ``augment`` moves images by
-    up to 4 pixels (``crop``; 2 pixels under 32), and mirrors half of them (``flip-crop``).
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    dataset: str = "digits"
-    model: str = "lenet"
-    M: int | tuple[int, ...] = 3
-    N: int | tuple[int, ...] = 3
-    scale: ScaleKind = "csd"
-    scale_bits: int = pydantic.Field(6, ge=1, le=16)
-    scale_terms: int = pydantic.Field(2, ge=1, le=4)
-    channel_wise: bool = True
-    learnable_u: bool = False
-    epochs: int = pydantic.Field(30, ge=1)
-    integer_epochs: int = pydantic.Field(4, ge=0)
-    batch: int = pydantic.Field(128, ge=2)
-    lr: float = pydantic.Field(5e-3, gt=0, allow_inf_nan=False)
-    augment: Literal["none", "crop", "flip-crop"] = "none"
-    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
-    seed: int = pydantic.Field(1, ge=0)
-
-    @property
-    def scale_form(self) -> ScaleForm:
-        """The form of the integers alpha and beta."""
-        return ScaleForm(kind=self.scale, bits=self.scale_bits, terms=self.scale_terms)
-
-
-RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 30, "integer_epochs": 8, "batch": 64},
-    "mnist": {"epochs": 12, "integer_epochs": 3},
-    "fashion-mnist": {"epochs": 12, "integer_epochs": 3},
-    "cifar-10": {"model": "vgg", "epochs": 30, "integer_epochs": 5, "augment": "flip-crop"},
-}
-"""What differs from the defaults of :class:`TrainingConfig` for each data set."""
-
-
-def config_for(dataset: str, **changes: Any) -> TrainingConfig:
-    """The recipe of that data set with ``changes``; InputError names the first field that cannot be."""
-    try:
-        return TrainingConfig(**{"dataset": dataset, **RECIPES.get(dataset, {}), **changes})
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"][:1]))
-        raise InputError(f"{field}: {first['msg'].lower()}, found {first['input']!r}") from None
-
-
-def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: int) -> ABCNet:
-    """An untrained model; the seed decides its weights. InputError if the configuration does not fit the images."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = ABCNet(
-            blocks_of(config.model, shape, classes), shape, M=config.M, N=config.N, scale=config.scale_form,
-            channel_wise=config.channel_wise, learnable_u=config.learnable_u,
-        )
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
 
 # -- batches ------------------------------------------------------------------------------------------------
 
@@ -143,8 +78,9 @@ class _EpochShuffle(Sampler[int]):
         return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist())
 
 
-def _whole(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return batch
+def _whole(batch: Any) -> tuple[Tensor, Tensor]:
+    images, labels = batch  # already a batch: _Images fetches it at once
+    return images, labels
 
 
 def _loader(split: Split, batch: int, sampler: Sampler[int] | None) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -182,7 +118,7 @@ class ABCTraining(lightning.LightningModule):
         self.model = build_model(config, shape, len(self.classes))
 
     def on_train_epoch_start(self) -> None:
-        """Everything random in an epoch follows from seed, epoch and rank; the last epochs are the integer ones."""
+        """Everything random in an epoch follows from seed, epoch and rank; the last epochs are integer ones."""
         torch.manual_seed((self.config.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank)
         self.model.set_integer(self.current_epoch >= self.config.epochs - self.config.integer_epochs)
 
@@ -222,90 +158,6 @@ class ABCTraining(lightning.LightningModule):
         checkpoint["abc_hw"] = describe(self.config, self.shape, self.classes, self.model.integer, {})
 
 
-def describe(
-    config: TrainingConfig, shape: Sequence[int], classes: Sequence[str], integer: bool, accuracy: dict[str, float]
-) -> dict[str, Any]:
-    """What a checkpoint says about its model, in plain values."""
-    return {
-        "format": FORMAT, "config": config.model_dump(mode="json"), "shape": list(shape), "classes": list(classes),
-        "integer": integer, "accuracy": accuracy,
-    }
-
-
-# -- checkpoints --------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
-    """A model and what is known of it.
-
-    ``accuracy`` maps ``validation`` and ``test`` to shares of 1, both by :func:`evaluate_integer`; it is empty for a
-    model whose training has not ended.
-    """
-
-    model: ABCNet
-    config: TrainingConfig
-    classes: tuple[str, ...]
-    accuracy: dict[str, float]
-    checkpoint: Path
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """JSON values for ``Network.training``."""
-        return {**self.config.model_dump(mode="json"), "accuracy": self.accuracy}
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a checkpoint, found no such file") from None
-    except Exception as error:  # foreign bytes make the reader fail in many ways
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: expected a checkpoint of abc-hw, found a file that does not load: {reason}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("abc_hw"), dict):
-        raise InputError(f"{path}: expected a checkpoint of abc-hw, found another file of torch")
-    if content["abc_hw"].get("format") != FORMAT:
-        raise InputError(f"{path}: expected checkpoint format {FORMAT}, found {content['abc_hw'].get('format')!r}")
-    return content
-
-
-def load_checkpoint(path: Path | str) -> Trained:
-    """The model of a checkpoint of :func:`train`, in evaluation mode on the CPU. Runs no code from the file.
-
-    Raises
-    ------
-    InputError : no such file, a truncated or foreign one, or one whose tensors do not fit its model.
-    """
-    path = Path(path)
-    content = _read_checkpoint(path)
-    said = content["abc_hw"]
-    try:
-        config = TrainingConfig(**said["config"])
-        shape, classes = tuple(said["shape"]), tuple(said["classes"])
-        model = build_model(config, shape, len(classes))
-        state = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
-        model.load_state_dict(state)
-        model.set_integer(bool(said["integer"]))
-        accuracy = {str(name): float(value) for name, value in said["accuracy"].items()}
-    except (pydantic.ValidationError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected a checkpoint whose parts fit each other, found {reason}") from None
-    return Trained(model=model.eval(), config=config, classes=classes, accuracy=accuracy, checkpoint=path)
-
-
-def save_checkpoint(trained: Trained) -> None:
-    """Write ``trained.checkpoint``: under a temporary name first, then renamed."""
-    model = trained.model
-    content = {
-        "abc_hw": describe(trained.config, model.in_shape, trained.classes, model.integer, trained.accuracy),
-        "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
-    }
-    temporary = trained.checkpoint.with_name(trained.checkpoint.name + ".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, trained.checkpoint)
-
-
 # -- training -----------------------------------------------------------------------------------------------
 
 
@@ -335,6 +187,7 @@ def train(
     Raises
     ------
     InputError : a configuration, data file, folder or checkpoint that cannot be used.
+    KeyboardInterrupt : Ctrl-C; what was trained up to the last full epoch is in ``last.ckpt``.
     """
     folder = Path(folder)
     last = folder / LAST
@@ -356,15 +209,21 @@ def train(
             log_every_n_steps=50,
             **trainer_options,
         )
-        trainer.fit(
-            module,
-            _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
-            _loader(dataset.validation, 256, None),
-            ckpt_path=last if resume else None,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return _finish(module.model.cpu(), config, dataset, folder / FINAL)
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(
+                module,
+                _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
+                _loader(dataset.validation, 256, None),
+                ckpt_path=last if resume else None,
+            )
+        except SystemExit:  # Lightning's answer to Ctrl-C, which it ignores from then on
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+    trained = _finish(module.model.cpu(), config, dataset, folder / FINAL)
+    if trainer.is_global_zero:
+        save_checkpoint(trained)
+    return trained
 
 
 def _config_of_run(config: TrainingConfig | None, last: Path, resume: bool) -> TrainingConfig:
@@ -373,17 +232,17 @@ def _config_of_run(config: TrainingConfig | None, last: Path, resume: bool) -> T
             raise InputError("config: expected a configuration for a new run, found none")
         return config
     said = load_checkpoint(last).config
-    for field in TrainingConfig.model_fields:
-        if config is not None and getattr(config, field) != getattr(said, field):
-            raise InputError(
-                f"{field}: expected {getattr(said, field)!r}, as {last} was trained, found {getattr(config, field)!r}"
-            )
+    for field in TrainingConfig.model_fields if config is not None else ():
+        was, now = getattr(said, field), getattr(config, field)
+        if was != now:
+            raise InputError(f"{field}: expected {was!r}, as {last} was trained, found {now!r}")
     return said
 
 
 def _callbacks(folder: Path, progress: bool) -> list[Any]:
     every_epoch = ModelCheckpoint(
-        dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False, save_on_train_epoch_end=True
+        dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False,
+        save_on_train_epoch_end=True,
     )
     return [every_epoch, *([RichProgressBar()] if progress else [])]
 
@@ -417,64 +276,4 @@ def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path)
         name: float((evaluate_integer(model, split.images).argmax(1) == split.labels).mean())
         for name, split in (("validation", dataset.validation), ("test", dataset.test))
     }
-    trained = Trained(model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path)
-    save_checkpoint(trained)
-    return trained
-
-
-# -- exact evaluation ---------------------------------------------------------------------------------------
-
-
-def evaluate_integer(model: ABCNet, images: Images, *, batch: int = 256) -> npt.NDArray[np.int64]:
-    """Scores int64 [B, classes] of uint8 images [B, H, W, C] by the quantised network, exactly.
-
-    The class is the lowest index among the maxima, as ``argmax`` gives it.
-
-    Raises
-    ------
-    InputError : images of another shape or type.
-    """
-    return trace_integer(model, images, batch=batch)[-1]
-
-
-def trace_integer(model: ABCNet, images: Images, *, batch: int = 256) -> list[npt.NDArray[Any]]:
-    """What every layer hands on, exactly: level codes uint8 [B, H, W, C], and the scores int64 [B, classes] last."""
-    if images.dtype != np.uint8 or images.shape[1:] != model.in_shape:
-        raise InputError(f"images: expected uint8 {model.in_shape}, found {images.dtype} {images.shape[1:]}")
-    layers = quantise(model)
-    parts = [_run(layers, images[start : start + batch]) for start in range(0, max(1, len(images)), batch)]
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-
-@torch.no_grad()
-def _run(layers: Sequence[QuantisedLayer], images: Images) -> list[npt.NDArray[Any]]:
-    values = 2 * torch.tensor(images).permute(0, 3, 1, 2).long() - 255  # sum of the bit-planes, 2^b each
-    outputs: list[npt.NDArray[Any]] = []
-    for index, layer in enumerate(layers):
-        acc = accumulate(layer, values)
-        if layer.a is None or layer.b is None or layer.t is None:
-            assert layer.bias is not None
-            outputs.append((acc.flatten(1) + layer.bias).numpy())
-            break
-        x = functional.max_pool2d(acc.double(), layer.pool) * layer.a.view(-1, 1, 1) + layer.b.view(-1, 1, 1)
-        x = x.clamp(min=0) if layer.relu else x
-        beta = layers[index + 1].beta
-        high = x.unsqueeze(-1) >= layer.t
-        values = (torch.where(high, beta, -beta)).sum(-1)
-        outputs.append(high.sum(-1).permute(0, 2, 3, 1).to(torch.uint8).numpy())
-    return outputs
-
-
-def accumulate(layer: QuantisedLayer, values: Tensor) -> Tensor:
-    """acc of a layer, int64 [B, C_out, OH, OW], for input values sum_n beta_n A_n, int64 [B, C_in, H, W].
-
-    A float matrix product, exact because every partial sum is an integer below the type's mantissa; unfolded here,
-    since a library's convolution may take a transform that rounds.
-    """
-    exact = torch.float32 if layer.greatest_sum < 1 << 24 else torch.float64
-    lowest = -float(layer.beta.sum())
-    padded = functional.pad(values.to(exact), [layer.padding] * 4, value=lowest)
-    columns = functional.unfold(padded, layer.kernel, stride=layer.stride)
-    acc = layer.weight_values.to(exact).flatten(1) @ columns
-    height = (padded.shape[2] - layer.kernel[0]) // layer.stride + 1
-    return acc.long().unflatten(2, (height, -1))
+    return Trained(model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path)

@@ -119,7 +119,9 @@ def test_pixel_layer_pads_with_pixel_zero() -> None:
 
 @pytest.mark.parametrize("form", [ScaleForm(), ScaleForm(kind="fixed", bits=5), ScaleForm(kind="pow2", bits=4)])
 @pytest.mark.parametrize(("M", "N", "common"), [(1, 1, False), (2, 3, True), (3, 2, False)])
-def test_integer_mode_computes_with_the_integers_it_announces(form: ScaleForm, M: int, N: int, common: bool) -> None:
+def test_integer_mode_computes_with_the_integers_it_announces(
+    form: ScaleForm, M: int, N: int, common: bool
+) -> None:
     layer = conv(M, N, scale=form, common_scale=common).double()
     x = torch.randn(2, 3, 6, 7, dtype=torch.float64)
     before = layer(x)
