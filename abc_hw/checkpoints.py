@@ -1,9 +1,9 @@
-"""Trained models in files: written under a temporary name and renamed, read without running code from them."""
+"""Trained models in files, which are read without running code from them."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pydantic
 import torch
 
 from .errors import InputError
+from .files import write_atomically
 from .models import ABCNet
 from .recipes import TrainingConfig, build_model
 
@@ -80,15 +81,15 @@ def load_checkpoint(path: Path | str) -> Trained:
 
 
 def save_checkpoint(trained: Trained) -> None:
-    """Write ``trained.checkpoint``: under a temporary name first, then renamed."""
+    """Write ``trained.checkpoint``, whole or not at all; InputError if it cannot be written."""
     model = trained.model
     content = {
         "abc_hw": describe(trained.config, model.in_shape, trained.classes, model.integer, trained.accuracy),
         "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
     }
-    temporary = trained.checkpoint.with_name(trained.checkpoint.name + ".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, trained.checkpoint)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(trained.checkpoint, buffer.getvalue())
 
 
 def describe(

@@ -29,8 +29,8 @@ from .quantised import evaluate_integer
 from .recipes import TrainingConfig, build_model, config_for
 
 __all__ = [
-    "ABCTraining", "Trained", "TrainingConfig", "augment_images", "config_for", "evaluate_integer", "load_checkpoint",
-    "save_checkpoint", "train",
+    "ABCTraining", "Trained", "TrainingConfig", "augment_images", "config_for", "evaluate_integer",
+    "load_checkpoint", "save_checkpoint", "train",
 ]
 
 LAST = "last.ckpt"
@@ -117,9 +117,10 @@ class ABCTraining(lightning.LightningModule):
         self.config, self.shape, self.classes = config, shape, tuple(classes)
         self.model = build_model(config, shape, len(self.classes))
 
-    def on_train_epoch_start(self) -> None:
-        """Everything random in an epoch follows from seed, epoch and rank; the last epochs are integer ones."""
-        torch.manual_seed((self.config.seed * 1_000_003 + self.current_epoch) * 1009 + self.global_rank)
+    def on_train_batch_start(self, batch: Any, index: int) -> None:
+        """All that is random in a step follows from seed, step and rank; the last epochs are integer ones."""
+        place = [self.config.seed, self.current_epoch, index, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
         self.model.set_integer(self.current_epoch >= self.config.epochs - self.config.integer_epochs)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
