@@ -1,0 +1,106 @@
+"""What the commands show: tables on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from abc_hw.errors import InputError
+
+PIPED_WIDTH = 160
+"""Columns of what goes into a file or pipe, so that no table is cut there."""
+
+Update = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+def out() -> Console:
+    """Standard output."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+
+def err() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPED_WIDTH)
+
+
+def say(line: str) -> None:
+    """Print one line as it is, however long."""
+    out().print(line, markup=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Print ``error: ...`` on one line of standard error."""
+    err().print(f"error: {' '.join(message.split())}", markup=False, soft_wrap=True)
+
+
+def table(*columns: str) -> Table:
+    """An empty table; a column whose name starts with ``>`` is aligned to the right."""
+    titled = any(name.strip(">") for name in columns)
+    made = Table(box=box.SIMPLE_HEAD if titled else box.SIMPLE, show_header=titled, pad_edge=False)
+    for name in columns:
+        made.add_column(
+            name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold"
+        )
+    return made
+
+
+def show(title: str, made: Table) -> None:
+    """Print a table under its title."""
+    console = out()
+    console.print(title, style="bold", markup=False, soft_wrap=True)
+    console.print(made)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Update]:
+    """A bar with elapsed time while the block runs; it moves by steps once the block calls the update."""
+    console = err()
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+
+        yield update
+
+
+def percent(share: float) -> str:
+    """A share of 1 as people read it."""
+    return f"{100 * share:.2f} %"
+
+
+def need(extra: str, *modules: str) -> None:
+    """InputError unless the modules, which the extra of that name brings, are installed."""
+    for name in modules:
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"{name}: expected this package installed, found none: pip install 'abc-hw[{extra}]'")
+
+
+def check_writable(*paths: Path | None) -> None:
+    """InputError if a file cannot be written there; found out before the work that makes its contents."""
+    for path in paths:
+        if path is None:
+            continue
+        folder = path.parent
+        reason = None
+        if not folder.exists():
+            reason = f"no folder {folder}"
+        elif not folder.is_dir():
+            reason = f"{folder}, which is no folder"
+        elif path.is_dir():
+            reason = "a folder of that name"
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            reason = f"folder {folder}, which is write-protected"
+        if reason:
+            raise InputError(f"{path}: expected a file that can be written, found {reason}")
