@@ -161,15 +161,15 @@ class _ABCLayer(nn.Module):
         self.channel_wise = channel_wise
         self.common_scale = common_scale
         self.integer = False
-        self._use_weight_kind(weight_kind)
+        self.use_weight_kind(weight_kind)
         self.weight = nn.Parameter(torch.empty(weight_shape))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
         self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
         self.u = nn.Parameter(spread_shifts(M), requires_grad=learnable_u)
         self.input_bases = input_bases(activation_kind, N, scale=self.scale, rectified=rectified)
 
-    def _use_weight_kind(self, name: str) -> None:
-        self.weight_kind_name = name
+    def use_weight_kind(self, name: str) -> None:
+        """Cut the weights into the bases of that kind from now on; InputError if there is none of that name."""
         self.weight_kind = weight_kind(name)
 
     @property

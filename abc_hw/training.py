@@ -199,6 +199,8 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: expected a folder that can be written, found {error.strerror}") from None
+    if torch.backends.mps.is_available():  # it has no float64, which the integer epochs need
+        trainer_options.setdefault("accelerator", "cpu")
     with _quiet_lightning():
         trainer = lightning.Trainer(
             max_epochs=config.epochs,
@@ -245,7 +247,16 @@ def _callbacks(folder: Path, progress: bool) -> list[Any]:
         dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    return [every_epoch, *([RichProgressBar()] if progress else [])]
+    return [every_epoch, *([_Progress()] if progress else [])]
+
+
+class _Progress(RichProgressBar):
+    """The bar with two figures of a fixed width, in the place of Lightning's long line."""
+
+    def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
+        figures = super().get_metrics(*arguments)
+        short = {"loss": "loss", "validation_accuracy": "val"}
+        return {short[name]: f"{float(figures[name]):.4f}" for name in short if name in figures}  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abc_hw import fold
+from abc_hw.binarize import WEIGHT_KINDS, WeightKind, sign
 from abc_hw.errors import InputError
 from abc_hw.models import ABCNet, Block, reestimate_batch_norm
-from abc_hw.network import Layer, Network, ScaleForm, ScaleKind
+from abc_hw.network import Bases, Layer, Network, ScaleForm, ScaleKind
 from abc_hw.quantised import evaluate_integer, exact_step, quantise, trace_integer
 
 REAL = st.floats(-4, 4, allow_nan=False)
@@ -209,6 +210,23 @@ def test_scores_are_those_of_the_float64_model_up_to_the_rounded_bias(net: str) 
     last = list(model)[-1].layer
     unit = last.integers()[2][0].item() * last.input_bases.integers()[1].item()
     assert np.abs(real / unit - scores).max() <= 0.5 + 1e-6
+
+
+def test_weight_bases_that_are_not_nested_are_stored_as_planes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def residual_signs(weight: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        rest, bases = weight.detach(), []
+        for _ in u:
+            bases.append(sign(rest))
+            rest = rest - rest.abs().mean() * bases[-1]
+        return torch.stack(bases)
+
+    monkeypatch.setitem(WEIGHT_KINDS, "residual", WeightKind("planes", residual_signs))
+    model = random_model(NETS["pooled"], SHAPE, 2, M=3, N=2)
+    for block in model:
+        block.layer.use_weight_kind("residual")
+    network = fold.to_network(model, name="net", classes=CLASSES)
+    assert all(layer.weight_bases == Bases(kind="planes", count=3) for layer in network.layers)
+    assert_same(model, network, random_images(12, SHAPE, 2))
 
 
 def test_training_record_and_names_are_kept() -> None:
