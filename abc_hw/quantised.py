@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,12 @@ from .errors import InputError
 from .layers import ABCConv2d, PixelBases, ThresholdBases
 from .models import ABCBlock, ABCNet
 from .network import Bases, ScaleForm
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+BATCH = 256
+"""Images evaluated at once; it bounds memory and changes no result."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,7 +162,7 @@ def exact_step(a: Tensor, b: Tensor, t: Tensor, greatest_sum: int) -> Step:
 # -- exact evaluation ---------------------------------------------------------------------------------------
 
 
-def evaluate_integer(model: ABCNet, images: Images, *, batch: int = 256) -> npt.NDArray[np.int64]:
+def evaluate_integer(model: ABCNet, images: Images, *, progress: Progress | None = None) -> npt.NDArray[np.int64]:
     """Scores int64 [B, classes] of uint8 images [B, H, W, C] by the quantised network, exactly.
 
     The class is the lowest index among the maxima, as ``argmax`` gives it.
@@ -165,16 +171,22 @@ def evaluate_integer(model: ABCNet, images: Images, *, batch: int = 256) -> npt.
     ------
     InputError : images of another shape or type.
     """
-    return trace_integer(model, images, batch=batch)[-1]
+    return np.concatenate([outputs[-1] for outputs in _batches(model, images, progress)])
 
 
-def trace_integer(model: ABCNet, images: Images, *, batch: int = 256) -> list[npt.NDArray[Any]]:
+def trace_integer(model: ABCNet, images: Images, *, progress: Progress | None = None) -> list[npt.NDArray[Any]]:
     """What every layer hands on, exactly: codes uint8 [B, H, W, C], and last the scores int64 [B, classes]."""
+    return [np.concatenate(outputs) for outputs in zip(*_batches(model, images, progress), strict=True)]
+
+
+def _batches(model: ABCNet, images: Images, progress: Progress | None) -> Iterator[list[npt.NDArray[Any]]]:
     if images.dtype != np.uint8 or images.shape[1:] != model.in_shape:
         raise InputError(f"images: expected uint8 {model.in_shape}, found {images.dtype} {images.shape[1:]}")
     layers = quantise(model)
-    parts = [_run(layers, images[start : start + batch]) for start in range(0, max(1, len(images)), batch)]
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+    for start in range(0, max(1, len(images)), BATCH):
+        yield _run(layers, images[start : start + BATCH])
+        if progress is not None:
+            progress(min(start + BATCH, len(images)), len(images))
 
 
 @torch.no_grad()

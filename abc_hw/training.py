@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
@@ -40,6 +42,9 @@ FINAL = "model.ckpt"
 """The trained model in the run's folder, with batch norm re-estimated and its accuracies."""
 
 WARM_UP_STEPS = 50
+NORM_IMAGES = 12_800
+"""How many training images the final statistics of batch norm are taken from."""
+
 SHIFT_RATE = 0.3
 """Learning rate of v and beta as a share of that of the weights."""
 
@@ -223,7 +228,8 @@ def train(
         except SystemExit:  # Lightning's answer to Ctrl-C, which it ignores from then on
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
-    trained = _finish(module.model.cpu(), config, dataset, folder / FINAL)
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bars:
+        trained = _finish(module.model.cpu(), config, dataset, folder / FINAL, bars)
     if trainer.is_global_zero:
         save_checkpoint(trained)
     return trained
@@ -279,13 +285,17 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path) -> Trained:
+def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress) -> Trained:
     model.set_integer(True)
-    chosen = np.random.default_rng(config.seed).permutation(len(dataset.train))[:12_800]
-    batches = (dataset.train[index].images for index in np.array_split(chosen, math.ceil(len(chosen) / 256)))
-    reestimate_batch_norm(model, (torch.from_numpy(images).permute(0, 3, 1, 2) for images in batches))
-    accuracy = {
-        name: float((evaluate_integer(model, split.images).argmax(1) == split.labels).mean())
-        for name, split in (("validation", dataset.validation), ("test", dataset.test))
-    }
+    chosen = np.random.default_rng(config.seed).permutation(len(dataset.train))[:NORM_IMAGES]
+    batches = np.array_split(chosen, math.ceil(len(chosen) / 256))
+    images = (torch.from_numpy(dataset.train[index].images).permute(0, 3, 1, 2) for index in batches)
+    reestimate_batch_norm(model, bars.track(images, len(batches), description="batch norm"))
+    accuracy = {}
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        task = bars.add_task(f"{name} images", total=len(split))
+        scores = evaluate_integer(
+            model, split.images, progress=lambda done, _, task=task: bars.update(task, completed=done)  # type: ignore[misc]
+        )
+        accuracy[name] = float((scores.argmax(1) == split.labels).mean())
     return Trained(model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path)

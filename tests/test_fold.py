@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abc_hw import fold
+from abc_hw import fold, quantised
 from abc_hw.binarize import WEIGHT_KINDS, WeightKind, sign
 from abc_hw.errors import InputError
 from abc_hw.models import ABCNet, Block, reestimate_batch_norm
@@ -139,9 +139,14 @@ def ref_layer(layer: Layer, codes: np.ndarray) -> np.ndarray:
     return levels[:, : height * p, : width * p].reshape(-1, height, p, width, p, channels).max((2, 4))
 
 
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantised, "BATCH", 5)
+
+
 def assert_same(model: ABCNet, network: Network, images: np.ndarray) -> None:
     codes: np.ndarray = images
-    for layer, ours in zip(network.layers, trace_integer(model, images, batch=5), strict=True):
+    for layer, ours in zip(network.layers, trace_integer(model, images), strict=True):
         codes = ref_layer(layer, codes)
         assert np.array_equal(ours, codes), layer.name
     assert np.array_equal(evaluate_integer(model, images), codes)
