@@ -54,10 +54,10 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_checkpoint(path: Path | str) -> Trained:
+def load_checkpoint(path: Path | str, *, to_resume: bool = False) -> Trained:
     """The model of a checkpoint of :func:`abc_hw.training.train`, in evaluation mode on the CPU.
 
-    Runs no code from the file.
+    Runs no code from the file. With ``to_resume`` it must also hold what training goes on from.
 
     Raises
     ------
@@ -65,6 +65,8 @@ def load_checkpoint(path: Path | str) -> Trained:
     """
     path = Path(path)
     content = _read_checkpoint(path)
+    if to_resume and "optimizer_states" not in content:
+        raise InputError(f"{path}: expected a checkpoint of an epoch, found that of a finished training")
     said = content["abc_hw"]
     try:
         config = TrainingConfig(**said["config"])

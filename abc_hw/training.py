@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -200,10 +201,7 @@ def train(
     config = _config_of_run(config, last, resume)
     dataset = load(config.dataset, data_dir)
     module = ABCTraining(config, dataset.shape, dataset.classes)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder that can be written, found {error.strerror}") from None
+    _make_writable(folder)
     if torch.backends.mps.is_available():  # it has no float64, which the integer epochs need
         trainer_options.setdefault("accelerator", "cpu")
     with _quiet_lightning():
@@ -240,12 +238,22 @@ def _config_of_run(config: TrainingConfig | None, last: Path, resume: bool) -> T
         if config is None:
             raise InputError("config: expected a configuration for a new run, found none")
         return config
-    said = load_checkpoint(last).config
+    said = load_checkpoint(last, to_resume=True).config
     for field in TrainingConfig.model_fields if config is not None else ():
         was, now = getattr(said, field), getattr(config, field)
         if was != now:
             raise InputError(f"{field}: expected {was!r}, as {last} was trained, found {now!r}")
     return said
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise InputError(f"{folder}: expected a folder that can be written, found {reason}")
 
 
 def _callbacks(folder: Path, progress: bool) -> list[Any]:
@@ -278,6 +286,7 @@ def _quiet_lightning() -> Iterator[None]:
                 ".*does not have many workers",  # the images are in memory
                 ".*Checkpoint directory .* exists and is not empty",  # a resumed or repeated run
                 ".*number of training batches .* is smaller than the logging interval",  # a small data set
+                "GPU available but not used",  # the user's choice
             ):
                 warnings.filterwarnings("ignore", message)
             yield

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -292,8 +293,17 @@ def test_what_the_images_or_the_folder_do_not_allow_is_refused(tmp_path: Path) -
         train(short(), tmp_path / "file" / "run")
 
 
+def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(InputError, match="run: expected a folder that can be written, found no permission"):
+        train(short(), tmp_path / "run")
+
+
 def test_resuming_needs_a_checkpoint_and_the_same_configuration(run: tuple[Trained, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"last\.ckpt: expected a checkpoint, found no such file"):
+        train(None, tmp_path, resume=True)
+    shutil.copy(run[1] / "model.ckpt", tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt: expected a checkpoint of an epoch, found that of"):
         train(None, tmp_path, resume=True)
     with pytest.raises(InputError, match=r"seed: expected 1, as .*last\.ckpt was trained, found 5"):
         train(short(augment="crop", seed=5), run[1], resume=True)
