@@ -1,0 +1,166 @@
+"""Ports of inner modules as their components declare them.
+
+Amaranth gives a module one port per run of neighbouring nets, named after whichever signal fits. Here every
+module gets back the ports of its component's signature, whole and under their own names.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from amaranth.hdl import Fragment, Signal, Value
+from amaranth.hdl._ir import Design, PortDirection
+from amaranth.lib import wiring
+from pyosys import libyosys as ys
+
+__all__ = ["MemberWire", "member_wires", "prepared", "restore_ports"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberWire:
+    """A member of a component: the port it should be, and the wire that carries it in its module."""
+
+    port: str
+    wire: str
+    is_input: bool
+
+
+def prepared(component: wiring.Component, name: str) -> Design:
+    """The elaborated design of ``component`` as top module ``name``."""
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
+        ports["__".join(map(str, path))] = (Value.cast(value), direction)
+    return Fragment.get(component, None).prepare(ports=ports, hierarchy=(name,))
+
+
+def member_wires(design: Design) -> dict[str, list[MemberWire]]:
+    """For each module below the top the members of its component that it uses."""
+    wires: dict[str, list[MemberWire]] = {}
+    for component, fragment in design.elaboratables.items():
+        info = design.fragments.get(fragment)
+        if not isinstance(component, wiring.Component) or info is None or len(info.name) == 1:
+            continue
+        members = []
+        for path, member, value in component.signature.flatten(component):
+            signal = Value.cast(value)
+            if isinstance(signal, Signal) and signal in info.signal_names:
+                port = "__".join(map(str, path))
+                members.append(MemberWire(port, info.signal_names[signal], member.flow == wiring.In))
+        wires[".".join(info.name)] = members
+    return wires
+
+
+def restore_ports(design: "ys.Design", members: Mapping[str, list[MemberWire]]) -> None:
+    """Give every inner module of ``design`` the ports of its component."""
+    modules = {str(module.name): module for module in design.modules_.values()}
+    places = {
+        str(cell.type): (parent, cell)
+        for parent in modules.values()
+        for cell in parent.cells_.values()
+        if str(cell.type) in modules
+    }
+    for name, wires in members.items():
+        if f"\\{name}" in places:
+            _Module(modules[f"\\{name}"], *places[f"\\{name}"]).restore(wires)
+
+
+class _Module:
+    """One module with its only instance."""
+
+    def __init__(self, module: "ys.Module", parent: "ys.Module", cell: "ys.Cell") -> None:
+        self._module, self._parent, self._cell = module, parent, cell
+        self._drivers = {}
+        for target, source in module.connections_:
+            for bit, driver in zip(target.to_sigbit_vector(), source.to_sigbit_vector(), strict=True):
+                self._drivers[_key(bit)] = driver
+        self._outside = {}  # what the parent connects to the net behind each bit of a port
+        self._old_ports = [
+            wire for wire in module.wires_.values() if wire.port_id and str(wire.name) not in ("\\clk", "\\rst")
+        ]
+        for port in self._old_ports:
+            outer = cell.getPort(port.name).to_sigbit_vector() if cell.hasPort(port.name) else []
+            for bit, out in zip(ys.SigSpec(port).to_sigbit_vector(), outer, strict=False):
+                self._outside[_key(self._root(bit))] = out
+
+    def _root(self, bit: "ys.SigBit") -> "ys.SigBit":
+        """The net that a bit stands for: follow plain connections to where they start."""
+        while bit.is_wire() and _key(bit) in self._drivers:
+            bit = self._drivers[_key(bit)]
+        return bit
+
+    def restore(self, wires: list[MemberWire]) -> None:
+        module, cell = self._module, self._cell
+        plans = []
+        driven: set[tuple[str, int]] = set()
+        for member in wires:
+            wire = module.wire(ys.IdString(f"\\{member.wire}"))
+            if wire is None:
+                continue
+            roots = [self._root(bit) for bit in ys.SigSpec(wire).to_sigbit_vector()]
+            if member.is_input:
+                fresh = {_key(root) for root in roots if root.is_wire()}
+                if fresh & driven or not fresh or not all(key in self._outside for key in fresh):
+                    continue  # constant, or another name of a member that came before
+                driven |= fresh
+            plans.append((member, wire, roots, self._connection(member, roots)))
+        covered = {_key(root) for _, _, roots, _ in plans for root in roots if root.is_wire()}
+        taken = {str(wire.name) for wire in module.wires_.values()}
+        for port in self._old_ports:
+            if all(_key(self._root(bit)) in covered for bit in ys.SigSpec(port).to_sigbit_vector()):
+                port.port_input = port.port_output = False
+                cell.unsetPort(port.name)
+        inputs = {key for member, wire, _, _ in plans if member.is_input for key in _keys(ys.SigSpec(wire))}
+        self._drop_drivers(inputs)
+        for member, _, roots, connection in plans:
+            name = f"\\{member.port}"
+            if name in taken:
+                module.rename(module.wire(ys.IdString(name)), ys.IdString(f"{name}$inside"))
+            port = module.addWire(ys.IdString(name), len(roots))
+            port.port_input, port.port_output = member.is_input, not member.is_input
+            self._connect_inside(port, roots)
+            cell.setPort(port.name, connection)
+        module.fixup_ports()
+
+    def _connect_inside(self, port: "ys.Wire", roots: list["ys.SigBit"]) -> None:
+        for index, root in enumerate(roots):
+            if port.port_output:
+                self._module.connect(ys.SigSpec(port, index, 1), ys.SigSpec(root, 1))
+            elif root.is_wire():
+                self._module.connect(ys.SigSpec(root, 1), ys.SigSpec(port, index, 1))
+
+    def _connection(self, member: MemberWire, roots: list["ys.SigBit"]) -> "ys.SigSpec":
+        """What the parent connects to the new port; a wire of its own where an output has no reader."""
+        joined = ys.SigSpec()
+        for index, root in enumerate(roots):
+            if member.is_input and not root.is_wire():
+                joined.append(ys.SigSpec(root, 1))
+            elif root.is_wire() and _key(root) in self._outside:
+                joined.append(ys.SigSpec(self._outside[_key(root)], 1))
+            else:
+                name = f"${self._cell.name}.{member.port}[{index}]"
+                joined.append(ys.SigSpec(self._parent.addWire(ys.IdString(name), 1)))
+        return joined
+
+    def _drop_drivers(self, targets: set[tuple[str, int]]) -> None:
+        """Undo the plain connections that drive these bits."""
+        kept = []
+        for target, source in self._module.connections_:
+            if not targets.isdisjoint(_keys(target)):
+                left, right = ys.SigSpec(), ys.SigSpec()
+                pairs = zip(target.to_sigbit_vector(), source.to_sigbit_vector(), strict=True)
+                for bit, driver in pairs:
+                    if _key(bit) not in targets:
+                        left.append(ys.SigSpec(bit, 1))
+                        right.append(ys.SigSpec(driver, 1))
+                target, source = left, right
+            if target.size():
+                kept.append((target, source))
+        self._module.new_connections(kept)
+
+
+def _key(bit: "ys.SigBit") -> tuple[str, int]:
+    return (str(bit.wire.name), bit.offset) if bit.is_wire() else ("", -1)
+
+
+def _keys(signal: "ys.SigSpec") -> list[tuple[str, int]]:
+    return [_key(bit) for bit in signal.to_sigbit_vector()]

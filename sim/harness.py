@@ -1,0 +1,106 @@
+"""What stands around an accelerator in simulation: its harness, its input, and what every layer should hand on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from rtl_gen.accelerator import Accelerator
+from rtl_gen.threshold import output_shape
+from rtl_gen.verilog import Verilog
+
+from . import golden
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tap:
+    """A recorded stream: the layer's name, bits of a transfer, the transfers that should come, and which of
+    their bits count."""
+
+    name: str
+    width: int
+    words: list[int]
+    masks: list[int]
+
+    @property
+    def transfers(self) -> int:
+        return len(self.words)
+
+
+def transfers(codes: npt.NDArray[Any], lanes: int, bits: int) -> list[int]:
+    """Codes [B, H, W, C] as stream transfers of ``lanes`` codes of ``bits`` bits, the first code lowest."""
+    channels = codes.shape[-1]
+    pixels = np.asarray(codes, np.int64).reshape(-1, channels) & ((1 << bits) - 1)
+    padded = np.pad(pixels, ((0, 0), (0, -channels % lanes))).reshape(-1, lanes)
+    if lanes * bits < 63:
+        return (padded << (bits * np.arange(lanes))).sum(axis=1).tolist()
+    return [sum(int(code) << (bits * lane) for lane, code in enumerate(row)) for row in padded]
+
+
+def stimulus(accelerator: Accelerator, images: npt.NDArray[Any]) -> list[int]:
+    """Transfers of the input stream for ``images`` [B, H, W, C]."""
+    return transfers(images, accelerator.i_lanes, accelerator.network.layers[0].input_bases.bits)
+
+
+def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trace, name: str) -> list[Tap]:
+    """What each layer should hand on, as its port in the Verilog shows it; nothing of one that nobody reads."""
+    taps = []
+    for schedule, layer in zip(accelerator.schedules, trace.layers, strict=True):
+        bits = output_shape(schedule.layer).width
+        output = layer.output if layer.output.ndim == 4 else layer.output[:, None, None, :]
+        words = transfers(output, schedule.out_lanes, bits)
+        # A score past the last class is dropped before anybody looks at it; codes past the last channel are 0.
+        counting = np.full_like(output, (1 << bits) - 1) if schedule.layer.is_classifier else None
+        full = (1 << schedule.out_lanes * bits) - 1
+        masks = [full] * len(words) if counting is None else transfers(counting, schedule.out_lanes, bits)
+        # Bits that nothing downstream reads are not in the emitted port.
+        kept = verilog.kept_bits.get((f"{name}.{layer.name}", "o__payload"))
+        width = schedule.out_lanes * bits
+        if kept is not None:
+            words, masks = (
+                [sum((word >> bit & 1) << place for place, bit in enumerate(kept)) for word in column]
+                for column in (words, masks)
+            )
+            width = len(kept)
+        if width:
+            taps.append(Tap(name=layer.name, width=width, words=words, masks=masks))
+    return taps
+
+
+def expected_scores(accelerator: Accelerator, trace: golden.Trace) -> list[int]:
+    """Transfers of the output stream: {last, label, score}; the label of all but the last is masked out."""
+    score_bits, label_bits = output_fields(accelerator)
+    words = []
+    for scores, label in zip(trace.scores.tolist(), trace.classes.tolist(), strict=True):
+        for index, score in enumerate(scores):
+            last = index == len(scores) - 1
+            word = score & ((1 << score_bits) - 1)
+            words.append(word | (label << score_bits) | (1 << (score_bits + label_bits)) if last else word)
+    return words
+
+
+def output_fields(accelerator: Accelerator) -> tuple[int, int]:
+    """Bits of (score, label) in the output stream."""
+    return len(accelerator.o.payload.score), len(accelerator.o.payload.label)
+
+
+def harness_text(accelerator: Accelerator, taps: list[Tap], *, name: str, images: int, words: int) -> str:
+    """SystemVerilog of the harness for ``images`` images of together ``words`` input transfers."""
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("sim", "."), undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+        autoescape=False,
+    ).get_template("harness.sv.j2")
+    score_bits, label_bits = output_fields(accelerator)
+    return template.render(
+        name=name,
+        taps=taps,
+        images=images,
+        transfers=words,
+        classes=accelerator.network.layers[-1].out_channels,
+        i_width=accelerator.i_lanes * accelerator.network.layers[0].input_bases.bits,
+        o_width=score_bits + label_bits + 1,
+    )

@@ -1,0 +1,236 @@
+"""Generate, build, simulate, compare: one call."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from cocotb_tools.runner import Icarus, Verilator
+
+from abc_hw.errors import InputError
+from abc_hw.network import IntArray, Network
+from rtl_gen.accelerator import Accelerator
+from rtl_gen.folding import LayerFolding
+from rtl_gen.verilog import emit_accelerator
+
+from . import golden
+from .harness import expected_scores, expected_taps, harness_text, output_fields, stimulus
+from .simulators import environment
+
+TOP = "accelerator"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerComparison:
+    """Bits of a layer's output stream that were compared with the golden model, and that differ."""
+
+    name: str
+    bits_compared: int
+    bits_differing: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimulationResult:
+    """What a simulation showed.
+
+    Members
+    -------
+    layers : comparison per layer, then of the accelerator's ``output`` (scores and label)
+    scores, labels : of the simulated hardware, int64 [B, classes] and [B]; absent bits read as 0
+    cycles_between_images : cycles from one image's last score to the next one's
+    latency : cycles from the first input transfer to the first image's last score
+    bound : least cycles between images that the folding allows
+    finished : did every image come out in time?
+    """
+
+    layers: list[LayerComparison]
+    scores: IntArray
+    labels: IntArray
+    cycles_between_images: list[int]
+    latency: int
+    bound: int
+    finished: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.finished and all(layer.bits_differing == 0 for layer in self.layers)
+
+
+def simulate(
+    network: Network,
+    images: npt.NDArray[Any],
+    *,
+    foldings: Mapping[str, LayerFolding],
+    simulator: str = "verilator",
+    stalls: float = 0.0,
+    waves: Path | str | None = None,
+    seed: int = 0,
+    work_dir: Path | str | None = None,
+) -> SimulationResult:
+    """Run ``images`` through the generated Verilog and compare every layer's stream with the golden model.
+
+    Parameters
+    ----------
+    network, foldings : what to generate
+    images : uint8 [B, H, W, C], at least one
+    simulator : ``verilator`` or ``icarus``
+    stalls : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
+    waves : write a waveform file here
+    seed : of the stalls
+    work_dir : keep sources, build and records here; a temporary folder otherwise
+
+    Raises
+    ------
+    InputError
+        if the images do not fit, the folding does not, the simulator is missing, or a folder is not writable.
+    """
+    if not 0 <= stalls <= 0.9:
+        raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
+    if len(images) < 1:
+        raise InputError("images: expected at least one, found none")
+    variables = environment(simulator)
+    trace = golden.run(network, images)
+    accelerator = Accelerator(network, foldings)
+    with _folder(work_dir) as folder:
+        most_cycles = _prepare(folder, accelerator, images, trace, stalls, seed)
+        _run_cocotb(folder, simulator, variables, want_waves=waves is not None)
+        if waves is not None:
+            _keep_waves(folder, simulator, Path(waves))
+        result_file = folder / "result.json"
+        if not result_file.exists():
+            log = (folder / "simulation.log").read_text()[-2000:]
+            raise RuntimeError(f"{simulator} ended without a result after at most {most_cycles} cycles:\n{log}")
+        return _result(json.loads(result_file.read_text()), accelerator, len(images))
+
+
+def _prepare(
+    folder: Path, accelerator: Accelerator, images: npt.NDArray[Any], trace: golden.Trace, stalls: float, seed: int
+) -> int:
+    """Write design, harness, input and expectation into the folder; returns the cycles after which to give up."""
+    verilog = emit_accelerator(accelerator, name=TOP)
+    taps = expected_taps(accelerator, verilog, trace, TOP)
+    words = stimulus(accelerator, images)
+    score_bits, label_bits = output_fields(accelerator)
+    classes = accelerator.network.layers[-1].out_channels
+    in_last = (1 << (score_bits + label_bits + 1)) - 1
+    in_others = (1 << score_bits) - 1 | 1 << (score_bits + label_bits)
+    slowest = sum(schedule.cycles for schedule in accelerator.schedules) + accelerator.bound * len(images)
+    most_cycles = round((2 * slowest + 8 * len(words) + 10_000) / (1 - stalls) ** 2)
+    (folder / "result.json").unlink(missing_ok=True)
+    (folder / f"{TOP}.v").write_text(verilog.text)
+    (folder / "harness.sv").write_text(
+        harness_text(accelerator, taps, name=TOP, images=len(images), words=len(words))
+    )
+    (folder / "stimulus.hex").write_text("".join(f"{word:x}\n" for word in words))
+    (folder / "run.json").write_text(json.dumps({
+        "stall": round(stalls * 256),
+        "seed": (seed * 2654435761 + 1) % (1 << 32) or 1,
+        "most_cycles": most_cycles,
+        "taps": [dataclasses.asdict(tap) for tap in taps],
+        "scores": expected_scores(accelerator, trace),
+        "score_masks": ([in_others] * (classes - 1) + [in_last]) * len(images),
+    }))
+    return most_cycles
+
+
+def _run_cocotb(folder: Path, simulator: str, variables: Mapping[str, str], *, want_waves: bool) -> None:
+    runner = _LeanVerilator() if simulator == "verilator" else Icarus()
+    build_args = {
+        "verilator": ["-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique"],
+        "icarus": ["-Wall", "-Wno-timescale"],
+    }
+    with _variables(variables):
+        try:
+            runner.build(
+                sources=[folder / "harness.sv", folder / f"{TOP}.v"], hdl_toplevel="harness", always=True,
+                build_dir=folder / "build", build_args=build_args[simulator], waves=want_waves,
+                timescale=("1ns", "1ps"), log_file=folder / "build.log",
+            )
+        except (SystemExit, RuntimeError) as error:
+            log = (folder / "build.log").read_text()[-2000:] if (folder / "build.log").exists() else ""
+            raise RuntimeError(f"{simulator} could not build the design:\n{log}") from error
+        with contextlib.suppress(SystemExit, RuntimeError):  # a failed bench: its result file says what differs
+            runner.test(
+                test_module="sim.tb_accelerator", hdl_toplevel="harness", build_dir=folder / "build",
+                test_dir=folder, waves=want_waves, log_file=folder / "simulation.log",
+                extra_env={"COCOTB_ANSI_OUTPUT": "0"},
+            )
+
+
+class _LeanVerilator(Verilator):
+    """Verilator without every signal made public: the bench touches only the harness's ports, and the model
+    compiles in a fraction of the time."""
+
+    def _build_command(self) -> list[list[str]]:
+        commands = super()._build_command()
+        return [[word for word in command if word != "--public-flat-rw"] for command in commands]
+
+
+def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> SimulationResult:
+    score_bits, label_bits = output_fields(accelerator)
+    classes = accelerator.network.layers[-1].out_channels
+    words = [word or 0 for word in record["scores"]]
+    words += [0] * (images * classes - len(words))
+    low = np.array([word & ((1 << score_bits) - 1) for word in words], np.int64).reshape(images, classes)
+    half = 1 << (score_bits - 1)
+    labels = [(word >> score_bits) & ((1 << label_bits) - 1) for word in words[classes - 1 :: classes]]
+    done = [moment for moment in record["done_at"] if moment is not None]
+    finished = not record["timed_out"]
+    return SimulationResult(
+        layers=[LayerComparison(name=name, **counts) for name, counts in record["layers"].items()],
+        scores=(low ^ half) - half,
+        labels=np.array(labels, np.int64),
+        cycles_between_images=[after - before for before, after in itertools.pairwise(done[1:])]
+        if finished
+        else [],
+        latency=done[1] - done[0] if finished else 0,
+        bound=accelerator.bound,
+        finished=finished,
+    )
+
+
+def _keep_waves(folder: Path, simulator: str, target: Path) -> None:
+    source = folder / "dump.vcd" if simulator == "verilator" else folder / "build" / "harness.fst"
+    try:
+        shutil.move(source, target)
+    except OSError as error:
+        raise InputError(f"waves: expected a writable file, found {target}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _folder(work_dir: Path | str | None) -> Iterator[Path]:
+    if work_dir is None:
+        with tempfile.TemporaryDirectory(prefix="abc-hw-") as temporary:
+            yield Path(temporary)
+        return
+    folder = Path(work_dir).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"work_dir: expected a usable folder, found {folder}: {error.strerror}") from error
+    yield folder
+
+
+@contextlib.contextmanager
+def _variables(changes: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for as long as the simulator runs."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
