@@ -319,8 +319,8 @@ class Layer:
             self._refuse("bias", "one integer per class in a layer without thresholds", "none")
         elif self.bias.shape != (self.out_channels,):
             self._refuse("bias", f"shape {(self.out_channels,)}", self.bias.shape)
-        elif (self.bias <= -(1 << 46)).any() or (self.bias >= 1 << 46).any():
-            self._refuse("bias", "absolute values below 2**46", self.bias.tolist())
+        elif (far := (self.bias <= -(1 << 46)) | (self.bias >= 1 << 46)).any():
+            self._refuse("bias", "values below 2**46", int(self.bias[far][0]))
         if self.pool != 1:
             self._refuse("pool", "1 in the classifier", self.pool)
         if self.out_shape[:2] != (1, 1):
