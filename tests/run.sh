@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs what is missing, then checks style, types and behaviour. Arguments go to pytest.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../.ci/setup.sh" test
+
+export OMP_NUM_THREADS=1 # the workers of pytest share the cores
+ruff check .
+mypy
+python -m pytest -q -n auto --dist worksteal "$@"
