@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network import Network
 
 from .classifier import ArgMax, score_layout
-from .folding import LayerFolding, Schedule, schedules
+from .folding import LayerFolding, Schedule, cycle_bound, schedules
 from .layer import LayerEngine
 from .matches import score_shape
 from .stream import LaneAdapter, code_stream
@@ -66,9 +66,8 @@ class Accelerator(wiring.Component):
 
     @property
     def bound(self) -> int:
-        """Least cycles between images: those of the slowest layer, or of the input where that is slower."""
-        height, width, _ = self._network.input_shape
-        return max(height * width * self._schedules[0].channel_words, *(s.cycles for s in self._schedules), 0)
+        """Least cycles between images, :func:`rtl_gen.folding.cycle_bound`."""
+        return cycle_bound(self._schedules)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,7 +1,7 @@
 """Folding: how much of a layer is done at once, and the schedule that follows from it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from abc_hw.errors import InputError
@@ -9,7 +9,7 @@ from abc_hw.network import Layer, Network
 
 from .arith import ceil_div
 
-__all__ = ["LayerFolding", "Schedule", "default_foldings", "fold_for_cycles", "schedules"]
+__all__ = ["LayerFolding", "Schedule", "cycle_bound", "default_foldings", "fold_for_cycles", "schedules"]
 
 
 DEFAULT_XNORS = 1024
@@ -214,6 +214,12 @@ def default_foldings(network: Network) -> dict[str, LayerFolding]:
     """
     fastest = max(min(schedule.cycles for schedule in _candidates(layer)) for layer in network.layers)
     return fold_for_cycles(network, max(fastest, ceil_div(network.binary_macs, DEFAULT_XNORS)))
+
+
+def cycle_bound(layers: Sequence[Schedule]) -> int:
+    """Least cycles between images: those of the slowest layer, or of the input where that is slower."""
+    height, width, _ = layers[0].layer.in_shape
+    return max(height * width * layers[0].channel_words, *(schedule.cycles for schedule in layers), 0)
 
 
 def schedules(network: Network, foldings: Mapping[str, LayerFolding]) -> list[Schedule]:

@@ -82,8 +82,9 @@ def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) 
             for command in ("wreduce", "opt_expr", "opt_merge", "opt_clean -purge", f"hierarchy -top {name}"):
                 run(command)
             changed = _prune_ports(design, kept_bits)
-            for module in _modules(design).values():
-                changed |= _narrow_cells(module, _read_bits(module, _modules(design)))
+            modules = _modules(design)
+            for module in modules.values():
+                changed |= _narrow_cells(module, _read_bits(module, modules))
         _split_partly_read(design, run)
         run("opt_clean -purge")
         run("setattr -unset init w:*")

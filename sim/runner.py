@@ -9,19 +9,20 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cocotb_tools.runner import Icarus, Verilator
+from cocotb_tools.runner import Icarus
+from cocotb_tools.runner import Verilator as VerilatorRunner
 
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
 from rtl_gen.accelerator import Accelerator
 from rtl_gen.folding import LayerFolding
-from rtl_gen.verilog import emit_accelerator
+from rtl_gen.verilog import Verilog, emit_accelerator
 
 from . import golden
 from .harness import expected_scores, expected_taps, harness_text, output_fields, stimulus
@@ -76,6 +77,7 @@ def simulate(
     waves: Path | str | None = None,
     seed: int = 0,
     work_dir: Path | str | None = None,
+    mutate: Callable[[str], str] | None = None,
 ) -> SimulationResult:
     """Run ``images`` through the generated Verilog and compare every layer's stream with the golden model.
 
@@ -88,6 +90,7 @@ def simulate(
     waves : write a waveform file here
     seed : of the stalls
     work_dir : keep sources, build and records here; a temporary folder otherwise
+    mutate : changes the Verilog text before it is built, to try whether a fault is noticed
 
     Raises
     ------
@@ -102,7 +105,10 @@ def simulate(
     trace = golden.run(network, images)
     accelerator = Accelerator(network, foldings)
     with _folder(work_dir) as folder:
-        most_cycles = _prepare(folder, accelerator, images, trace, stalls, seed)
+        verilog = emit_accelerator(accelerator, name=TOP)
+        if mutate is not None:
+            verilog = dataclasses.replace(verilog, text=mutate(verilog.text))
+        most_cycles = _prepare(folder, accelerator, verilog, images, trace, stalls, seed)
         _run_cocotb(folder, simulator, variables, want_waves=waves is not None)
         if waves is not None:
             _keep_waves(folder, simulator, Path(waves))
@@ -114,10 +120,10 @@ def simulate(
 
 
 def _prepare(
-    folder: Path, accelerator: Accelerator, images: npt.NDArray[Any], trace: golden.Trace, stalls: float, seed: int
+    folder: Path, accelerator: Accelerator, verilog: Verilog, images: npt.NDArray[Any], trace: golden.Trace,
+    stalls: float, seed: int,
 ) -> int:
     """Write design, harness, input and expectation into the folder; returns the cycles after which to give up."""
-    verilog = emit_accelerator(accelerator, name=TOP)
     taps = expected_taps(accelerator, verilog, trace, TOP)
     words = stimulus(accelerator, images)
     score_bits, label_bits = output_fields(accelerator)
@@ -167,7 +173,7 @@ def _run_cocotb(folder: Path, simulator: str, variables: Mapping[str, str], *, w
             )
 
 
-class _LeanVerilator(Verilator):
+class _LeanVerilator(VerilatorRunner):
     """Verilator without every signal made public: the bench touches only the harness's ports, and the model
     compiles in a fraction of the time."""
 

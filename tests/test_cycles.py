@@ -1,0 +1,91 @@
+"""The array does not idle: measured cycles between images against the bound of the slowest layer."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from random_networks import random_images
+
+from abc_hw.description import random_layer
+from abc_hw.network import Layer, Network
+from rtl_gen.arith import ceil_div
+from rtl_gen.folding import LayerFolding, cycle_bound, fold_for_cycles, schedules
+from sim.runner import simulate
+
+
+def chain(*, name: str, shape: tuple[int, int, int], blocks: list[dict[str, object]], seed: int) -> Network:
+    """A network of ``blocks`` (arguments of random_layer), the last one the classifier; M = N = 3 unless said."""
+    rng = np.random.default_rng(seed)
+    layers: list[Layer] = []
+    for index, block in enumerate(blocks):
+        options: dict[str, object] = {"M": 3, "N": 3} | block
+        if index == 0:
+            options |= {"N": 8, "input_kind": "planes"}
+        if "kernel" not in options:
+            options["kernel"] = shape[:2]
+        levels = None if index == len(blocks) - 1 else 4
+        layers.append(random_layer(rng, name=f"layer{index}", in_shape=shape, levels=levels, **options))  # type: ignore[arg-type]
+        shape = layers[-1].out_shape
+    return Network(name=name, layers=tuple(layers), classes=tuple(map(str, range(shape[2]))))
+
+
+def formula(layer: Layer, folding: LayerFolding) -> int:
+    """OH OW ceil(C_out/pe) ceil(M/mp) ceil(N/np) ceil(K/simd), written out once more."""
+    height, width, channels = layer.conv_shape
+    return (
+        height * width * ceil_div(channels, folding.pe) * ceil_div(layer.weight_bases.count, folding.mp)
+        * ceil_div(layer.input_bases.count, folding.np) * ceil_div(layer.dot_length, folding.simd)
+    )
+
+
+NETWORKS = {
+    "lenet-like": chain(
+        name="lenet-like", shape=(16, 16, 1), seed=1,
+        blocks=[
+            {"out_channels": 8, "kernel": (5, 5), "pool": 2}, {"out_channels": 8, "kernel": (3, 3), "pool": 2},
+            {"out_channels": 16}, {"out_channels": 10},
+        ],
+    ),
+    "vgg-like": chain(
+        name="vgg-like", shape=(12, 12, 3), seed=2,
+        blocks=[
+            {"out_channels": 8, "kernel": (3, 3), "padding": 1}, {"out_channels": 8, "kernel": (3, 3), "padding": 1,
+                                                                 "pool": 2},
+            {"out_channels": 12, "kernel": (3, 3), "padding": 1, "pool": 2}, {"out_channels": 10},
+        ],
+    ),
+    "mlp": chain(
+        name="mlp", shape=(8, 8, 1), seed=3,
+        blocks=[{"out_channels": 32}, {"out_channels": 32}, {"out_channels": 10}],
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "target"), [
+    ("lenet-like", 2000), ("lenet-like", 6000), ("vgg-like", 1500), ("vgg-like", 8000), ("mlp", 300), ("mlp", 1500),
+])
+def test_steady_state_meets_the_bound(name: str, target: int) -> None:
+    network = NETWORKS[name]
+    foldings = fold_for_cycles(network, target)
+    bound = max(
+        int(np.prod(network.input_shape)),
+        *(formula(layer, foldings[layer.name]) for layer in network.layers),
+    )
+    assert cycle_bound(schedules(network, foldings)) <= bound
+    images = random_images(np.random.default_rng(0), network, 5)
+    result = simulate(network, images, foldings=foldings, simulator="verilator")
+    assert result.ok, result.layers
+    steady = result.cycles_between_images[2:]
+    assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
+
+
+def test_foldings_differ() -> None:
+    """The targets above lead to different hardware, and each folding divides its layer."""
+    for network in NETWORKS.values():
+        chosen = [fold_for_cycles(network, target) for target in (1500, 8000)]
+        for one, other in itertools.pairwise(chosen):
+            assert one != other
+        for layer in network.layers:
+            assert layer.dot_length % chosen[0][layer.name].simd == 0
