@@ -1,0 +1,321 @@
+"""The host's side of the link: scores from an accelerator at a serial port.
+
+::
+
+    with Accelerator.open("/dev/ttyUSB1", network=network) as accelerator:
+        scores = accelerator.infer(images)
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import secrets
+import struct
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import serial
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+
+from . import link
+from .link import Cause, Counters, Frame, Identity, Kind
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+LEAST_GRACE = 0.05
+"""Seconds that answers under way get, at the least, when a frame was lost."""
+
+
+class LinkError(InputError):
+    """The device does not answer, or not as it should."""
+
+
+@dataclasses.dataclass
+class _Attempt:
+    """One sending of one image: when, until when to wait, and its scores so far."""
+
+    image: int
+    sent: float
+    deadline: float
+    scores: list[int] = dataclasses.field(default_factory=list)
+    waiting: bool = True
+
+
+class Accelerator:
+    """A device at a serial port; made by :meth:`open`.
+
+    Parameters
+    ----------
+    port : open serial port, whose reads return after some milliseconds
+    timeout : seconds for one answer
+    retries : times that a message is sent again
+    """
+
+    def __init__(self, port: serial.SerialBase, *, timeout: float, retries: int) -> None:
+        self._port = port
+        self._timeout = timeout
+        self._retries = retries
+        self._receiver = link.Receiver()
+        self._tag = secrets.randbits(32)
+        self._slowest = 0.0
+        self._resent = 0
+        self._identity = self._identify()
+
+    @classmethod
+    def open(
+        cls,
+        port: str,
+        *,
+        network: Network | None = None,
+        baud: int = link.BAUD,
+        timeout: float = 2.0,
+        retries: int = 8,
+    ) -> Accelerator:
+        """Open a port and ask the device who it is.
+
+        Parameters
+        ----------
+        port : its name, ``/dev/ttyUSB1`` or ``COM3``
+        network : what the device should compute; None for any
+        baud, timeout, retries : bits per second; seconds for one answer; times that a message is sent again
+
+        Raises
+        ------
+        InputError
+            if there is no such port, or the device computes another network.
+        LinkError
+            if no device answers.
+        """
+        try:
+            # pyserial ships no types
+            made = serial.Serial(port, baud, timeout=0.005, write_timeout=timeout, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise InputError(f"{port}: expected a serial port, found none that opens: {error}") from error
+        try:
+            device = cls(made, timeout=timeout, retries=retries)
+            if network is not None:
+                device.check(network)
+        except BaseException:
+            made.close()
+            raise
+        return device
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
+        self._port.close()
+
+    @property
+    def identity(self) -> Identity:
+        """What the device says of itself."""
+        return self._identity
+
+    @property
+    def resent(self) -> int:
+        """Messages that had to be sent again so far."""
+        return self._resent
+
+    def check(self, network: Network) -> None:
+        """
+        Raises
+        ------
+        InputError
+            if the device computes another network.
+        """
+        digest = bytes.fromhex(network.digest)[: link.DIGEST_BYTES]
+        if self._identity.digest != digest:
+            raise InputError(
+                f"{self._port.name}: expected a device with {network.name}, digest {digest.hex()}, "
+                f"found {self._identity.digest.hex()}"
+            )
+
+    def counters(self) -> Counters:
+        """What the device has received since its reset.
+
+        Raises
+        ------
+        LinkError
+            if it does not answer.
+        """
+        return Counters.unpack(self._ask(Kind.COUNT, Kind.COUNTERS))
+
+    def infer(self, images: npt.NDArray[Any], progress: Progress | None = None) -> npt.NDArray[np.int64]:
+        """Scores of images, in their order.
+
+        Parameters
+        ----------
+        images : input codes uint8 [B, H, W, C]
+        progress : told whenever an image is done
+
+        Returns
+        -------
+        int64 [B, classes]
+
+        Raises
+        ------
+        InputError
+            if the images do not fit the network.
+        LinkError
+            if answers stay away, or contradict themselves.
+        """
+        identity = self._identity
+        codes = self._codes(images)
+        scores = np.zeros((len(images), identity.classes), np.int64)
+        queue = collections.deque(range(len(images)))
+        tries = [0] * len(images)
+        done = [False] * len(images)
+        attempts: dict[int, _Attempt] = {}
+        finished = 0
+        while finished < len(images):
+            self._fill_window(queue, tries, attempts, codes)
+            for found in self._receive():
+                if isinstance(found, Frame) and found.kind == Kind.SCORES and found.tag in attempts:
+                    attempt = attempts[found.tag]
+                    if not self._add_scores(attempt, found.payload) or done[attempt.image]:
+                        continue
+                    self._slowest = max(self._slowest, time.monotonic() - attempt.sent)
+                    scores[attempt.image] = attempt.scores
+                    done[attempt.image] = True
+                    finished += 1
+                    if progress is not None:
+                        progress(finished, len(images))
+                else:
+                    self._shorten(found, attempts)
+            self._expire(attempts, queue, done)
+        return scores
+
+    # -- images ---------------------------------------------------------------------------------------------
+
+    def _codes(self, images: npt.NDArray[Any]) -> list[bytes]:
+        identity = self._identity
+        shape = (identity.height, identity.width, identity.channels)
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise InputError(
+                f"images: expected uint8 of shape B x {' x '.join(map(str, shape))}, found {images.dtype} of shape "
+                f"{' x '.join(map(str, images.shape))}"
+            )
+        if images.size and int(images.max()) >> identity.code_bits:
+            raise InputError(f"images: expected codes of {identity.code_bits} bits, found {images.max()}")
+        return [image.tobytes() for image in images]
+
+    def _fill_window(
+        self, queue: collections.deque[int], tries: list[int], attempts: dict[int, _Attempt], codes: list[bytes]
+    ) -> None:
+        """Send images until as many wait as the device can hold."""
+        waiting = sum(attempt.waiting for attempt in attempts.values())
+        while queue and waiting < self._identity.window:
+            image = queue.popleft()
+            if tries[image] > self._retries:
+                raise LinkError(
+                    f"{self._port.name}: expected scores of image {image}, found no answer in {self._timeout:g} s "
+                    f"after {tries[image]} tries"
+                )
+            self._resent += tries[image] > 0
+            tag = self._next_tag()
+            self._send((b"\0" if tries[image] else b"") + link.image_frames(tag, codes[image]))
+            tries[image] += 1
+            now = time.monotonic()
+            attempts[tag] = _Attempt(image, now, now + self._timeout)
+            waiting += 1
+
+    def _add_scores(self, attempt: _Attempt, payload: bytes) -> bool:
+        """Take in a SCORES frame; are the scores complete now?"""
+        identity = self._identity
+        size, had = identity.score_bytes, len(attempt.scores)
+        count = min(identity.classes - had, identity.scores_per_frame)
+        last = had + count == identity.classes
+        if len(payload) != 2 + count * size + 2 * last or struct.unpack_from("<H", payload)[0] != had:
+            return False  # a frame before it was lost
+        attempt.scores += [
+            int.from_bytes(payload[place : place + size], "little", signed=True)
+            for place in range(2, 2 + count * size, size)
+        ]
+        if last:
+            attempt.waiting = False
+            label = struct.unpack("<H", payload[-2:])[0]
+            if label != int(np.argmax(attempt.scores)):
+                raise LinkError(
+                    f"{self._port.name}: expected the class of the greatest score, {int(np.argmax(attempt.scores))}, "
+                    f"found {label}"
+                )
+        return last
+
+    def _shorten(self, found: Frame | Cause, attempts: dict[int, _Attempt]) -> None:
+        """Something was lost: do not wait long for what may be concerned."""
+        grace = time.monotonic() + max(LEAST_GRACE, 2 * self._slowest)
+        refused = isinstance(found, Frame) and found.kind == Kind.REFUSED
+        if refused and isinstance(found, Frame) and found.tag in attempts:
+            attempts[found.tag].deadline = min(attempts[found.tag].deadline, grace)
+        elif isinstance(found, Cause) or (refused and found.tag == 0):
+            for attempt in attempts.values():
+                attempt.deadline = min(attempt.deadline, grace)
+
+    def _expire(
+        self, attempts: dict[int, _Attempt], queue: collections.deque[int], done: list[bool]
+    ) -> None:
+        """Send again what waited too long; its answer still counts if it comes."""
+        now = time.monotonic()
+        for attempt in attempts.values():
+            if attempt.waiting and now > attempt.deadline:
+                attempt.waiting = False
+                if not done[attempt.image]:
+                    queue.append(attempt.image)
+        for tag in [tag for tag, attempt in attempts.items() if done[attempt.image] and not attempt.waiting]:
+            del attempts[tag]
+
+    # -- messages -------------------------------------------------------------------------------------------
+
+    def _identify(self) -> Identity:
+        self._send(b"\0")  # ends what another host may have left unfinished
+        return Identity.unpack(self._ask(Kind.IDENTIFY, Kind.IDENTITY))
+
+    def _ask(self, question: Kind, answer: Kind) -> bytes:
+        """The payload of the answer to a message without one."""
+        for attempt in range(self._retries + 1):
+            self._resent += attempt > 0
+            tag = self._next_tag()
+            self._send((b"\0" if attempt else b"") + Frame(question, tag).encode())
+            deadline = time.monotonic() + self._timeout
+            while time.monotonic() < deadline:
+                for found in self._receive():
+                    if isinstance(found, Frame) and (found.kind, found.tag) == (answer, tag):
+                        return found.payload
+                    if isinstance(found, Cause) or (found.kind, found.tag) == (Kind.REFUSED, 0):
+                        deadline = min(deadline, time.monotonic() + LEAST_GRACE)
+        raise LinkError(
+            f"{self._port.name}: expected an answer to {question.name}, found none in {self._timeout:g} s after "
+            f"{self._retries + 1} tries"
+        )
+
+    def _next_tag(self) -> int:
+        self._tag = (self._tag + 1) % (1 << 32) or 1
+        return self._tag
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._port.write(data)
+        except (serial.SerialException, OSError) as error:
+            raise LinkError(f"{self._port.name}: expected a port that takes data, found: {error}") from error
+
+    def _receive(self) -> Iterator[Frame | Cause]:
+        """What has come; waits for it no longer than a read takes."""
+        try:
+            data = self._port.read(max(1, self._port.in_waiting))
+        except (serial.SerialException, OSError) as error:
+            raise LinkError(f"{self._port.name}: expected a device, found: {error}") from error
+        return self._receiver.feed(data)

@@ -1,0 +1,289 @@
+"""The host link: what travels between host and accelerator, the same for both sides.
+
+A frame before stuffing::
+
+    kind (1)  length (1)  tag (4)  payload (length)  CRC-32 (4)
+
+Numbers are little-endian; the CRC is that of Ethernet and zlib over all bytes before it. The frame is stuffed by COBS
+(Cheshire and Baker, "Consistent Overhead Byte Stuffing", 1999) and followed by one zero byte, so that a receiver finds
+the next frame after any fault by waiting for a zero. Empty frames mean nothing: a host may send zeros at any time.
+
+======== ========== ============================================= =======================================
+host     device     payload of the host's frame                   payload of the answer, same tag
+======== ========== ============================================= =======================================
+IDENTIFY IDENTITY   none                                          :class:`Identity`
+COUNT    COUNTERS   none                                          :class:`Counters`
+PIXELS   SCORES     chunk number (1), up to ``CHUNK`` codes       first class (2), scores; label (2) last
+any      REFUSED                                                  :class:`Cause` (1)
+======== ========== ============================================= =======================================
+
+An image is one run of PIXELS frames of one tag, chunk 0 first, every chunk but the last full; a tag names one attempt
+at one image and is not used again. The device keeps an image's chunks back until all have come, in order; a
+chunk 0 of another tag throws an unfinished image away. A frame that cannot be used changes nothing but a counter
+and is answered by REFUSED, with tag 0 where its own tag cannot be trusted. Where frames cannot be used faster than
+answers can be sent, each is counted and the latest is answered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from abc_hw.errors import InputError
+
+VERSION = 1
+MAGIC = b"ABCH"
+BAUD = 1_000_000
+"""Bits per second of the serial link, 8 data bits, no parity, 1 stop bit."""
+
+HEADER_BYTES = 6
+CRC_BYTES = 4
+MAX_PAYLOAD = 240
+MAX_FRAME = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES
+"""Bytes of the longest frame before stuffing: one COBS block holds it, whatever its bytes."""
+CHUNK = 224
+"""Input codes of a PIXELS frame, one byte each, in the accelerator's order; the last frame of an image may have fewer."""
+MAX_CHUNKS = 256
+DIGEST_BYTES = 16
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    IDENTIFY = 0x01
+    COUNT = 0x02
+    PIXELS = 0x03
+    IDENTITY = 0x81
+    COUNTERS = 0x82
+    SCORES = 0x83
+    REFUSED = 0xFF
+
+
+class Cause(enum.IntEnum):
+    """Why a frame was not used.
+
+    The first four are found before a frame is looked at, and are answered with tag 0: bytes that are no frame
+    (stuffing cut short, line fault, wrong length), wrong CRC, longer than ``MAX_FRAME``, no room. The others are
+    sound frames: a kind or length that is none of those above, and a chunk that is not the next one.
+    """
+
+    MALFORMED = 0
+    CHECKSUM = 1
+    OVERSIZED = 2
+    OVERFLOW = 3
+    UNKNOWN = 4
+    ORDER = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One frame.
+
+    Raises
+    ------
+    ValueError
+        if a field does not fit its bytes.
+    """
+
+    kind: int
+    tag: int
+    payload: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kind < 256:
+            raise ValueError(f"The kind must be one byte, not {self.kind}")
+        if not 0 <= self.tag < 1 << 32:
+            raise ValueError(f"The tag must be an unsigned 32-bit number, not {self.tag}")
+        if len(self.payload) > MAX_PAYLOAD:
+            raise ValueError(f"The payload must have at most {MAX_PAYLOAD} bytes, not {len(self.payload)}")
+
+    def pack(self) -> bytes:
+        """The frame's bytes with their CRC, before stuffing."""
+        body = struct.pack("<BBI", self.kind, len(self.payload), self.tag) + self.payload
+        return body + struct.pack("<I", zlib.crc32(body))
+
+    def encode(self) -> bytes:
+        """What goes over the wire, delimiter included."""
+        return stuff(self.pack()) + b"\0"
+
+
+def stuff(data: bytes) -> bytes:
+    """COBS of ``data``, without the delimiter: no zero in it, one byte longer and one more for each 254 without zero."""
+    out = bytearray()
+    for run in data.split(b"\0"):
+        while len(run) >= 254:
+            out += b"\xff" + run[:254]
+            run = run[254:]
+        out += bytes([len(run) + 1]) + run
+    return bytes(out)
+
+
+def unstuff(data: bytes) -> tuple[bytes, bool]:
+    """The inverse of :func:`stuff` on bytes without zero, and whether they end where a block ends."""
+    out = bytearray()
+    place, code = 0, 255
+    while place < len(data):
+        if code < 255:
+            out.append(0)
+        code = data[place]
+        out += data[place + 1 : place + code]
+        place += code
+    return bytes(out), place == len(data)
+
+
+def parse(data: bytes) -> Frame | Cause:
+    """The frame in ``data``, the bytes between two delimiters, or why there is none. Equals the device's receiver."""
+    raw, complete = unstuff(data)
+    if len(raw) > MAX_FRAME:
+        return Cause.OVERSIZED
+    if not complete or len(raw) < HEADER_BYTES + CRC_BYTES:
+        return Cause.MALFORMED
+    body, (crc,) = raw[:-CRC_BYTES], struct.unpack("<I", raw[-CRC_BYTES:])
+    if crc != zlib.crc32(body):
+        return Cause.CHECKSUM
+    kind, length, tag = struct.unpack("<BBI", body[:HEADER_BYTES])
+    if length != len(body) - HEADER_BYTES:
+        return Cause.MALFORMED
+    return Frame(kind, tag, body[HEADER_BYTES:])
+
+
+class Receiver:
+    """Cuts a stream of bytes, in pieces as they come, into frames."""
+
+    LONGEST = 2 * MAX_FRAME
+    """Bytes without a delimiter after which more of them are dropped: it is oversized already."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame | Cause]:
+        """The frames, and faults, that ``data`` completes."""
+        *whole, rest = data.split(b"\0")
+        for piece in whole:
+            self._held += piece[: self.LONGEST]
+            found, self._held = bytes(self._held), bytearray()
+            if found:
+                yield parse(found)
+        self._held += rest[: max(0, self.LONGEST - len(self._held))]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a device says of itself.
+
+    Members
+    -------
+    digest : first bytes of the network's digest
+    height, width, channels : of an image;  code_bits : of an input code
+    classes : scores of an image;  score_bytes : of one score, signed
+    window : images that may wait for their scores at once
+    clock : Hz;  cycles : least cycles between images
+    """
+
+    digest: bytes
+    height: int
+    width: int
+    channels: int
+    classes: int
+    code_bits: int
+    score_bytes: int
+    window: int
+    clock: int
+    cycles: int
+
+    LAYOUT = struct.Struct(f"<4sB{DIGEST_BYTES}s4H3B2I")
+
+    def pack(self) -> bytes:
+        return self.LAYOUT.pack(MAGIC, VERSION, *dataclasses.astuple(self))
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Identity:
+        """
+        Raises
+        ------
+        InputError
+            if this is not the identity of a device that speaks this version of the link.
+        """
+        if payload[:4] != MAGIC or len(payload) < 5:
+            raise InputError(f"device: expected the identity {MAGIC!r}, found {payload[:4]!r}")
+        if payload[4] != VERSION or len(payload) != cls.LAYOUT.size:
+            raise InputError(f"device: expected version {VERSION} of the link, found {payload[4]}")
+        return cls(**_named(cls, cls.LAYOUT.unpack(payload)[2:]))
+
+    @property
+    def image_bytes(self) -> int:
+        return self.height * self.width * self.channels
+
+    @property
+    def scores_per_frame(self) -> int:
+        """Scores of a full SCORES frame."""
+        return scores_per_frame(self.score_bytes)
+
+
+def scores_per_frame(score_bytes: int) -> int:
+    """Scores of that many bytes that a SCORES frame takes, beside first class and label."""
+    return (MAX_PAYLOAD - 4) // score_bytes
+
+
+def chunks(image_bytes: int) -> int:
+    """PIXELS frames of an image."""
+    return -(-image_bytes // CHUNK)
+
+
+def image_frames(tag: int, codes: bytes) -> bytes:
+    """The encoded PIXELS frames of one image."""
+    return b"".join(
+        Frame(Kind.PIXELS, tag, bytes([number]) + codes[number * CHUNK : (number + 1) * CHUNK]).encode()
+        for number in range(chunks(len(codes)))
+    )
+
+
+def stored_bytes(image_bytes: int) -> int:
+    """Bytes of a device's packet buffer that an image takes while it waits."""
+    return image_bytes + chunks(image_bytes) * (HEADER_BYTES + 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counters:
+    """What a device has received since its reset; each stays at 65,535 once it is there.
+
+    Members
+    -------
+    accepted : frames that were used
+    malformed, checksum, oversized, overflow, unknown, order : frames that were not, by :class:`Cause`
+    """
+
+    accepted: int
+    malformed: int
+    checksum: int
+    oversized: int
+    overflow: int
+    unknown: int
+    order: int
+
+    LAYOUT = struct.Struct("<7H")
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Counters:
+        """
+        Raises
+        ------
+        InputError
+            if the payload has another length.
+        """
+        if len(payload) != cls.LAYOUT.size:
+            raise InputError(f"device: expected {cls.LAYOUT.size} bytes of counters, found {len(payload)}")
+        return cls(**_named(cls, cls.LAYOUT.unpack(payload)))
+
+    @property
+    def refused(self) -> int:
+        """Frames of all kinds that were not used."""
+        return sum(dataclasses.astuple(self)[1:])
+
+
+def _named(cls: type, values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip((field.name for field in dataclasses.fields(cls)), values, strict=True))
