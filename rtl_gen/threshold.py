@@ -93,7 +93,8 @@ class OutputUnit(wiring.Component):
         absent = 0 if layer.thresholds is None else int(greatest.max()) + 1
         padded = np.full((slots * lanes, constants.shape[1]), absent, np.int64)
         padded[: layer.out_channels] = constants
-        shape = range_shape(int(padded.min()), int(padded.max()))
+        # The constant of a score counts modulo 2**width, like the sum that it goes into.
+        shape = score_shape(layer) if layer.is_classifier else range_shape(int(padded.min()), int(padded.max()))
         words = [
             pack_fields([(int(value), shape.width) for value in row.flat])
             for row in padded.reshape(slots, lanes, -1)
