@@ -91,7 +91,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw simulate network.safetensors --simulator icarus --stalls 0.2",
         "abc-hw simulate examples/tiny.toml --random --waves tiny.vcd",
     ),
-    demo.demo: ("abc-hw demo", "abc-hw demo --images 40 --out runs/demo"),
+    demo.demo: ("abc-hw demo", "abc-hw demo --cycles 400 --out runs/fast"),
 }
 """The commands, in the order in which they are used, with examples for their help."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,15 +92,10 @@ def check_writable(*paths: Path | None) -> None:
     for path in paths:
         if path is None:
             continue
-        folder = path.parent
-        reason = None
-        if not folder.exists():
-            reason = f"no folder {folder}"
-        elif not folder.is_dir():
-            reason = f"{folder}, which is no folder"
-        elif path.is_dir():
-            reason = "a folder of that name"
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            reason = f"folder {folder}, which is write-protected"
+        reason = "a folder of that name" if path.is_dir() else None
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()  # only a trial tells
+        except OSError as error:
+            reason = f"{path.parent}: {error.strerror}"
         if reason:
             raise InputError(f"{path}: expected a file that can be written, found {reason}")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from abc_hw import files, onnx_export
+from abc_hw import files
 from abc_hw.data import Split
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def demo(
-    images: Annotated[int, typer.Option(help="Held-out images to simulate.")] = 40,
+    images: Annotated[int | None, typer.Option(help="Held-out images to simulate.", show_default="all")] = None,
     out: Annotated[Path, typer.Option(help="Folder for all files.")] = Path("runs/demo"),
     cycles: hardware.Cycles = None,
 ) -> None:
@@ -35,10 +35,13 @@ def demo(
     """
     need("train", "torch", "lightning", "sklearn")
     need("sim", "cocotb")
-    from abc_hw.training import config_for, evaluate_integer
+    from abc_hw import onnx_export
+    from abc_hw.quantised import evaluate_integer
+    from abc_hw.recipes import config_for
     from sim import golden
 
     held_out = named_dataset("digits", None).test
+    images = len(held_out) if images is None else images
     if not 3 <= images <= len(held_out):
         raise InputError(f"images: expected 3 to {len(held_out)}, the test images of digits, found {images}")
     held_out = held_out[:images]

@@ -14,7 +14,7 @@ from abc_hw.errors import InputError
 from abc_hw.files import write_atomically
 from abc_hw.network import Network
 
-from .console import check_writable, complain, need, percent, progress, say, show, table
+from .console import check_writable, complain, err, need, percent, progress, say, show, table
 from .inputs import choose_foldings, load_dataset, load_folding, load_network, some_images
 from .networks import NetworkFile
 
@@ -165,7 +165,9 @@ def run(
                 work_dir=work_dir,
             )
     except RuntimeError as error:
-        complain(str(error))
+        summary, _, log = str(error).partition("\n")
+        complain(summary)
+        err().print(log, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 

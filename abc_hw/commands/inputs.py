@@ -94,11 +94,16 @@ def load_dataset(network: Network, name: str | None, data_dir: Path | None) -> D
 
 def named_dataset(name: str, data_dir: Path | None) -> Dataset:
     """The data set of that name; see :func:`abc_hw.data.load`."""
+    need_for_dataset(name, data_dir)
+    return load(name, data_dir)
+
+
+def need_for_dataset(name: str, data_dir: Path | None) -> None:
+    """InputError unless the packages are installed with which the data set is read."""
     if name == "digits":
         need("train", "sklearn")
     elif data_dir is None:
         need("train", "pooch")
-    return load(name, data_dir)
 
 
 def some_images(

@@ -169,14 +169,11 @@ def _onnx_scores(path: Path, network: Network, images: Images) -> IntArray:
 
 
 def _torch_scores(path: Path, network: Network, images: Images) -> IntArray:
-    from abc_hw.training import evaluate_integer, load_checkpoint
+    from abc_hw.checkpoints import load_checkpoint
+    from abc_hw.quantised import evaluate_integer
 
     trained = load_checkpoint(path)
     if len(trained.classes) != len(network.classes):
         raise InputError(f"{path}: expected {len(network.classes)} classes, found {len(trained.classes)}")
-    parts: list[IntArray] = []
     with progress("PyTorch") as update:
-        for start in range(0, len(images), ONNX_BATCH):
-            parts.append(evaluate_integer(trained.model, images[start : start + ONNX_BATCH]))
-            update(min(start + ONNX_BATCH, len(images)), len(images))
-    return np.concatenate(parts)
+        return evaluate_integer(trained.model, images, progress=update)

@@ -15,10 +15,11 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 
 from .console import check_writable, complain, need, percent, progress, say, show, table
-from .inputs import named_dataset
+from .inputs import need_for_dataset
 
 if TYPE_CHECKING:
-    from abc_hw.training import Trained, TrainingConfig
+    from abc_hw.checkpoints import Trained
+    from abc_hw.recipes import TrainingConfig
 
 CHECKED_IMAGES = 64
 """Random images on which an export is compared with PyTorch's integer evaluation."""
@@ -105,16 +106,18 @@ def per_layer(field: str, text: str | None) -> int | tuple[int, ...] | None:
 
 
 def _new_config(changes: dict[str, Any]) -> TrainingConfig:
-    from abc_hw.training import config_for
+    from abc_hw.recipes import config_for
 
     return config_for(**{"dataset": "digits", **changes})
 
 
 def _resumed_config(folder: Path, changes: dict[str, Any]) -> TrainingConfig:
     """That of the checkpoint in the folder, with what the user gave, which training then checks against it."""
-    from abc_hw.training import LAST, config_for, load_checkpoint
+    from abc_hw.checkpoints import load_checkpoint
+    from abc_hw.recipes import config_for
+    from abc_hw.training import LAST
 
-    said = load_checkpoint(folder / LAST).config.model_dump()
+    said = load_checkpoint(folder / LAST, to_resume=True).config.model_dump()
     return config_for(**{**said, **changes})
 
 
@@ -122,10 +125,9 @@ def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, r
     """Train, and show a table of what came out."""
     from abc_hw import training
 
-    with progress(f"reading {config.dataset}"):
-        named_dataset(config.dataset, data_dir)
+    need_for_dataset(config.dataset, data_dir)
     start = time.monotonic()
-    trained = training.train(config, folder, data_dir=data_dir, resume=resume, progress=sys.stdout.isatty())
+    trained = training.train(config, folder, data_dir=data_dir, resume=resume, progress=sys.stderr.isatty())
     rows = {
         "data set": config.dataset,
         "model": config.model,
@@ -178,10 +180,11 @@ def export_checkpoint(checkpoint: Path, name: str | None = None) -> tuple[Networ
 
     Raises
     ------
-    InputError : see :func:`abc_hw.training.load_checkpoint` and :func:`abc_hw.fold.to_network`
+    InputError : see :func:`abc_hw.checkpoints.load_checkpoint` and :func:`abc_hw.fold.to_network`
     """
+    from abc_hw.checkpoints import load_checkpoint
     from abc_hw.fold import to_network
-    from abc_hw.training import evaluate_integer, load_checkpoint
+    from abc_hw.quantised import evaluate_integer
     from sim import fast
 
     trained = load_checkpoint(checkpoint)
