@@ -255,7 +255,9 @@ class Replier(wiring.Component):
                         m.next = "SCORE"
             with m.State("SCORE"):
                 m.d.comb += self.o.valid.eq(self.scores.valid)
-                m.d.comb += self.o.payload.data.eq(wide.word_select(byte_at, 8))
+                # No word_select: Yosys's wreduce takes the sign's copies from a shifter's operand, and zeros come in.
+                score_parts = Array(wide[8 * part :][:8] for part in range(score_bytes))
+                m.d.comb += self.o.payload.data.eq(score_parts[byte_at])
                 last_byte = byte_at == score_bytes - 1
                 full = score_at == per_frame - 1
                 m.d.comb += self.scores.ready.eq(self.o.ready & last_byte)

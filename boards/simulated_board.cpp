@@ -82,16 +82,20 @@ int main(int argc, char** argv) {
     LineDriver driver{divisor};
     LineMonitor monitor{divisor};
     board.rx = 1;
-    board.rst = 1;
-    long quiet = 0;
-    for (uint64_t cycle = 0;; ++cycle) {
+    const auto tick = [&board] {
         board.clk = 0;
         board.eval();
-        board.rst = cycle < 4;
-        board.rx = driver.step();
-        monitor.step(board.tx);
         board.clk = 1;
         board.eval();
+    };
+    board.rst = 1;
+    for (int cycle = 0; cycle < 8; ++cycle) tick();
+    board.rst = 0;
+    long quiet = 0;
+    for (uint64_t cycle = 0;; ++cycle) {
+        board.rx = driver.step();
+        monitor.step(board.tx);
+        tick();
         quiet = driver.busy() || monitor.count >= 0 ? 0 : quiet + 1;
         if (cycle % 64) continue;
 

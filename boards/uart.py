@@ -58,7 +58,9 @@ class UartReceiver(wiring.Component):
                     m.d.sync += [timer.eq(self._divisor - 1), bits.eq(bits - 1)]
                     with m.If(bits == 0):
                         m.d.sync += [self.strobe.eq(line), self.fault.eq(~line)]
-                        m.next = "RELEASE"
+                        m.next = "IDLE"
+                        with m.If(~line):
+                            m.next = "RELEASE"
                     with m.Elif((bits == 9) & line):
                         m.next = "IDLE"  # a glitch, no start bit
                     with m.Elif(bits != 9):
