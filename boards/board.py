@@ -1,0 +1,80 @@
+"""What a board is, and its design."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
+from amaranth.lib import io
+
+from .clocking import Clocking, PllKind
+from .top import LinkedAccelerator
+
+__all__ = ["Board", "BoardTop", "Capacity"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a part has.
+
+    Members
+    -------
+    luts : LUTs of four inputs
+    blocks : block RAMs of ``block_bits`` bits and at most ``block_width`` bits a word
+    multipliers : hardware multipliers
+    """
+
+    luts: int
+    blocks: int
+    block_bits: int
+    block_width: int
+    multipliers: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board with an FPGA that open tools make bitstreams for.
+
+    Members
+    -------
+    name : on the command line;  title : for people
+    platform : makes its amaranth-boards platform
+    pll, clock : what makes the design's clock, and its frequency in Hz
+    capacity : of the part
+    serial : which pins or bridge carry the link, for people
+    example : name of the example network that is built where none is given;  cycles : per image, its folding's target
+    bitstream : suffix of the file that is loaded
+    overrides : for the platform's ``build``
+    """
+
+    name: str
+    title: str
+    platform: Callable[[], Any]
+    pll: PllKind
+    clock: int
+    capacity: Capacity
+    serial: str
+    example: str
+    cycles: int
+    bitstream: str
+    overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class BoardTop(Elaboratable):
+    """A board's whole design: clock, reset, registered pins, accelerator behind the serial line."""
+
+    def __init__(self, board: Board, linked: LinkedAccelerator) -> None:
+        self._board, self._linked = board, linked
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.submodules.clocking = Clocking(self._board.pll, self._board.clock)
+        m.submodules.linked = linked = self._linked
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.FFBuffer("i", uart.rx)
+        m.submodules.tx = tx = io.FFBuffer("o", uart.tx)
+        idle = Signal(init=0)  # the output register has no reset: from configuration on, the line rests at 1
+        m.d.sync += idle.eq(1)
+        m.d.comb += [linked.rx.eq(rx.i), tx.o.eq(linked.tx | ~idle)]
+        return m

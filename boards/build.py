@@ -1,0 +1,204 @@
+"""From a network to a bitstream, with what it takes of the part and how fast it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
+
+from . import link
+from .board import Board, BoardTop
+from .toolchain import Stage, run_script
+from .top import LinkedAccelerator
+
+NAME = "top"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clock:
+    """A clock's name, the highest frequency it could have, and the one it has, in MHz."""
+
+    name: str
+    reached: float
+    wanted: float
+
+    @property
+    def met(self) -> bool:
+        return self.reached >= self.wanted
+
+    @property
+    def slack(self) -> float:
+        """Nanoseconds to spare in a period."""
+        return 1e3 / self.wanted - 1e3 / self.reached
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A finished build.
+
+    Members
+    -------
+    board, network : names
+    use : by resource, (used, there are)
+    clocks : every clock of the design
+    cycles : per image;  clock : Hz
+    link_images : images a second that the serial line can carry
+    seconds : by stage
+    bitstream : the file to load;  folder : where all files are
+    """
+
+    board: str
+    network: str
+    use: dict[str, tuple[int, int]]
+    clocks: list[Clock]
+    cycles: int
+    clock: int
+    link_images: float
+    seconds: dict[str, float]
+    bitstream: Path
+    folder: Path
+
+    @property
+    def met(self) -> bool:
+        """Does every clock meet its constraint?"""
+        return all(clock.met for clock in self.clocks)
+
+    @property
+    def images(self) -> float:
+        """Images a second that the accelerator can take."""
+        return self.clock / self.cycles
+
+
+def design(board: Board, network: Network, foldings: Mapping[str, LayerFolding] | None = None) -> LinkedAccelerator:
+    """The board's accelerator; without foldings those for the board's own target.
+
+    Raises
+    ------
+    InputError
+        if a folding does not fit, or the image does not fit the link.
+    """
+    if foldings is None:
+        target = board.cycles
+        fastest = max(_fastest(network, name) for name in (layer.name for layer in network.layers))
+        foldings = fold_for_cycles(network, max(target, fastest))
+    return LinkedAccelerator(network, foldings, clock=board.clock)
+
+
+def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
+    """Amaranth's build plan, files and script, for the design."""
+    overrides = dict(board.overrides)
+    options = f"--seed {seed} --report {NAME}.report.json --timing-allow-fail"
+    overrides["nextpnr_opts"] = f"{options} {overrides.get('nextpnr_opts', '')}".strip()
+    return board.platform().build(BoardTop(board, linked), name=NAME, do_build=False, **overrides)
+
+
+def build(
+    network: Network,
+    board: Board,
+    *,
+    folder: Path | str,
+    foldings: Mapping[str, LayerFolding] | None = None,
+    seed: int = 1,
+    on_stage: Stage | None = None,
+) -> Summary:
+    """Make the bitstream.
+
+    Parameters
+    ----------
+    network, board : what, for which
+    folder : for all files; made if it is not there
+    foldings : of all layers; None for the board's own target
+    seed : of the placement
+    on_stage : told what begins: generation, synthesis, place and route, bitstream
+
+    Raises
+    ------
+    InputError
+        if the network does not fit the board, the folding not the network, or a program is missing.
+    RuntimeError
+        if a program fails.
+    """
+    folder = Path(folder)
+    if on_stage is not None:
+        on_stage("generation")
+    linked = design(board, network, foldings)
+    made = plan(board, linked, seed=seed)
+    check_memory(board, network, made.files[f"{NAME}.il"])
+    try:
+        made.extract(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: expected a folder for the build, found {error.strerror}") from error
+    seconds = run_script(folder, made.script, board.platform().required_tools, on_stage)
+    report = json.loads((folder / f"{NAME}.report.json").read_text())
+    per_image = len(link.image_frames(1, b"\1" * linked.identity.image_bytes)) * 10
+    return Summary(
+        board=board.name, network=network.name,
+        use={name: (entry["used"], entry["available"]) for name, entry in report["utilization"].items()},
+        clocks=[
+            Clock(name=name, reached=entry["achieved"], wanted=entry["constraint"])
+            for name, entry in report["fmax"].items()
+        ],
+        cycles=linked.accelerator.bound, clock=board.clock, link_images=link.BAUD / per_image, seconds=seconds,
+        bitstream=folder / f"{NAME}.{board.bitstream}", folder=folder,
+    )
+
+
+# -- does it fit? -------------------------------------------------------------------------------------------------
+
+
+def memories(rtlil: str) -> list[tuple[int, int]]:
+    """(width, words) of every memory in a design."""
+    found = re.findall(r"^\s*memory width (\d+) size (\d+) ", rtlil, re.MULTILINE)
+    return [(int(width), int(words)) for width, words in found]
+
+
+SMALL_MEMORY = 1024
+"""Bits up to which a memory need not be in a block RAM."""
+
+
+def blocks(board: Board, width: int, words: int) -> int:
+    """Block RAMs that a memory takes in the best of the part's shapes; none if it is small."""
+    if width * words <= SMALL_MEMORY:
+        return 0
+    part = board.capacity
+    shapes = [side for side in (1, 2, 4, 8, 9, 16, 18, 32, 36) if side <= part.block_width]
+    return min(-(-width // side) * -(-words // (part.block_bits // side)) for side in shapes)
+
+
+def check_memory(board: Board, network: Network, rtlil: str) -> None:
+    """
+    Raises
+    ------
+    InputError
+        if the design's memories take more block RAMs than the part has.
+    """
+    needed = sum(blocks(board, width, words) for width, words in memories(rtlil))
+    if needed > board.capacity.blocks:
+        weights = sum(layer.weights.size * layer.weight_bases.bits for layer in network.layers)
+        raise InputError(
+            f"{network.name}: expected at most {board.capacity.blocks} block RAMs of {board.capacity.block_bits} bits "
+            f"on {board.name}, found {needed} ({weights} bits of weights): fewer weight bases, narrower layers or a "
+            f"folding with narrower words"
+        )
+
+
+def _fastest(network: Network, name: str) -> int:
+    """Least cycles per image that a layer can reach."""
+    (layer,) = (layer for layer in network.layers if layer.name == name)
+    folding = LayerFolding(
+        simd=layer.in_shape[2] * layer.kernel[1], pe=layer.out_channels, mp=layer.weight_bases.count,
+        np=layer.input_bases.count,
+    )
+    alone = dataclasses.replace(network) if len(network.layers) == 1 else network
+    return next(
+        schedule.cycles
+        for schedule in schedules(alone, {other.name: folding if other is layer else LayerFolding() for other in alone.layers})
+        if schedule.layer is layer
+    )

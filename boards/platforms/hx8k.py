@@ -1,0 +1,18 @@
+"""Lattice iCE40-HX8K breakout board."""
+
+from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
+
+from ..board import Board, Capacity
+
+HX8K = Board(
+    name="hx8k",
+    title="iCE40-HX8K breakout board (iCE40HX8K)",
+    platform=ICE40HX8KBEVNPlatform,
+    pll="ice40-core",
+    clock=39_000_000,
+    capacity=Capacity(luts=7680, blocks=32, block_bits=4096, block_width=16),
+    serial="second port of its USB bridge",
+    example="digits-small",
+    cycles=4_000,
+    bitstream="bin",
+)

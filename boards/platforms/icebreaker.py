@@ -1,0 +1,19 @@
+"""1BitSquared iCEBreaker."""
+
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from ..board import Board, Capacity
+
+ICEBREAKER = Board(
+    name="icebreaker",
+    title="iCEBreaker (iCE40UP5K)",
+    platform=ICEBreakerPlatform,
+    pll="none",
+    clock=12_000_000,
+    capacity=Capacity(luts=5280, blocks=30, block_bits=4096, block_width=16, multipliers=8),
+    serial="second port of its USB bridge",
+    example="digits-small",
+    cycles=8_000,
+    bitstream="bin",
+    overrides={"synth_opts": "-dsp"},
+)

