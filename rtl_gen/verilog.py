@@ -35,10 +35,12 @@ _COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 
 @dataclasses.dataclass(frozen=True)
 class Verilog:
-    """Emitted text, and for each port of an inner module that lost bits which of them are left."""
+    """Emitted text; for each port of an inner module that lost bits, which of them are left; and whether the
+    layers are modules of their own (in a flat netlist they are not)."""
 
     text: str
     kept_bits: dict[tuple[str, str], list[int]]
+    inner_streams: bool = True
 
 
 def generate(network: Network, foldings: Mapping[str, LayerFolding], *, name: str = "accelerator") -> str:

@@ -26,6 +26,7 @@ from rtl_gen.verilog import Verilog, emit_accelerator
 
 from . import golden
 from .harness import expected_scores, expected_taps, harness_text, output_fields, stimulus
+from .netlist import synthesised
 from .simulators import environment
 
 TOP = "accelerator"
@@ -77,6 +78,7 @@ def simulate(
     waves: Path | str | None = None,
     seed: int = 0,
     work_dir: Path | str | None = None,
+    netlist: str | None = None,
     mutate: Callable[[str], str] | None = None,
 ) -> SimulationResult:
     """Run ``images`` through the generated Verilog and compare every layer's stream with the golden model.
@@ -90,6 +92,8 @@ def simulate(
     waves : write a waveform file here
     seed : of the stalls
     work_dir : keep sources, build and records here; a temporary folder otherwise
+    netlist : simulate what Yosys makes of the Verilog for this target (``ecp5`` or ``ice40``) instead; only the
+        accelerator's output can then be compared
     mutate : changes the Verilog text before it is built, to try whether a fault is noticed
 
     Raises
@@ -108,6 +112,9 @@ def simulate(
         verilog = emit_accelerator(accelerator, name=TOP)
         if mutate is not None:
             verilog = dataclasses.replace(verilog, text=mutate(verilog.text))
+        if netlist is not None:
+            text = synthesised(verilog.text, top=TOP, target=netlist)
+            verilog = dataclasses.replace(verilog, text=text, inner_streams=False)
         most_cycles = _prepare(folder, accelerator, verilog, images, trace, stalls, seed)
         _run_cocotb(folder, simulator, variables, want_waves=waves is not None)
         if waves is not None:
@@ -124,7 +131,7 @@ def _prepare(
     stalls: float, seed: int,
 ) -> int:
     """Write design, harness, input and expectation into the folder; returns the cycles after which to give up."""
-    taps = expected_taps(accelerator, verilog, trace, TOP)
+    taps = expected_taps(accelerator, verilog, trace, TOP) if verilog.inner_streams else []
     words = stimulus(accelerator, images)
     score_bits, label_bits = output_fields(accelerator)
     classes = accelerator.network.layers[-1].out_channels

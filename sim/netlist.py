@@ -1,0 +1,40 @@
+"""Synthesised netlists of an accelerator, for simulation in place of its Verilog."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from abc_hw.errors import InputError
+from rtl_gen.yosys import run_yosys
+
+TARGETS = {
+    # ECP5's block memory has no model that simulates; here its memories are LUT memories.
+    "ecp5": ("synth_ecp5 -nobram -nowidelut -abc9", "+/ecp5/cells_sim.v"),
+    "ice40": ("synth_ice40 -abc9", "+/ice40/cells_sim.v"),
+}
+
+
+def synthesised(verilog: str, *, top: str, target: str) -> str:
+    """What ``verilog`` becomes in the cells of ``target`` (``ecp5`` or ``ice40``), one flat module named ``top``.
+
+    Every cell is replaced by its model, so that any simulator reads the result.
+
+    Raises
+    ------
+    InputError
+        if the target is unknown.
+    """
+    if target not in TARGETS:
+        raise InputError(f"netlist: expected {' or '.join(TARGETS)}, found {target}")
+    synthesis, models = TARGETS[target]
+    with tempfile.TemporaryDirectory() as folder:
+        source, netlist, result = (Path(folder, name) for name in ("design.v", "netlist.v", "result.v"))
+        source.write_text(verilog)
+        run_yosys(f"read_verilog {source}", f"{synthesis} -top {top}", f"write_verilog -noattr {netlist}")
+        run_yosys(
+            f"read_verilog {netlist}", f"read_verilog -overwrite {models}", f"hierarchy -top {top}",
+            "proc", "flatten", "opt_clean", f"write_verilog -noattr {result}",
+        )
+        return result.read_text()
+
