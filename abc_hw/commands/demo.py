@@ -35,11 +35,14 @@ def demo(
     """
     need("train", "torch", "lightning", "sklearn")
     need("sim", "cocotb")
+    import torch
+
     from abc_hw import onnx_export
     from abc_hw.quantised import evaluate_integer
     from abc_hw.recipes import config_for
     from sim import golden
 
+    torch.set_num_threads(1)  # so small a network is no faster on more, and its numbers are the same everywhere
     held_out = named_dataset("digits", None).test
     images = len(held_out) if images is None else images
     if not 3 <= images <= len(held_out):
