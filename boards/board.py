@@ -42,7 +42,8 @@ class Board:
     pll, clock : what makes the design's clock, and its frequency in Hz
     capacity : of the part
     serial : which pins or bridge carry the link, for people
-    example : name of the example network that is built where none is given;  cycles : per image, its folding's target
+    example : name of the example network that is built where none is given
+    cycles : per image, the target of its folding
     bitstream : suffix of the file that is loaded
     overrides : for the platform's ``build``
     """

@@ -255,7 +255,7 @@ class Replier(wiring.Component):
                         m.next = "SCORE"
             with m.State("SCORE"):
                 m.d.comb += self.o.valid.eq(self.scores.valid)
-                # No word_select: Yosys's wreduce takes the sign's copies from a shifter's operand, and zeros come in.
+                # No word_select: Yosys's wreduce cuts the sign's copies off a shifter's operand; zeros follow.
                 score_parts = Array(wide[8 * part :][:8] for part in range(score_bytes))
                 m.d.comb += self.o.payload.data.eq(score_parts[byte_at])
                 last_byte = byte_at == score_bytes - 1

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From a network to a bitstream, with what it takes of the part and how fast it is."""
 
 from __future__ import annotations
@@ -76,8 +77,10 @@ class Summary:
         return self.clock / self.cycles
 
 
-def design(board: Board, network: Network, foldings: Mapping[str, LayerFolding] | None = None) -> LinkedAccelerator:
-    """The board's accelerator; without foldings those for the board's own target.
+def design(
+    board: Board, network: Network, foldings: Mapping[str, LayerFolding] | None = None
+) -> LinkedAccelerator:
+    """The board's accelerator; without foldings those for the board's own target, or as near as the layers come.
 
     Raises
     ------
@@ -85,10 +88,20 @@ def design(board: Board, network: Network, foldings: Mapping[str, LayerFolding] 
         if a folding does not fit, or the image does not fit the link.
     """
     if foldings is None:
-        target = board.cycles
-        fastest = max(_fastest(network, name) for name in (layer.name for layer in network.layers))
-        foldings = fold_for_cycles(network, max(target, fastest))
+        foldings = fold_for_cycles(network, max(board.cycles, fastest_cycles(network)))
     return LinkedAccelerator(network, foldings, clock=board.clock)
+
+
+def fastest_cycles(network: Network) -> int:
+    """Least cycles per image that every layer can reach."""
+    most = {
+        layer.name: LayerFolding(
+            simd=layer.in_shape[2] * layer.kernel[1], pe=layer.out_channels, mp=layer.weight_bases.count,
+            np=layer.input_bases.count,
+        )
+        for layer in network.layers
+    }
+    return max(schedule.cycles for schedule in schedules(network, most))
 
 
 def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
@@ -183,22 +196,7 @@ def check_memory(board: Board, network: Network, rtlil: str) -> None:
     if needed > board.capacity.blocks:
         weights = sum(layer.weights.size * layer.weight_bases.bits for layer in network.layers)
         raise InputError(
-            f"{network.name}: expected at most {board.capacity.blocks} block RAMs of {board.capacity.block_bits} bits "
-            f"on {board.name}, found {needed} ({weights} bits of weights): fewer weight bases, narrower layers or a "
-            f"folding with narrower words"
+            f"{network.name}: expected at most {board.capacity.blocks} block RAMs of {board.capacity.block_bits} "
+            f"bits on {board.name}, found {needed} ({weights} bits of weights): fewer weight bases, narrower "
+            f"layers or a folding with narrower words"
         )
-
-
-def _fastest(network: Network, name: str) -> int:
-    """Least cycles per image that a layer can reach."""
-    (layer,) = (layer for layer in network.layers if layer.name == name)
-    folding = LayerFolding(
-        simd=layer.in_shape[2] * layer.kernel[1], pe=layer.out_channels, mp=layer.weight_bases.count,
-        np=layer.input_bases.count,
-    )
-    alone = dataclasses.replace(network) if len(network.layers) == 1 else network
-    return next(
-        schedule.cycles
-        for schedule in schedules(alone, {other.name: folding if other is layer else LayerFolding() for other in alone.layers})
-        if schedule.layer is layer
-    )

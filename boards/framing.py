@@ -28,18 +28,18 @@ class PacketBuffer(wiring.Component):
     o : Out, stream of the bytes that count
     """
 
-    data: In(8)
-    push: In(1)
-    commit: In(1)
-    abort: In(1)
-    full: Out(1)
-    o: Out(stream.Signature(unsigned(8)))
-
     def __init__(self, *, depth: int) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"The depth must be a power of two from 2, not {depth}")
         self._depth = depth
-        super().__init__()
+        super().__init__({
+            "data": In(8),
+            "push": In(1),
+            "commit": In(1),
+            "abort": In(1),
+            "full": Out(1),
+            "o": Out(stream.Signature(unsigned(8))),
+        })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -77,21 +77,21 @@ class FrameReceiver(wiring.Component):
 
     Members
     -------
-    data, strobe, line_fault : In, as :class:`boards.uart.UartReceiver` gives them; at least 2 cycles between strobes
+    data, strobe, line_fault : In, as :class:`boards.uart.UartReceiver` gives them; at least 2 cycles apart
     o : Out, stream of header and payload, frame after frame
     fault : Out, for one cycle: a frame was dropped;  cause : Out, why
     """
 
-    data: In(8)
-    strobe: In(1)
-    line_fault: In(1)
-    o: Out(stream.Signature(unsigned(8)))
-    fault: Out(1)
-    cause: Out(Cause)
-
     def __init__(self, *, depth: int) -> None:
         self._depth = depth
-        super().__init__()
+        super().__init__({
+            "data": In(8),
+            "strobe": In(1),
+            "line_fault": In(1),
+            "o": Out(stream.Signature(unsigned(8))),
+            "fault": Out(1),
+            "cause": Out(Cause),
+        })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -169,8 +169,11 @@ class FrameSender(wiring.Component):
     o : Out, stream of bytes for the line
     """
 
-    i: In(stream.Signature(data.StructLayout({"data": 8, "last": 1})))
-    o: Out(stream.Signature(unsigned(8)))
+    def __init__(self) -> None:
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({"data": 8, "last": 1}))),
+            "o": Out(stream.Signature(unsigned(8))),
+        })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -179,7 +182,7 @@ class FrameSender(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         code, head = Signal(8), Signal(8, init=1)  # where the open block's code goes, and the next byte
         step = Signal(2)
-        place, loaded = Signal(8), Signal()
+        place = Signal(8)
         byte, put = Signal(8), Signal()
         close = Signal()  # write the open block's code
 

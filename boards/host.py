@@ -206,8 +206,8 @@ class Accelerator:
         shape = (identity.height, identity.width, identity.channels)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise InputError(
-                f"images: expected uint8 of shape B x {' x '.join(map(str, shape))}, found {images.dtype} of shape "
-                f"{' x '.join(map(str, images.shape))}"
+                f"images: expected uint8 of shape B x {' x '.join(map(str, shape))}, "
+                f"found {images.dtype} of shape {' x '.join(map(str, images.shape))}"
             )
         if images.size and int(images.max()) >> identity.code_bits:
             raise InputError(f"images: expected codes of {identity.code_bits} bits, found {images.max()}")
@@ -248,11 +248,9 @@ class Accelerator:
         if last:
             attempt.waiting = False
             label = struct.unpack("<H", payload[-2:])[0]
-            if label != int(np.argmax(attempt.scores)):
-                raise LinkError(
-                    f"{self._port.name}: expected the class of the greatest score, {int(np.argmax(attempt.scores))}, "
-                    f"found {label}"
-                )
+            greatest = int(np.argmax(attempt.scores))
+            if label != greatest:
+                raise LinkError(f"{self._port.name}: expected the greatest score's class {greatest}, found {label}")
         return last
 
     def _shorten(self, found: Frame | Cause, attempts: dict[int, _Attempt]) -> None:

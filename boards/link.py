@@ -4,9 +4,10 @@ A frame before stuffing::
 
     kind (1)  length (1)  tag (4)  payload (length)  CRC-32 (4)
 
-Numbers are little-endian; the CRC is that of Ethernet and zlib over all bytes before it. The frame is stuffed by COBS
-(Cheshire and Baker, "Consistent Overhead Byte Stuffing", 1999) and followed by one zero byte, so that a receiver finds
-the next frame after any fault by waiting for a zero. Empty frames mean nothing: a host may send zeros at any time.
+Numbers are little-endian; the CRC is that of Ethernet and zlib over all bytes before it. The frame is stuffed by
+COBS (Cheshire and Baker, "Consistent Overhead Byte Stuffing", 1999) and followed by one zero byte, so that a
+receiver finds the next frame after any fault by waiting for a zero. Empty frames mean nothing: a host may send zeros
+at any time.
 
 ======== ========== ============================================= =======================================
 host     device     payload of the host's frame                   payload of the answer, same tag
@@ -17,9 +18,9 @@ PIXELS   SCORES     chunk number (1), up to ``CHUNK`` codes       first class (2
 any      REFUSED                                                  :class:`Cause` (1)
 ======== ========== ============================================= =======================================
 
-An image is one run of PIXELS frames of one tag, chunk 0 first, every chunk but the last full; a tag names one attempt
-at one image and is not used again. The device keeps an image's chunks back until all have come, in order; a
-chunk 0 of another tag throws an unfinished image away. A frame that cannot be used changes nothing but a counter
+An image is one run of PIXELS frames of one tag, chunk 0 first, every chunk but the last full; a tag names one
+attempt at one image and is not used again. The device keeps an image's chunks back until all have come, in order;
+a chunk 0 of another tag throws an unfinished image away. A frame that cannot be used changes nothing but a counter
 and is answered by REFUSED, with tag 0 where its own tag cannot be trusted. Where frames cannot be used faster than
 answers can be sent, each is counted and the latest is answered.
 """
@@ -46,7 +47,7 @@ MAX_PAYLOAD = 240
 MAX_FRAME = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES
 """Bytes of the longest frame before stuffing: one COBS block holds it, whatever its bytes."""
 CHUNK = 224
-"""Input codes of a PIXELS frame, one byte each, in the accelerator's order; the last frame of an image may have fewer."""
+"""Input codes of a PIXELS frame, one byte each, in the accelerator's order; an image's last may have fewer."""
 MAX_CHUNKS = 256
 DIGEST_BYTES = 16
 
@@ -112,7 +113,7 @@ class Frame:
 
 
 def stuff(data: bytes) -> bytes:
-    """COBS of ``data``, without the delimiter: no zero in it, one byte longer and one more for each 254 without zero."""
+    """COBS of ``data``, without the delimiter: no zero in it; one byte longer, and one per 254 without zero."""
     out = bytearray()
     for run in data.split(b"\0"):
         while len(run) >= 254:
@@ -136,7 +137,7 @@ def unstuff(data: bytes) -> tuple[bytes, bool]:
 
 
 def parse(data: bytes) -> Frame | Cause:
-    """The frame in ``data``, the bytes between two delimiters, or why there is none. Equals the device's receiver."""
+    """The frame in the bytes between two delimiters, or why there is none. Equals the device's receiver."""
     raw, complete = unstuff(data)
     if len(raw) > MAX_FRAME:
         return Cause.OVERSIZED

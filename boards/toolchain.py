@@ -1,4 +1,4 @@
-"""The programs that make bitstreams: native ones on PATH where there are any, otherwise those that pip installs."""
+"""The programs that make bitstreams: native ones on PATH where there are any, otherwise those from pip."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find_tool(name: str) -> list[str]:
     wasm = YOWASP.get(name, f"yowasp-{name}")
     if found := shutil.which(wasm, path=path):
         return [found]
-    raise InputError(f"{name}: expected it on PATH, or {wasm} from pip, found neither: pip install 'abc-hw[board]'")
+    raise InputError(f"{name}: expected it or {wasm} on PATH, found neither: pip install 'abc-hw[board]'")
 
 
 def stage_of(tool: str) -> str:
@@ -88,7 +88,8 @@ def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage 
     said: list[str] = []
     current, began = "", time.monotonic()
     process = subprocess.Popen(
-        ["sh", f"{script}.sh"], cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["sh", f"{script}.sh"], cwd=folder, env=variables, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     with process:
         assert process.stdout is not None

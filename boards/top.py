@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The design of a board: an accelerator behind a serial line."""
 
 from collections.abc import Mapping
@@ -47,9 +48,6 @@ class LinkedAccelerator(wiring.Component):
         if a folding does not fit, the image is too large for the link, or the clock too slow for it.
     """
 
-    rx: In(1, init=1)
-    tx: Out(1, init=1)
-
     def __init__(
         self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD
     ) -> None:
@@ -74,7 +72,7 @@ class LinkedAccelerator(wiring.Component):
             window=min(1 + (self._buffer - 1) // stored, 255), clock=clock, cycles=self._accelerator.bound,
         )
         self._score = score.shape()
-        super().__init__()
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     @property
     def accelerator(self) -> Accelerator:

@@ -31,15 +31,10 @@ class UartReceiver(wiring.Component):
     strobe : Out, a byte came;  fault : Out, something came that is no byte
     """
 
-    rx: In(1, init=1)
-    data: Out(8)
-    strobe: Out(1)
-    fault: Out(1)
-
     def __init__(self, *, divisor: int) -> None:
         _check(divisor)
         self._divisor = divisor
-        super().__init__()
+        super().__init__({"rx": In(1, init=1), "data": Out(8), "strobe": Out(1), "fault": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -53,18 +48,17 @@ class UartReceiver(wiring.Component):
                 m.d.sync += [timer.eq(self._divisor // 2 - 1), bits.eq(9)]
                 with m.If(~line):
                     m.next = "BITS"
-            with m.State("BITS"):
-                with m.If(timer == 0):
-                    m.d.sync += [timer.eq(self._divisor - 1), bits.eq(bits - 1)]
-                    with m.If(bits == 0):
-                        m.d.sync += [self.strobe.eq(line), self.fault.eq(~line)]
-                        m.next = "IDLE"
-                        with m.If(~line):
-                            m.next = "RELEASE"
-                    with m.Elif((bits == 9) & line):
-                        m.next = "IDLE"  # a glitch, no start bit
-                    with m.Elif(bits != 9):
-                        m.d.sync += self.data.eq(Cat(self.data[1:], line))
+            with m.State("BITS"), m.If(timer == 0):
+                m.d.sync += [timer.eq(self._divisor - 1), bits.eq(bits - 1)]
+                with m.If(bits == 0):
+                    m.d.sync += [self.strobe.eq(line), self.fault.eq(~line)]
+                    m.next = "IDLE"
+                    with m.If(~line):
+                        m.next = "RELEASE"
+                with m.Elif((bits == 9) & line):
+                    m.next = "IDLE"  # a glitch, no start bit
+                with m.Elif(bits != 9):
+                    m.d.sync += self.data.eq(Cat(self.data[1:], line))
             with m.State("RELEASE"), m.If(line):
                 m.next = "IDLE"
         return m
@@ -79,13 +73,10 @@ class UartTransmitter(wiring.Component):
     tx : Out, the line, from a register
     """
 
-    i: In(stream.Signature(unsigned(8)))
-    tx: Out(1, init=1)
-
     def __init__(self, *, divisor: int) -> None:
         _check(divisor)
         self._divisor = divisor
-        super().__init__()
+        super().__init__({"i": In(stream.Signature(unsigned(8))), "tx": Out(1, init=1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,6 +1,7 @@
 """OrangeCrab r0.2. Its USB connector goes straight to the FPGA: the serial line is on the header."""
 
 import dataclasses
+from typing import Any, ClassVar
 
 from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
@@ -14,7 +15,7 @@ UART = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCM
 class _WithoutSuffix:
     """No suffix for the USB boot loader: it would need a tool that pip has not got. ``dfu-suffix`` adds it."""
 
-    resources = [*OrangeCrabR0_2_25FPlatform.resources, UART]
+    resources: ClassVar[list[Any]] = [*OrangeCrabR0_2_25FPlatform.resources, UART]
 
     @property
     def required_tools(self) -> list[str]:
