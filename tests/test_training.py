@@ -17,10 +17,6 @@ from abc_hw.errors import InputError
 from abc_hw.quantised import evaluate_integer, trace_integer
 from abc_hw.recipes import RECIPES
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*treespec, LeafSpec.*:FutureWarning",  # Lightning's own use of a torch class
-)
-
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Any:
