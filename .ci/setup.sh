@@ -43,7 +43,7 @@ abc_install_packages() {
     missing="$(abc_missing_packages | tr '\n' ' ')"
     [ -z "$missing" ] && return
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        abc_fail "missing ${missing% }: install them, on Debian and Ubuntu by: sudo apt-get install -y ${missing% }"
+        abc_fail "some programs are missing; on Debian and Ubuntu: sudo apt-get install -y ${missing% }"
     fi
     echo "installing ${missing% }"
     apt-get update -qq || true
