@@ -20,7 +20,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 
 from .accelerator import Accelerator
-from .folding import LayerFolding
+from .folding import LayerFolding, schedules
 from .ports import member_wires, prepared, restore_ports
 
 __all__ = ["Verilog", "emit", "emit_accelerator", "generate"]
@@ -51,6 +51,7 @@ def generate(network: Network, foldings: Mapping[str, LayerFolding], *, name: st
     InputError
         if a folding does not fit, or ``name`` is no Verilog identifier.
     """
+    schedules(network, foldings)  # refuses before anything is made
     return emit_accelerator(Accelerator(network, foldings), name=name).text
 
 

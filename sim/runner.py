@@ -21,7 +21,7 @@ from cocotb_tools.runner import Verilator as VerilatorRunner
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
 from rtl_gen.accelerator import Accelerator
-from rtl_gen.folding import LayerFolding
+from rtl_gen.folding import LayerFolding, schedules
 from rtl_gen.verilog import Verilog, emit_accelerator
 
 from . import golden
@@ -106,6 +106,7 @@ def simulate(
     if len(images) < 1:
         raise InputError("images: expected at least one, found none")
     variables = environment(simulator)
+    schedules(network, foldings)  # refuses before anything is made
     trace = golden.run(network, images)
     accelerator = Accelerator(network, foldings)
     with _folder(work_dir) as folder:
