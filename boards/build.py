@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from amaranth._toolchain import tool_env_var
+
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
@@ -148,7 +150,9 @@ def build(
         made.extract(folder)
     except OSError as error:
         raise InputError(f"{folder}: expected a folder for the build, found {error.strerror}") from error
-    seconds = run_script(folder, made.script, board.platform().required_tools, on_stage)
+    commands = made.files[f"{made.script}.sh"]
+    tools = [tool for tool in board.platform().required_tools if f'"${tool_env_var(tool)}"' in commands]
+    seconds = run_script(folder, made.script, tools, on_stage)
     report = json.loads((folder / f"{NAME}.report.json").read_text())
     per_image = len(link.image_frames(1, b"\1" * linked.identity.image_bytes)) * 10
     return Summary(

@@ -30,7 +30,7 @@ from .link import Cause, Counters, Frame, Identity, Kind
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
-LEAST_GRACE = 0.05
+LEAST_GRACE = 0.02
 """Seconds that answers under way get, at the least, when a frame was lost."""
 
 
@@ -55,19 +55,20 @@ class Accelerator:
     Parameters
     ----------
     port : open serial port, whose reads return after some milliseconds
-    timeout : seconds for one answer
-    retries : times that a message is sent again
+    timeout : seconds after which a message without answer is sent again; sooner where a fault is known
+    retries : so many time-outs more until it is given up
     """
 
     def __init__(self, port: serial.SerialBase, *, timeout: float, retries: int) -> None:
         self._port = port
         self._timeout = timeout
-        self._retries = retries
+        self._patience = timeout * (retries + 1)
         self._receiver = link.Receiver()
         self._tag = secrets.randbits(32)
         self._slowest = 0.0
         self._resent = 0
         self._identity = self._identify()
+        self._window = self._identity.window  # smaller for a while after a loss
 
     @classmethod
     def open(
@@ -76,8 +77,8 @@ class Accelerator:
         *,
         network: Network | None = None,
         baud: int = link.BAUD,
-        timeout: float = 2.0,
-        retries: int = 8,
+        timeout: float = 1.0,
+        retries: int = 4,
     ) -> Accelerator:
         """Open a port and ask the device who it is.
 
@@ -85,7 +86,9 @@ class Accelerator:
         ----------
         port : its name, ``/dev/ttyUSB1`` or ``COM3``
         network : what the device should compute; None for any
-        baud, timeout, retries : bits per second; seconds for one answer; times that a message is sent again
+        baud : bits per second
+        timeout : seconds after which a message without answer is sent again; sooner where a fault is known
+        retries : so many time-outs more until it is given up
 
         Raises
         ------
@@ -177,18 +180,19 @@ class Accelerator:
         codes = self._codes(images)
         scores = np.zeros((len(images), identity.classes), np.int64)
         queue = collections.deque(range(len(images)))
-        tries = [0] * len(images)
+        begun = [0.0] * len(images)
         done = [False] * len(images)
         attempts: dict[int, _Attempt] = {}
         finished = 0
         while finished < len(images):
-            self._fill_window(queue, tries, attempts, codes)
+            self._fill_window(queue, begun, attempts, codes)
             for found in self._receive():
                 if isinstance(found, Frame) and found.kind == Kind.SCORES and found.tag in attempts:
                     attempt = attempts[found.tag]
                     if not self._add_scores(attempt, found.payload) or done[attempt.image]:
                         continue
                     self._slowest = max(self._slowest, time.monotonic() - attempt.sent)
+                    self._window = min(self._window + 1, identity.window)
                     scores[attempt.image] = attempt.scores
                     done[attempt.image] = True
                     finished += 1
@@ -214,22 +218,20 @@ class Accelerator:
         return [image.tobytes() for image in images]
 
     def _fill_window(
-        self, queue: collections.deque[int], tries: list[int], attempts: dict[int, _Attempt], codes: list[bytes]
+        self, queue: collections.deque[int], begun: list[float], attempts: dict[int, _Attempt], codes: list[bytes]
     ) -> None:
-        """Send images until as many wait as the device can hold."""
+        """Send images until as many wait as the device can hold, or as the line seems to bear."""
         waiting = sum(attempt.waiting for attempt in attempts.values())
-        while queue and waiting < self._identity.window:
+        while queue and waiting < self._window:
             image = queue.popleft()
-            if tries[image] > self._retries:
+            tag, now, again = self._next_tag(), time.monotonic(), begun[image] > 0
+            if again and now - begun[image] > self._patience:
                 raise LinkError(
-                    f"{self._port.name}: expected scores of image {image}, found no answer in {self._timeout:g} s "
-                    f"after {tries[image]} tries"
+                    f"{self._port.name}: expected scores of image {image}, found none in {self._patience:g} s"
                 )
-            self._resent += tries[image] > 0
-            tag = self._next_tag()
-            self._send((b"\0" if tries[image] else b"") + link.image_frames(tag, codes[image]))
-            tries[image] += 1
-            now = time.monotonic()
+            self._send((b"\0" if again else b"") + link.image_frames(tag, codes[image]))
+            self._resent += again
+            begun[image] = begun[image] or now
             attempts[tag] = _Attempt(image, now, now + self._timeout)
             waiting += 1
 
@@ -250,7 +252,7 @@ class Accelerator:
             label = struct.unpack("<H", payload[-2:])[0]
             greatest = int(np.argmax(attempt.scores))
             if label != greatest:
-                raise LinkError(f"{self._port.name}: expected the greatest score's class {greatest}, found {label}")
+                raise LinkError(f"{self._port.name}: expected the greatest's class {greatest}, found {label}")
         return last
 
     def _shorten(self, found: Frame | Cause, attempts: dict[int, _Attempt]) -> None:
@@ -268,11 +270,13 @@ class Accelerator:
     ) -> None:
         """Send again what waited too long; its answer still counts if it comes."""
         now = time.monotonic()
-        for attempt in attempts.values():
-            if attempt.waiting and now > attempt.deadline:
-                attempt.waiting = False
-                if not done[attempt.image]:
-                    queue.append(attempt.image)
+        late = [attempt for attempt in attempts.values() if attempt.waiting and now > attempt.deadline]
+        for attempt in reversed(late):
+            attempt.waiting = False
+            if not done[attempt.image]:
+                queue.appendleft(attempt.image)
+        if late:
+            self._window = max(1, self._window // 2)
         for tag in [tag for tag, attempt in attempts.items() if done[attempt.image] and not attempt.waiting]:
             del attempts[tag]
 
@@ -284,10 +288,13 @@ class Accelerator:
 
     def _ask(self, question: Kind, answer: Kind) -> bytes:
         """The payload of the answer to a message without one."""
-        for attempt in range(self._retries + 1):
-            self._resent += attempt > 0
+        give_up = time.monotonic() + self._patience
+        again = False
+        while time.monotonic() < give_up:
             tag = self._next_tag()
-            self._send((b"\0" if attempt else b"") + Frame(question, tag).encode())
+            self._send((b"\0" if again else b"") + Frame(question, tag).encode())
+            self._resent += again
+            again = True
             deadline = time.monotonic() + self._timeout
             while time.monotonic() < deadline:
                 for found in self._receive():
@@ -296,8 +303,7 @@ class Accelerator:
                     if isinstance(found, Cause) or (found.kind, found.tag) == (Kind.REFUSED, 0):
                         deadline = min(deadline, time.monotonic() + LEAST_GRACE)
         raise LinkError(
-            f"{self._port.name}: expected an answer to {question.name}, found none in {self._timeout:g} s after "
-            f"{self._retries + 1} tries"
+            f"{self._port.name}: expected an answer to {question.name}, found none in {self._patience:g} s"
         )
 
     def _next_tag(self) -> int:

@@ -6,8 +6,8 @@ A frame before stuffing::
 
 Numbers are little-endian; the CRC is that of Ethernet and zlib over all bytes before it. The frame is stuffed by
 COBS (Cheshire and Baker, "Consistent Overhead Byte Stuffing", 1999) and followed by one zero byte, so that a
-receiver finds the next frame after any fault by waiting for a zero. Empty frames mean nothing: a host may send zeros
-at any time.
+receiver finds the next frame after any fault by waiting for a zero. Empty frames mean nothing: a host may send
+zeros at any time.
 
 ======== ========== ============================================= =======================================
 host     device     payload of the host's frame                   payload of the answer, same tag

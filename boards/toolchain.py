@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from amaranth._toolchain import tool_env_var
+
 from abc_hw.errors import InputError
 
 Stage = Callable[[str], None]
@@ -81,7 +83,7 @@ def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage 
         wrapper = wrappers / tool
         wrapper.write_text(f'#!/bin/sh\necho "{MARK}{tool}"\nexec {shlex.join(find_tool(tool))} "$@"\n')
         wrapper.chmod(0o755)
-        variables[tool.upper().replace("-", "_")] = str(wrapper)
+        variables[tool_env_var(tool)] = str(wrapper)
     source = str(Path(__file__).resolve().parent.parent)
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [source, variables.get("PYTHONPATH")]))
     seconds: dict[str, float] = {}

@@ -9,7 +9,7 @@ HX8K = Board(
     title="iCE40-HX8K breakout board (iCE40HX8K)",
     platform=ICE40HX8KBEVNPlatform,
     pll="ice40-core",
-    clock=39_000_000,
+    clock=72_000_000,
     capacity=Capacity(luts=7680, blocks=32, block_bits=4096, block_width=16),
     serial="second port of its USB bridge",
     example="digits-small",
