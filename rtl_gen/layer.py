@@ -125,15 +125,19 @@ class LayerEngine(wiring.Component):
                 m.d.comb += getattr(array, name).eq(delayed(m, counter.value, late, name=name))
 
     def _read_weights(self, m: Module, loops: LoopNest) -> Value:
-        """The weight word of a step, two cycles later."""
+        """The weight word of a step, when the window's word comes."""
         schedule = self._schedule
         words = self.weight_words
         m.submodules.weights = rom = Rom(width=len(Value.cast(self._array.w)), words=words)
         strides = [0, 0, schedule.words, 0, 0, schedule.column_words * schedule.channel_words,
                    schedule.channel_words, 1]
         m.submodules.weight_addr = address = AffineCounter(loops.bounds, strides)
-        m.d.comb += [*address.follow(loops.step, loops.ends), rom.addr.eq(address.value)]
-        return delayed(m, rom.data, 1, name="weights")
+        waits = self._window.latency - Rom.latency
+        m.d.comb += [
+            *address.follow(loops.step, loops.ends),
+            rom.addr.eq(delayed(m, address.value, waits, name="weight_addr")),
+        ]
+        return rom.data
 
     @property
     def weight_words(self) -> list[int]:

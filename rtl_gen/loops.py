@@ -142,7 +142,10 @@ class AffineCounter(wiring.Component):
                 m.d.comb += delta.eq(constant + self.carry if level == self._carry_level else constant)
         following: Value = self.value + delta
         if self._modulus:
-            following = Mux(following >= self._modulus, following - self._modulus, following)
+            # Both candidates at once; the one past the modulus is wrong where it is negative.
+            wrapped = Signal(range(-self._modulus, self._modulus))
+            m.d.comb += wrapped.eq(self.value + (delta - self._modulus))
+            following = Mux(wrapped < 0, following, wrapped)
         if any(deltas):
             with m.If(self.step):
                 m.d.sync += self.value.eq(following)

@@ -1,8 +1,8 @@
-"""Constant memories, read in one cycle."""
+"""Constant memories."""
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Const, Module, unsigned
+from amaranth.hdl import Const, Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -20,7 +20,9 @@ def pack_fields(fields: Sequence[tuple[int, int]]) -> int:
 
 
 class Rom(wiring.Component):
-    """Words fixed at generation; ``data`` in a cycle is the word at the ``addr`` of the cycle before.
+    """Words fixed at generation; ``data`` is the word at the ``addr`` of ``latency`` cycles before.
+
+    Behind the memory stands a register of its own: block memories are slow to answer.
 
     A memory of one word is a constant and has an ``addr`` that nothing reads.
 
@@ -29,6 +31,8 @@ class Rom(wiring.Component):
     width : bits of a word
     words : contents, non-negative integers
     """
+
+    latency = 2
 
     def __init__(self, *, width: int, words: Sequence[int]) -> None:
         if not words:
@@ -57,5 +61,7 @@ class Rom(wiring.Component):
             return m
         m.submodules.memory = memory = Memory(shape=unsigned(self._width), depth=self.depth, init=self._words)
         read = memory.read_port()
-        m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data)]
+        register = Signal(self._width, name="word", reset_less=True)
+        m.d.sync += register.eq(read.data)
+        m.d.comb += [read.addr.eq(self.addr), self.data.eq(register)]
         return m

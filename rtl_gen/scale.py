@@ -19,6 +19,9 @@ from .rom import Rom, pack_fields
 
 __all__ = ["AlphaCode", "ScaleUnit"]
 
+ITEM_LATENCY = 5
+"""Cycles from an item to its contribution: products with the betas, their sum, terms, products, sum of bases."""
+
 
 class AlphaCode:
     """How alphas are stored, and multiplied by.
@@ -71,12 +74,16 @@ class AlphaCode:
             )
         ])
 
-    def product(self, code: Value, factor: Value, shape: Shape) -> Value:
-        """``alpha * factor`` in ``shape``, which must hold it, for the alpha stored as ``code``."""
+    def addends(self, code: Value, factor: Value, shape: Shape) -> tuple[list[Value], list[Value]]:
+        """``alpha * factor`` for the alpha stored as ``code``: addends in ``shape``, and single bits to add.
+
+        Their sum modulo 2**width is the product; a negative term is its complement and a bit.
+        """
         if self.multiplies:
             number = code.as_signed() if self._number.signed else code
-            return extend(number * factor, shape)
-        addends: list[Value] = []
+            return [extend(number * factor, shape)], []
+        terms: list[Value] = []
+        bits: list[Value] = []
         size = self._shift_bits + self._sign_bits + self._enable_bits
         for term in range(self._term_count):
             fields = code[term * size : (term + 1) * size]
@@ -87,11 +94,10 @@ class AlphaCode:
                 shifted = extend(Mux(fields[-1], shifted, 0), shape)
             if self._sign_bits:
                 negative = fields[self._shift_bits]
-                addends.append(extend(shifted ^ negative.replicate(shape.width), shape))
-                addends.append(negative)
-            else:
-                addends.append(shifted)
-        return total(addends, shape)
+                shifted = extend(shifted ^ negative.replicate(shape.width), shape)
+                bits.append(negative)
+            terms.append(shifted)
+        return terms, bits
 
 
 class ScaleUnit(wiring.Component):
@@ -141,7 +147,7 @@ class ScaleUnit(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``load`` to the first ``valid`` of a group of one pass."""
-        return 4 + (self._schedule.scale_lanes[1] > 1)
+        return ITEM_LATENCY + 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -155,10 +161,9 @@ class ScaleUnit(wiring.Component):
         sums = self._beta_sums(m, nest, item)
         alphas = self._read_alphas(m, nest)
         added = self._products(m, sums, alphas)
-        added_after = 3 if bases > 1 else 2
-        valid = delayed(m, busy, added_after, name="valid", reset_less=False)
-        fresh = delayed(m, Cat(nest.at_first[1:4]).all(), added_after, name="fresh")
-        final = delayed(m, Cat(nest.at_last[1:4]).all(), added_after, name="final")
+        valid = delayed(m, busy, ITEM_LATENCY, name="valid", reset_less=False)
+        fresh = delayed(m, Cat(nest.at_first[1:4]).all(), ITEM_LATENCY, name="fresh")
+        final = delayed(m, Cat(nest.at_last[1:4]).all(), ITEM_LATENCY, name="final")
         self._accumulate(m, added, valid, fresh, final)
         return m
 
@@ -191,7 +196,7 @@ class ScaleUnit(wiring.Component):
         return busy, [[held[lane * bases + basis] for basis in range(bases)] for lane in range(channels)]
 
     def _beta_sums(self, m: Module, nest: LoopNest, item: list[list[Value]]) -> list[list[Value]]:
-        """sum_n beta[n] p[m, n] for each channel and basis of the item, one cycle later."""
+        """sum_n beta[n] p[m, n] for each channel and basis of the item, two cycles later."""
         layer, schedule, at_once = self._schedule.layer, self._schedule, self._schedule.folding.np
         betas = [int(beta) for beta in layer.beta] + [0] * (schedule.passes_n * at_once - layer.input_bases.count)
         passes = [betas[start : start + at_once] for start in range(0, len(betas), at_once)]
@@ -207,21 +212,18 @@ class ScaleUnit(wiring.Component):
             sums.append([])
             for basis, counts in enumerate(row):
                 fields = [counts[slot * count : (slot + 1) * count] for slot in range(at_once)]
-                choices = [
-                    total([
-                        addend
-                        for field, beta in zip(fields, chosen, strict=True)
-                        for addend in constant_product(field, beta, shape)
-                    ], shape)
-                    for chosen in passes
+                place = f"{lane}_{basis}"
+                products = [
+                    select(pass_n.value, [total(constant_product(field, chosen[slot], shape), shape)
+                                          for chosen in passes])
+                    for slot, field in enumerate(fields)
                 ]
-                register = Signal(shape, name=f"beta_sum_{lane}_{basis}", reset_less=True)
-                m.d.sync += register.eq(select(pass_n.value, choices))
-                sums[-1].append(register)
+                held = [delayed(m, product, 1, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
+                sums[-1].append(delayed(m, total(held, shape), 1, name=f"beta_sum_{place}"))
         return sums
 
     def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:
-        """Stored alphas of the item, one cycle later: [channel][basis]."""
+        """Stored alphas of the item, ``Rom.latency`` later: [channel][basis]."""
         schedule, (channels, bases) = self._schedule, self._schedule.scale_lanes
         width = self._code.width
         if not width:
@@ -241,20 +243,22 @@ class ScaleUnit(wiring.Component):
         ]
 
     def _products(self, m: Module, sums: list[list[Value]], alphas: list[list[Value]]) -> list[Value]:
-        """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape."""
+        """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape, three cycles later."""
         shape = match_shape(self._schedule.layer)
         added = []
         for lane, (row, codes) in enumerate(zip(sums, alphas, strict=True)):
             products: list[Value] = []
+            all_bits: list[Value] = []
             for basis, (beta_sum, code) in enumerate(zip(row, codes, strict=True)):
-                product = Signal(shape, name=f"product_{lane}_{basis}", reset_less=True)
-                m.d.sync += product.eq(self._code.product(code, beta_sum, shape))
-                products.append(product)
-            if len(products) > 1:
-                together = Signal(shape, name=f"sum_{lane}", reset_less=True)
-                m.d.sync += together.eq(total(products, shape))
-                products = [together]
-            added.append(products[0])
+                terms, bits = self._code.addends(code, beta_sum, shape)
+                place = f"{lane}_{basis}"
+                held = [delayed(m, term, 1, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
+                products.append(delayed(m, total(held, shape), 1, name=f"product_{place}"))
+                all_bits += [delayed(m, bit, 1, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
+            if all_bits:
+                most = unsigned(len(all_bits).bit_length())
+                products.append(delayed(m, total(all_bits, most), 1, name=f"negatives_{lane}"))
+            added.append(delayed(m, total(products, shape), 1, name=f"sum_{lane}"))
         return added
 
     def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:

@@ -36,7 +36,7 @@ class OutputUnit(wiring.Component):
     o : Out, one code or score per lane;  valid : Out(1), ``latency`` cycles later
     """
 
-    latency = 2
+    latency = Rom.latency + 2
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -66,26 +66,21 @@ class OutputUnit(wiring.Component):
         with m.If(self.i_valid):
             m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
         constants = self._read_constants(m, slot, slots)
-        matches = [delayed(m, Value.cast(value), 1, name=f"matches_{lane}")
-                   for lane, value in enumerate(self.matches)]
-        if layer.thresholds is None:
-            shape = score_shape(layer)
-            results = [total([value << 1, row[0]], shape) for value, row in zip(matches, constants, strict=True)]
-        else:
-            results = [
-                total([value >= threshold for threshold in row], output_shape(layer))
-                for value, row in zip(matches, constants, strict=True)
-            ]
-        for lane, result in enumerate(results):
-            register = Signal(output_shape(layer), name=f"result_{lane}", reset_less=True)
-            m.d.sync += register.eq(result)
-            m.d.comb += self.o[lane].eq(register)
+        for lane, row in enumerate(constants):
+            value = delayed(m, Value.cast(self.matches[lane]), Rom.latency, name=f"matches_{lane}")
+            if layer.thresholds is None:
+                addends = [value << 1, row[0]]
+            else:
+                addends = [value >= threshold for threshold in row]
+            addends = [delayed(m, addend, 1, name=f"addend_{lane}_{n}") for n, addend in enumerate(addends)]
+            result = total(addends, output_shape(layer))
+            m.d.comb += self.o[lane].eq(delayed(m, result, 1, name=f"result_{lane}"))
         real = self.i_valid & (slot < schedule.out_transfers) if slots > schedule.out_transfers else self.i_valid
         m.d.comb += self.valid.eq(delayed(m, Value.cast(real), self.latency, name="valid", reset_less=False))
         return m
 
     def _read_constants(self, m: Module, slot: Signal, slots: int) -> list[list[Value]]:
-        """The constants of a slot's lanes, one cycle later: [lane][constant]."""
+        """The constants of a slot's lanes, ``Rom.latency`` later: [lane][constant]."""
         constants, lanes = self.constants, self._schedule.out_lanes
         layer = self._schedule.layer
         _, greatest = match_bounds(layer)
