@@ -92,10 +92,10 @@ class LayerEngine(wiring.Component):
         m.submodules.output = output = self._output
         wiring.connect(m, wiring.flipped(self.i), window.i)
 
-        queued = self._build_queue(m, loops, output)
+        queued, room = self._build_queue(m, loops, output)
         m.d.comb += [window.step.eq(loops.step), *map(Value.eq, window.ends, loops.ends)]
         m.d.comb += loops.step.eq(
-            (~loops.begins[GROUP + 1] | self._room) & (~loops.begins[COLUMN] | window.row_ready)
+            (~loops.begins[GROUP + 1] | room) & (~loops.begins[COLUMN] | window.row_ready)
         )
         self._feed_array(m, loops, window, array)
         m.d.comb += [
@@ -168,8 +168,10 @@ class LayerEngine(wiring.Component):
         packed = np.packbits(unpacked, axis=1, bitorder="little")
         return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
-    def _build_queue(self, m: Module, loops: LoopNest, output: OutputUnit) -> wiring.PureInterface:
-        """The queue behind the output unit, and ``self._room``: has it room for one more group?"""
+    def _build_queue(
+        self, m: Module, loops: LoopNest, output: OutputUnit
+    ) -> tuple[wiring.PureInterface, Value]:
+        """The queue behind the output unit as a stream, and whether it has room for one more group."""
         schedule = self._schedule
         width = len(Value.cast(output.o))
         depth = self.queue_depth
@@ -184,13 +186,11 @@ class LayerEngine(wiring.Component):
         ]
         per_group = schedule.folding.pe // schedule.out_lanes
         in_last_group = schedule.out_transfers - (schedule.groups - 1) * per_group
-        room = Signal(range(depth + 1), init=depth)
+        free = Signal(range(depth + 1), init=depth)
         taken = Mux(loops.at_last[GROUP], in_last_group, per_group)
         begins = loops.step & loops.begins[GROUP + 1]
-        m.d.sync += room.eq(room - Mux(begins, taken, 0) + (queued.valid & queued.ready))
-        self._room = Signal()
-        m.d.comb += self._room.eq(room >= per_group)
-        return queued
+        m.d.sync += free.eq(free - Mux(begins, taken, 0) + (queued.valid & queued.ready))
+        return queued, free >= per_group
 
     def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
         """Max-pool on the queue's stream, where the layer has one."""

@@ -1,0 +1,202 @@
+"""A netlist put into the form in which Verilator's ``-Wall`` has nothing to say.
+
+Every operand as wide as its operator, no bit of a port or wire that nobody reads, names of letters and digits.
+None of it changes what the netlist computes.
+"""
+
+import re
+from collections.abc import Callable
+
+from pyosys import libyosys as ys
+
+__all__ = [
+    "modules_of", "narrow_cells", "plain_names", "plain_operators", "prune_ports", "read_bits",
+    "split_partly_read",
+]
+
+Bit = tuple[str, int]
+"""A bit of a wire: the wire's name and the index."""
+
+_ARITHMETIC = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$xnor", "$not", "$neg", "$pos"}
+_BITWISE = {"$mux": ("\\A", "\\B", "\\Y"), "$dff": ("\\D", "\\Q")}
+_COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
+
+
+def _id(text: str) -> "ys.IdString":
+    return ys.IdString(text)
+
+
+def modules_of(design: "ys.Design") -> dict[str, "ys.Module"]:
+    return {str(module.name): module for module in design.modules_.values()}
+
+
+def _wire_bits(signal: "ys.SigSpec") -> list[Bit]:
+    """(wire name, index) of every bit of a wire; constants are passed over."""
+    return [(str(bit.wire.name), bit.offset) for bit in signal.to_sigbit_vector() if bit.is_wire()]
+
+
+def read_bits(module: "ys.Module", modules: dict[str, "ys.Module"]) -> set[Bit]:
+    """Every bit that something inside the module reads."""
+    read: set[Bit] = set()
+    for cell in module.cells_.values():
+        if str(cell.type) == "$meminit_v2":
+            continue  # memory contents: constants, and many
+        child = modules.get(str(cell.type))
+        for port, signal in cell.connections_.items():
+            if child.wire(port).port_input if child else cell.input(port):
+                read.update(_wire_bits(signal))
+    for _, source in module.connections_:
+        read.update(_wire_bits(source))
+    return read
+
+
+def prune_ports(design: "ys.Design", kept_bits: dict[tuple[str, str], list[int]]) -> bool:
+    """Take away from inner modules the bits of ports that nobody reads; was there any?"""
+    modules = modules_of(design)
+    read = {name: read_bits(module, modules) for name, module in modules.items()}
+    changed = False
+    for parent_name, parent in modules.items():
+        outputs = {(str(wire.name), bit) for wire in parent.wires_.values() if wire.port_output
+                   for bit in range(wire.width)}
+        for cell in parent.cells_.values():
+            child = modules.get(str(cell.type))
+            if child is None:
+                continue
+            for port in [wire for wire in child.wires_.values() if wire.port_id]:
+                name = str(port.name)
+                if port.port_input:
+                    used = [(name, bit) in read[str(cell.type)] for bit in range(port.width)]
+                elif cell.hasPort(port.name):
+                    seen = read[parent_name] | outputs
+                    bits = cell.getPort(port.name).to_sigbit_vector()
+                    used = [bit.is_wire() and (str(bit.wire.name), bit.offset) in seen for bit in bits]
+                else:
+                    used = [False] * port.width
+                if not all(used):
+                    kept = [bit for bit, is_used in enumerate(used) if is_used]
+                    before = kept_bits.get((str(child.name), name), list(range(port.width)))
+                    kept_bits[str(child.name), name] = [before[bit] for bit in kept]
+                    _squeeze_port(child, cell, port, kept)
+                    changed = True
+            child.fixup_ports()
+    return changed
+
+
+def _squeeze_port(child: "ys.Module", cell: "ys.Cell", port: "ys.Wire", kept: list[int]) -> None:
+    """Keep only some bits of a port of an inner module, in their order; with none left, the port goes."""
+    name, is_input = str(port.name), port.port_input
+    outside = cell.getPort(port.name) if cell.hasPort(port.name) else ys.SigSpec()
+    cell.unsetPort(port.name)
+    port.port_input = port.port_output = False
+    if not kept:
+        return
+    child.rename(port, _id(f"{name}$whole"))
+    narrow = child.addWire(_id(name), len(kept))
+    narrow.port_input, narrow.port_output = is_input, not is_input
+    inside = ys.SigSpec()
+    joined = ys.SigSpec()
+    for bit in kept:
+        inside.append(ys.SigSpec(port, bit, 1))
+        joined.append(outside.extract(bit, 1))
+    if is_input:
+        child.connect(inside, ys.SigSpec(narrow))
+    else:
+        child.connect(ys.SigSpec(narrow), inside)
+    cell.setPort(_id(name), joined)
+
+
+def split_partly_read(design: "ys.Design", run: Callable[[str], None]) -> None:
+    """Split wires of which some bits are read and others are not, so that the latter can go."""
+    modules = modules_of(design)
+    for module in modules.values():
+        read = read_bits(module, modules)
+        for wire in module.wires_.values():
+            used = [(str(wire.name), bit) in read for bit in range(wire.width)]
+            if any(used) and not all(used) and not wire.port_id:
+                wire.set_bool_attribute(_id("\\partly_read"), True)
+    run("splitnets -driver a:partly_read")
+
+
+def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
+    """Take away bits of operators and registers that nobody reads; was there any?
+
+    Bitwise ones lose any bit, arithmetic ones those above the last that is read.
+    """
+    outputs = {(str(wire.name), bit) for wire in module.wires_.values() if wire.port_output
+               for bit in range(wire.width)}
+    seen = read | outputs
+    changed = False
+    for cell in module.cells_.values():
+        kind = str(cell.type)
+        if kind not in _ARITHMETIC and kind not in _BITWISE:
+            continue
+        output = "\\Q" if kind == "$dff" else "\\Y"
+        bits = cell.getPort(_id(output)).to_sigbit_vector()
+        used = [not bit.is_wire() or (str(bit.wire.name), bit.offset) in seen for bit in bits]
+        if all(used) or not any(used):
+            continue
+        if kind in _BITWISE:
+            kept = [index for index, is_used in enumerate(used) if is_used]
+            for port in _BITWISE[kind]:
+                old, new = cell.getPort(_id(port)), ys.SigSpec()
+                for index in kept:
+                    new.append(old.extract(index, 1))
+                cell.setPort(_id(port), new)
+            cell.setParam(_id("\\WIDTH"), ys.Const(len(kept), 32))
+            changed = True
+        elif not used[-1]:
+            width = max(index for index, is_used in enumerate(used) if is_used) + 1
+            cell.setPort(_id("\\Y"), cell.getPort(_id("\\Y")).extract(0, width))
+            cell.setParam(_id("\\Y_WIDTH"), ys.Const(width, 32))
+            changed = True
+    return changed
+
+
+def plain_operators(module: "ys.Module") -> None:
+    """Make every operand as wide as its operator."""
+    for cell in list(module.cells_.values()):
+        kind = str(cell.type)
+        if kind == "$logic_not" and cell.getPort(_id("\\A")).size() > 1:
+            operand, result = cell.getPort(_id("\\A")), cell.getPort(_id("\\Y"))
+            name = str(cell.name)
+            module.remove(cell)
+            module.addEq(_id(name), operand, ys.SigSpec(0, operand.size()), result)
+        elif kind in _ARITHMETIC or kind in _COMPARISONS:
+            ports = [port for port in ("\\A", "\\B") if cell.hasPort(_id(port))]
+            signed = cell.getParam(_id("\\A_SIGNED")).as_bool()
+            width = cell.getPort(_id("\\Y")).size()
+            if kind in _COMPARISONS:
+                width = max(cell.getPort(_id(port)).size() for port in ports)
+            for port in ports:
+                operand = cell.getPort(_id(port))
+                operand.extend_u0(width, signed)
+                cell.setPort(_id(port), operand)
+                cell.setParam(_id(f"{port}_WIDTH"), ys.Const(width, 32))
+
+
+def plain_names(design: "ys.Design") -> None:
+    """Names of letters, digits and underscores: a module inside another is called after both."""
+    taken: set[str] = set()
+    renamed = {name: _unique(name, taken) for name in modules_of(design)}
+    for name, module in modules_of(design).items():
+        design.rename(module, _id(renamed[name]))
+    for module in modules_of(design).values():
+        ports = {str(wire.name) for wire in module.wires_.values() if wire.port_id}
+        taken = set(ports)
+        for wire in [wire for wire in module.wires_.values() if not wire.port_id]:
+            if str(wire.name).startswith("\\"):
+                module.rename(wire, _id(_unique(str(wire.name), taken)))
+        for cell in list(module.cells_.values()):
+            cell.type = _id(renamed.get(str(cell.type), str(cell.type)))
+            if str(cell.name).startswith("\\"):
+                module.rename(cell, _id(_unique(str(cell.name), taken)))
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    plain = base = "\\" + re.sub(r"\W+", "_", name[1:]).rstrip("_")
+    number = 1
+    while plain in taken:
+        number += 1
+        plain = f"{base}_{number}"
+    taken.add(plain)
+    return plain
