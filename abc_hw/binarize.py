@@ -165,6 +165,20 @@ def least_squares(weight: Tensor, bases: Tensor, *, channel_wise: bool = True) -
     return alpha, gram
 
 
+def step_groups(keys: Tensor, tie: bool) -> Tensor:
+    """Which bases share a coefficient: int64 [count], a number for each basis.
+
+    With ``tie`` and three bases, those of the least and of the greatest key (threshold or shift) are 0 and the one
+    between is 1: then the first and the last step from level to level are equal, and two bit-planes can stand
+    for the three bases (:mod:`abc_hw.reencode`). Otherwise every basis has its own number.
+    """
+    if not tie or keys.numel() != 3:
+        return torch.arange(keys.numel(), device=keys.device)
+    groups = torch.zeros(3, dtype=torch.int64, device=keys.device)
+    groups[torch.argsort(keys.detach(), stable=True)[1]] = 1
+    return groups
+
+
 def codes_of_bases(bases: Tensor, coding: BasesKind) -> tuple[Tensor, list[int]]:
     """Codes that stand for ``bases`` [M, ...] of +-1, and the order in which the code holds the bases.
 

@@ -17,6 +17,7 @@ from .binarize import (
     least_squares,
     lloyd_max,
     spread_shifts,
+    step_groups,
     straight_through,
     sum_of_steps,
     to_integers,
@@ -37,16 +38,21 @@ class ThresholdBases(nn.Module):
     -------
     v, beta : learned, [N]; they start at the Lloyd-Max levels of a unit Gaussian (cut at 0 if ``rectified``)
     scale : the form of the integers that beta becomes
+    tie_steps : whether the first and the last of three bases, in the order of their thresholds, both weigh the
+        mean of their beta
     integer : whether ``forward`` uses those integers (times one positive scale) in the place of beta
     """
 
-    def __init__(self, N: int, *, scale: ScaleForm | None = None, rectified: bool = False) -> None:
+    def __init__(
+        self, N: int, *, scale: ScaleForm | None = None, rectified: bool = False, tie_steps: bool = False
+    ) -> None:
         super().__init__()
         _check_count("N", N)
         t, beta = lloyd_max(N, rectified=rectified)
         self.v = nn.Parameter(0.5 - t)
         self.beta = nn.Parameter(beta)
         self.scale = scale or ScaleForm()
+        self.tie_steps = tie_steps
         self.integer = False
         self.window = 0.5 if N > 1 else 1.0
 
@@ -62,11 +68,19 @@ class ThresholdBases(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``sum_n beta_n (A_n + 1)`` in the shape of x, and the constant -sum_n beta_n that it lacks."""
-        beta: Tensor = self.beta
+        grouped, groups = self._grouped_beta()
+        beta = grouped[groups]
         if self.integer:
             integers, scale, sign = self.integers()
             beta = straight_through(beta, (sign * scale * integers).to(beta))
         return sum_of_steps(x, self.t, beta, self.window), -beta.sum()
+
+    def _grouped_beta(self) -> tuple[Tensor, Tensor]:
+        """The coefficients that differ, and which of them each basis has."""
+        groups = step_groups(self.t, self.tie_steps)
+        sizes = groups.bincount()
+        sums = self.beta.new_zeros(sizes.numel()).index_add(0, groups, self.beta)
+        return sums / sizes, groups
 
     @torch.no_grad()
     def integers(self) -> tuple[Tensor, Tensor, int]:
@@ -74,10 +88,12 @@ class ThresholdBases(nn.Module):
 
         N = 1 gives integer 1 and carries beta's sign apart (it goes to alpha); otherwise the sign is +1.
         """
-        integers, scale = to_integers(self.beta.double().unsqueeze(0), self.scale)
+        beta, groups = self._grouped_beta()
+        sizes = groups.bincount().double()
+        integers, scale = to_integers(beta.double().unsqueeze(0), self.scale, gram=sizes.diag().unsqueeze(0))
         if self.beta.numel() == 1:
             return integers[0].abs(), scale, int(integers)
-        return integers[0], scale, 1
+        return integers[0, groups], scale, 1
 
     def extra_repr(self) -> str:
         return f"N={self.v.numel()}"
@@ -112,7 +128,9 @@ class PixelBases(nn.Module):
 InputBases = ThresholdBases | PixelBases
 
 
-def input_bases(kind: str, N: int, *, scale: ScaleForm, rectified: bool = False) -> InputBases:
+def input_bases(
+    kind: str, N: int, *, scale: ScaleForm, rectified: bool = False, tie_steps: bool = False
+) -> InputBases:
     """The activation bases of that kind: ``abc`` (thresholds) or ``pixels`` (bit-planes, N = 8).
 
     Raises
@@ -120,7 +138,7 @@ def input_bases(kind: str, N: int, *, scale: ScaleForm, rectified: bool = False)
     InputError : no such kind, or a count that the kind cannot have.
     """
     if kind == "abc":
-        return ThresholdBases(N, scale=scale, rectified=rectified)
+        return ThresholdBases(N, scale=scale, rectified=rectified, tie_steps=tie_steps)
     if kind != "pixels":
         raise InputError(f"activation_kind: expected abc or pixels, found {kind!r}")
     if N != PIXEL_BITS:
@@ -153,6 +171,7 @@ class _ABCLayer(nn.Module):
         weight_kind: str,
         activation_kind: str,
         rectified: bool,
+        tie_steps: bool,
     ) -> None:
         super().__init__()
         _check_count("M", M)
@@ -160,13 +179,16 @@ class _ABCLayer(nn.Module):
         self.scale = scale or ScaleForm()
         self.channel_wise = channel_wise
         self.common_scale = common_scale
+        self.tie_steps = tie_steps
         self.integer = False
         self.use_weight_kind(weight_kind)
         self.weight = nn.Parameter(torch.empty(weight_shape))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
         self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
         self.u = nn.Parameter(spread_shifts(M), requires_grad=learnable_u)
-        self.input_bases = input_bases(activation_kind, N, scale=self.scale, rectified=rectified)
+        self.input_bases = input_bases(
+            activation_kind, N, scale=self.scale, rectified=rectified, tie_steps=tie_steps
+        )
 
     def use_weight_kind(self, name: str) -> None:
         """Cut the weights into the bases of that kind from now on; InputError if there is none of that name."""
@@ -180,7 +202,8 @@ class _ABCLayer(nn.Module):
     @property
     def alpha(self) -> Tensor:
         """Coefficients of the weight bases by least squares, float64 [C_out, M] ([1, M] if layer-wise)."""
-        return least_squares(self.weight, self.binary_weight(), channel_wise=self.channel_wise)[0]
+        fitted, groups, _ = self._fitted_alpha(self.weight, self.binary_weight())
+        return fitted[:, groups]
 
     def set_integer(self, on: bool) -> None:
         """Compute with integer alpha and beta (times free positive scales) from now on, or no longer.
@@ -204,12 +227,21 @@ class _ABCLayer(nn.Module):
         integers, scale = self._alpha_integers(bases)
         return bases, integers * self.input_bases.integers()[2], scale
 
+    def _fitted_alpha(self, weight: Tensor, bases: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The alpha that differ, float64 [rows, groups], the group of each basis, and the Gram matrix."""
+        groups = step_groups(self.u, self.tie_steps)
+        count = int(groups.max()) + 1
+        if count < self.M:  # least squares on the sums of the bases that weigh the same
+            bases = torch.stack([bases[groups == group].sum(0) for group in range(count)])
+        alpha, gram = least_squares(weight, bases, channel_wise=self.channel_wise)
+        return alpha, groups, gram
+
     def _alpha_integers(self, bases: Tensor) -> tuple[Tensor, Tensor]:
         # float64, so that no order of summation can move a rounding
-        alpha, gram = least_squares(self.weight.double(), bases.double(), channel_wise=self.channel_wise)
+        alpha, groups, gram = self._fitted_alpha(self.weight.double(), bases.double())
         integers, scale = to_integers(alpha, self.scale, gram=gram, common=self.common_scale)
         rows = self.weight.shape[0]
-        return integers.expand(rows, self.M), scale.expand(rows)
+        return integers[:, groups].expand(rows, self.M), scale.expand(rows)
 
     def approximate_weight(self) -> Tensor:
         """``sum_m alpha_m B_m`` in the shape of weight.
@@ -223,7 +255,8 @@ class _ABCLayer(nn.Module):
             integers, scale = self._alpha_integers(bases)
             alpha = scale.unsqueeze(1) * integers
         else:
-            alpha, _ = least_squares(self.weight, bases, channel_wise=self.channel_wise)
+            fitted, groups, _ = self._fitted_alpha(self.weight, bases)
+            alpha = fitted[:, groups]
         coefficients = alpha.to(bases).T.reshape(self.M, -1, *[1] * (self.weight.ndim - 1))
         value = (coefficients * bases).sum(0)
         through = straight_through(self.weight, value.detach())
@@ -252,6 +285,7 @@ class ABCConv2d(_ABCLayer):
     weight_kind : ``abc``
     activation_kind : ``abc``, or ``pixels`` for uint8 images (then N = 8)
     rectified : the input comes from a ReLU, which decides where v and beta start
+    tie_steps : three bases, of weights or input, have coefficients (p, q, p): two bit-planes can replace them
 
     Raises
     ------
@@ -276,13 +310,14 @@ class ABCConv2d(_ABCLayer):
         weight_kind: str = "abc",
         activation_kind: str = "abc",
         rectified: bool = False,
+        tie_steps: bool = False,
     ) -> None:
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         _check_sizes(in_channels=in_channels, out_channels=out_channels, kernel_size=min(kernel), stride=stride)
         super().__init__(
             (out_channels, in_channels, *kernel), bias, M=M, N=N, scale=scale, channel_wise=channel_wise,
             learnable_u=learnable_u, common_scale=common_scale, weight_kind=weight_kind,
-            activation_kind=activation_kind, rectified=rectified,
+            activation_kind=activation_kind, rectified=rectified, tie_steps=tie_steps,
         )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel, stride, padding
@@ -317,12 +352,13 @@ class ABCLinear(_ABCLayer):
         weight_kind: str = "abc",
         activation_kind: str = "abc",
         rectified: bool = False,
+        tie_steps: bool = False,
     ) -> None:
         _check_sizes(in_features=in_features, out_features=out_features)
         super().__init__(
             (out_features, in_features), bias, M=M, N=N, scale=scale, channel_wise=channel_wise,
             learnable_u=learnable_u, common_scale=common_scale, weight_kind=weight_kind,
-            activation_kind=activation_kind, rectified=rectified,
+            activation_kind=activation_kind, rectified=rectified, tie_steps=tie_steps,
         )
         self.in_features, self.out_features = in_features, out_features
 

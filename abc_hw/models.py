@@ -166,6 +166,7 @@ class ABCBlock(nn.Module):
         rectified: bool,
         channel_wise: bool = True,
         learnable_u: bool = False,
+        tie_steps: bool = False,
     ) -> None:
         super().__init__()
         self.block = block
@@ -174,7 +175,7 @@ class ABCBlock(nn.Module):
         options: dict[str, Any] = {
             "bias": block.norm == "none", "M": M, "N": N, "scale": scale, "channel_wise": channel_wise,
             "learnable_u": learnable_u, "common_scale": last, "activation_kind": "pixels" if first else "abc",
-            "rectified": rectified,
+            "rectified": rectified, "tie_steps": tie_steps,
         }
         self.layer: ABCConv2d | ABCLinear
         try:
@@ -210,7 +211,7 @@ class ABCNet(nn.Module):
     M, N : one number for all layers, or one per layer. The first layer has the 8 bit-planes of the pixels as its
         activation bases, so its entry in a list of N must be 8; a single N leaves it out
     scale : form of the integers alpha and beta
-    channel_wise, learnable_u : as :class:`~abc_hw.layers.ABCConv2d`
+    channel_wise, learnable_u, tie_steps : as :class:`~abc_hw.layers.ABCConv2d`
 
     Raises
     ------
@@ -227,6 +228,7 @@ class ABCNet(nn.Module):
         scale: ScaleForm | None = None,
         channel_wise: bool = True,
         learnable_u: bool = False,
+        tie_steps: bool = False,
     ) -> None:
         super().__init__()
         blocks = list(blocks)
@@ -247,7 +249,7 @@ class ABCNet(nn.Module):
             self.blocks[block.name] = ABCBlock(
                 block, self.out_shape, M=counts_m[index], N=counts_n[index], scale=scale or ScaleForm(),
                 first=index == 0, last=block is last, rectified=rectified, channel_wise=channel_wise,
-                learnable_u=learnable_u,
+                learnable_u=learnable_u, tie_steps=tie_steps,
             )
             self.out_shape = block.out_shape(self.out_shape)
             rectified = block.relu

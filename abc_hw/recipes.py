@@ -16,8 +16,9 @@ class TrainingConfig(pydantic.BaseModel):
     """All that decides what a training run computes; equal configurations give equal models on one machine.
 
     ``M`` and ``N`` are one number for all layers or one per layer (:class:`abc_hw.models.ABCNet`).
-    ``integer_epochs`` is how many of the last epochs compute with integer alpha and beta. ``augment`` moves images
-    by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them (``flip-crop``).
+    ``tie_steps`` lets two bit-planes stand for three bases (:class:`abc_hw.layers.ABCConv2d`). ``integer_epochs``
+    is how many of the last epochs compute with integer alpha and beta. ``augment`` moves images by up to 4 pixels
+    (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them (``flip-crop``).
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +32,7 @@ class TrainingConfig(pydantic.BaseModel):
     scale_terms: int = pydantic.Field(2, ge=1, le=4)
     channel_wise: bool = True
     learnable_u: bool = False
+    tie_steps: bool = False
     epochs: int = pydantic.Field(30, ge=1)
     integer_epochs: int = pydantic.Field(4, ge=0)
     batch: int = pydantic.Field(128, ge=2)
@@ -70,6 +72,6 @@ def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: in
         torch.manual_seed(config.seed)
         model = ABCNet(
             blocks_of(config.model, shape, classes), shape, M=config.M, N=config.N, scale=config.scale_form,
-            channel_wise=config.channel_wise, learnable_u=config.learnable_u,
+            channel_wise=config.channel_wise, learnable_u=config.learnable_u, tie_steps=config.tie_steps,
         )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -2,8 +2,8 @@
 
 A thermometer code of n bases has n + 1 levels, ``planes`` of n bases have 2**n. Where the levels' values fall on
 those of planes, the same weights or activations need ceil(log2(n + 1)) bases: 3 become 2, so 9 popcounts become 4.
-That is so if all steps from level to level are equal, and for n = 3 whenever the first equals the last: coefficients
-(p, q, p) in the order of the code are planes that weigh p and p + q.
+That is so if all steps from level to level are equal, and for n = 3 whenever the first equals the last:
+coefficients (p, q, p) in the order of the code are planes that weigh p and p + q.
 
 The network that comes out gives the same integer scores on every image; hidden levels keep their numbers.
 """
