@@ -54,5 +54,5 @@ ORANGECRAB_85F = dataclasses.replace(
     title="OrangeCrab r0.2 (ECP5-85F)",
     platform=OrangeCrab85F,
     capacity=Capacity(luts=83_640, blocks=208, block_bits=18_432, block_width=36, multipliers=156),
-    cycles=8_000,
+    cycles=20_000,
 )

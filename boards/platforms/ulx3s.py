@@ -13,7 +13,7 @@ ULX3S_85F = Board(
     capacity=Capacity(luts=83_640, blocks=208, block_bits=18_432, block_width=36, multipliers=156),
     serial="its USB bridge",
     example="lenet",
-    cycles=8_000,
+    cycles=20_000,
     bitstream="bit",
     overrides={"synth_opts": "-nowidelut", "ecppack_opts": "--compress"},
 )
