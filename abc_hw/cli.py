@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import demo, hardware, networks, training
+from .commands import demo, hardware, networks, training, zoo
 from .commands.console import complain, say
 from .errors import InputError
 
@@ -97,6 +97,8 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
 
 for _command, _lines in EXAMPLES.items():
     app.command(epilog="[bold]Examples[/]\n\n" + "\n\n".join(_lines))(_command)
+
+app.add_typer(zoo.app, name="zoo")
 
 
 def main() -> None:

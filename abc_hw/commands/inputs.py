@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import RootModel
 
-from abc_hw import description, files
+from abc_hw import description, files, zoo
 from abc_hw.data import Dataset, Images, Labels, load
 from abc_hw.description import FoldingDescription
 from abc_hw.errors import InputError
@@ -33,10 +33,13 @@ class FoldingFile(RootModel[dict[str, FoldingDescription]]):
 def load_network(path: Path) -> tuple[Network, description.Folding]:
     """The network in a network file, or one with random weights as a TOML description says, and its folding knobs.
 
+    ``zoo:NAME`` is a network file that comes with the program (:mod:`abc_hw.zoo`).
+
     Raises
     ------
-    InputError : see :func:`abc_hw.files.load` and :func:`abc_hw.description.load`
+    InputError : see :func:`abc_hw.files.load`, :func:`abc_hw.description.load` and :func:`abc_hw.zoo.resolve`
     """
+    path = zoo.resolve(path)
     if path.suffix == DESCRIPTION_SUFFIX:
         return description.load(path)
     return files.load(path), {}

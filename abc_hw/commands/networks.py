@@ -17,7 +17,7 @@ from abc_hw.network import IntArray, Layer, Network, ScaleForm
 from .console import complain, need, percent, progress, say, show, table
 from .inputs import load_dataset, load_network
 
-NetworkFile = Annotated[Path, typer.Argument(help="A network file, or a TOML description.")]
+NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, or a TOML description.")]
 
 ONNX_BATCH = 500
 

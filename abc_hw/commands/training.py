@@ -13,6 +13,7 @@ import typer
 from abc_hw import files
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from abc_hw.reencode import reencode
 
 from .console import check_writable, complain, need, percent, progress, say, show, table
 from .inputs import need_for_dataset
@@ -60,6 +61,9 @@ def train(
     scale: Annotated[str | None, typer.Option(help="Form of the coefficients: fixed, csd or pow2.")] = None,
     scale_bits: Annotated[int | None, typer.Option(help="Their bits.")] = None,
     scale_terms: Annotated[int | None, typer.Option(help="Powers of two in a csd coefficient.")] = None,
+    tie_steps: Annotated[
+        bool | None, typer.Option("--tie-steps", help="Train 3 bases so that 2 can replace them.")
+    ] = None,
     augment: Annotated[str | None, typer.Option(help="none, crop or flip-crop.")] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATASET-MODEL")] = None,
@@ -73,7 +77,7 @@ def train(
     given = {
         "dataset": dataset, "model": model, "M": per_layer("M", m), "N": per_layer("N", n), "epochs": epochs,
         "integer_epochs": integer_epochs, "lr": lr, "batch": batch, "seed": seed, "scale": scale,
-        "scale_bits": scale_bits, "scale_terms": scale_terms, "augment": augment,
+        "scale_bits": scale_bits, "scale_terms": scale_terms, "tie_steps": tie_steps, "augment": augment,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if resume and out is None:
@@ -152,6 +156,9 @@ def export(
     ),
     onnx: Annotated[Path | None, typer.Option(help="Also write an integer-exact ONNX file.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the network.", show_default="DATASET-MODEL")] = None,
+    fewer: Annotated[
+        bool, typer.Option("--reencode", help="Use as few bases as give exactly the same scores.")
+    ] = False,
 ) -> None:
     """Turn a checkpoint into the integer network that hardware is made from.
 
@@ -165,6 +172,9 @@ def export(
     if differing:
         complain(f"{checkpoint}: {differing} of {CHECKED_IMAGES} images score otherwise in PyTorch")
         raise typer.Exit(1)
+    if fewer:
+        before, network = network.binary_macs, reencode(network)
+        say(f"XNORs:   {network.binary_macs:,} for one image, {before:,} before re-encoding")
     files.save(network, output)
     say(f"network: {output} (digest {network.digest[:16]})")
     if onnx is not None:
