@@ -52,7 +52,7 @@ class WindowBuffer(wiring.Component):
     a : Out, ``schedule.folding.simd`` codes, ``latency`` cycles after the step
     """
 
-    latency = 3
+    latency = 4
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -114,13 +114,11 @@ class WindowBuffer(wiring.Component):
                 write.addr.eq(write_address),
                 write.data.eq(self.i.payload),
                 write.en.eq(writing & (write_bank == bank)),
-                # A tile that starts in bank q takes its later columns, from the banks before q, one word on.
-                read.addr.eq(
-                    Mux(first_column > bank, next_address, read_address)
-                    if bank < self._schedule.columns - 1
-                    else read_address
-                ),
             ]
+            # A tile that starts in bank q takes its later columns, from the banks before q, one word on.
+            late = bank < self._schedule.columns - 1
+            address = Mux(first_column > bank, next_address, read_address) if late else read_address
+            m.d.comb += read.addr.eq(delayed(m, Value.cast(address), 1, name=f"bank{bank}_address"))
             # Block memory answers late in its cycle: what it says goes into a register before anything else.
             words.append(delayed(m, read.data, 1, name=f"bank{bank}_word"))
         self._align(m, words, first_column)
@@ -195,7 +193,7 @@ class WindowBuffer(wiring.Component):
     def _align(self, m: Module, words: list[Value], first_column: Value) -> None:
         """Columns in their order, those outside the image as code 0, in registers."""
         columns, lanes = self._schedule.columns, self._schedule.lanes
-        turned = delayed(m, first_column, 2, name="first_column") if columns > 1 else first_column
+        turned = delayed(m, first_column, 3, name="first_column") if columns > 1 else first_column
         width = len(words[0])
         for column, inside in enumerate(self._inside(m)):
             word = select(turned, [words[(turn + column) % columns] for turn in range(columns)])
@@ -204,7 +202,7 @@ class WindowBuffer(wiring.Component):
             m.d.comb += Cat(self.a[column * lanes + lane] for lane in range(lanes)).eq(register)
 
     def _inside(self, m: Module) -> list[Value]:
-        """For each column of the tile: does it lie inside image and kernel? Two cycles after the step."""
+        """For each column of the tile: does it lie inside image and kernel? Three cycles after the step."""
         schedule, layer = self._schedule, self._layer
         bounds = window_bounds(schedule)
         height, width, _ = layer.in_shape
@@ -227,5 +225,5 @@ class WindowBuffer(wiring.Component):
             last_tile = tile.value == bounds[6] - 1
             inside = [value & ~last_tile if column >= tail else value for column, value in enumerate(inside)]
         return [
-            delayed(m, value & row_inside, 2, name=f"inside{column}") for column, value in enumerate(inside)
+            delayed(m, value & row_inside, 3, name=f"inside{column}") for column, value in enumerate(inside)
         ]
