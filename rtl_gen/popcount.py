@@ -1,35 +1,68 @@
-"""Counting ones: the adder tree behind every dot product."""
+"""Counting ones: the adder tree behind every dot product, in a form for each technology."""
 
-from amaranth.hdl import Module, Signal, Value, unsigned
+from collections.abc import Iterable
+
+from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .arith import ceil_div, extend, total
+from .popcount_forms import FORMS, Form, parity_count, parity_levels
+from .popcount_rows import Mismatch, Stages
 
-__all__ = ["Popcount"]
+__all__ = ["CODES", "TARGETS", "Popcount", "XnorPopcount", "parity_code"]
+
+TARGETS = {
+    "generic": "carry", "ecp5": "carry", "ecp5-slices": "ccu2c", "ice40": "carry", "lut6": "six_three",
+    "asic": "full_adder",
+}
+"""Form that counts with the fewest resources, by target. All but ``ecp5-slices`` are plain operators."""
+
+CODES = ("plain", "parity")
+"""How the operands of :class:`XnorPopcount` are coded."""
+
+
+def _form(width: int, pipeline: int, target: str, form: str | None) -> Form:
+    if width < 1:
+        raise ValueError(f"Popcount width must be a positive integer, not {width}")
+    if pipeline < 0:
+        raise ValueError(f"Levels between registers must be 0 or more, not {pipeline}")
+    if target not in TARGETS:
+        raise ValueError(f"Popcount target must be one of {', '.join(TARGETS)}, not {target!r}")
+    if form is not None and form not in FORMS:
+        raise ValueError(f"Popcount form must be one of {', '.join(FORMS)}, not {form!r}")
+    return FORMS[form or TARGETS[target]]
+
+
+def parity_code(bits: Iterable[int]) -> list[int]:
+    """The parity code of a word: every second bit replaced by the parity of all bits up to it, the last one included.
+
+    Linear: the code of ``a ^ b`` is the code of a xor that of b.
+    """
+    bits = list(bits)
+    coded, parity = [], 0
+    for index, bit in enumerate(bits):
+        parity ^= bit
+        coded.append(bit if (len(bits) - index) % 2 == 0 else parity)
+    return coded
 
 
 class Popcount(wiring.Component):
     """Number of ones among ``width`` bits: ``o`` is the count of ``i``, ``latency`` cycles later.
 
-    Equals :func:`sim.golden.xnor_popcount` once the XNOR is applied. Three bits at a leaf, then a tree of
-    adders, each as wide as its count needs.
-
     Parameters
     ----------
     width : bits to count
     pipeline : adder levels between two registers; 0 for none at all
+    target : a key of ``TARGETS``: chooses the form
+    form : a key of :data:`rtl_gen.popcount_forms.FORMS`, instead of the target's
 
     Members
     -------
     i : In(width);  o : Out, wide enough for ``width``
     """
 
-    def __init__(self, width: int, *, pipeline: int = 3) -> None:
-        if width < 1:
-            raise ValueError(f"Popcount width must be a positive integer, not {width}")
-        if pipeline < 0:
-            raise ValueError(f"Levels between registers must be 0 or more, not {pipeline}")
+    def __init__(self, width: int, *, pipeline: int = 3, target: str = "generic", form: str | None = None) -> None:
+        self._form = _form(width, pipeline, target, form)
         self._width = width
         self._pipeline = pipeline
         super().__init__({"i": In(width), "o": Out(width.bit_length())})
@@ -44,41 +77,78 @@ class Popcount(wiring.Component):
 
     @property
     def levels(self) -> int:
-        """Depth of the tree: three bits at the leaves, two operands at each adder."""
-        return 1 + (ceil_div(self._width, 3) - 1).bit_length()
+        """Depth of the tree in adders."""
+        return self._form.levels(self._width)
 
     @property
     def latency(self) -> int:
         """Cycles from ``i`` to ``o``."""
-        return ceil_div(self.levels, self._pipeline) if self._pipeline else 0
+        return Stages.latency(self.levels, self._pipeline)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        leaves = [list(self.i[start : start + 3]) for start in range(0, self._width, 3)]
-        most = [len(leaf) for leaf in leaves]
-        counts = [total(leaf, unsigned(len(leaf).bit_length())) for leaf in leaves]
-        for level in range(1, self.levels + 1):
-            if self._pipeline and (level == self.levels or level % self._pipeline == 0):
-                counts = [self._registered(m, count, level, index) for index, count in enumerate(counts)]
-            if level < self.levels:
-                counts, most = self._add_pairs(counts, most)
-        m.d.comb += self.o.eq(counts[0])
+        stages = Stages(m, levels=self.levels, pipeline=self._pipeline)
+        m.d.comb += self.o.eq(Cat(self._form.build(m, list(self.i), stages)))
         return m
 
-    @staticmethod
-    def _add_pairs(counts: list[Value], most: list[int]) -> tuple[list[Value], list[int]]:
-        sums, limits = [], []
-        for index in range(0, len(counts) - 1, 2):
-            limit = most[index] + most[index + 1]
-            sums.append(extend(counts[index] + counts[index + 1], unsigned(limit.bit_length())))
-            limits.append(limit)
-        if len(counts) % 2:
-            sums.append(counts[-1])
-            limits.append(most[-1])
-        return sums, limits
 
-    @staticmethod
-    def _registered(m: Module, value: Value, level: int, index: int) -> Value:
-        register = Signal(value.shape(), name=f"count{level}_{index}", reset_less=True)
-        m.d.sync += register.eq(value)
-        return register
+class XnorPopcount(wiring.Component):
+    """Number of positions in which two words agree: ``o`` counts the ones of ``~(a ^ b)``, ``latency`` later.
+
+    Equals :func:`sim.golden.xnor_popcount` for one word. With ``code="parity"`` both words come in the code of
+    :func:`parity_code`, ``b`` the code of its bits and ``a`` the code of its complement's bits; the counting then
+    needs a third less logic.
+
+    Parameters
+    ----------
+    width, pipeline, target, form : as of :class:`Popcount`
+    code : one of ``CODES``
+
+    Members
+    -------
+    a, b : In(width);  o : Out, wide enough for ``width``
+    """
+
+    def __init__(
+        self, width: int, *, pipeline: int = 3, target: str = "generic", form: str | None = None, code: str = "plain"
+    ) -> None:
+        self._form = _form(width, pipeline, target, form)
+        if code not in CODES:
+            raise ValueError(f"Operand code must be one of {', '.join(CODES)}, not {code!r}")
+        self._width = width
+        self._pipeline = pipeline
+        self._code = code
+        super().__init__({"a": In(width), "b": In(width), "o": Out(width.bit_length())})
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+    @property
+    def pipeline(self) -> int:
+        return self._pipeline
+
+    @property
+    def code(self) -> str:
+        return self._code
+
+    @property
+    def levels(self) -> int:
+        """Depth in adders."""
+        return self._form.levels(self._width) if self._code == "plain" else parity_levels(self._width, self._form)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from ``a`` and ``b`` to ``o``."""
+        return Stages.latency(self.levels, self._pipeline)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stages = Stages(m, levels=self.levels, pipeline=self._pipeline)
+        if self._code == "plain":
+            bits = [Mismatch(~a, b) for a, b in zip(self.a, self.b, strict=True)]
+            count = self._form.build(m, bits, stages)
+        else:
+            count = parity_count(m, [Mismatch(*pair) for pair in zip(self.a, self.b, strict=True)], stages, self._form)
+        m.d.comb += self.o.eq(Cat(count))
+        return m
