@@ -26,6 +26,10 @@ abc_missing_packages() {
     for pair in g++:g++ make:make perl:perl iverilog:iverilog git:git; do
         command -v "${pair%%:*}" >/dev/null || echo "${pair#*:}"
     done
+    # Not needed, but Verilator's own library is then compiled once, not for every design.
+    if [ "$(id -u)" = 0 ] && ! command -v ccache >/dev/null; then
+        echo ccache
+    fi
     python="$(abc_find_python)"
     if [ -z "$python" ]; then
         printf '%s\n' python3 python3-venv
