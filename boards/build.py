@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
 
-from . import link
+from . import fit, link
 from .board import Board, BoardTop
 from .toolchain import Stage, run_script
 from .top import LinkedAccelerator
@@ -144,8 +143,9 @@ def build(
     if on_stage is not None:
         on_stage("generation")
     linked = design(board, network, foldings)
+    fit.check(board, network, {s.layer.name: s.folding for s in linked.accelerator.schedules})
     made = plan(board, linked, seed=seed)
-    check_memory(board, network, made.files[f"{NAME}.il"])
+    fit.check_memories(board, network, made.files[f"{NAME}.il"])
     try:
         made.extract(folder)
     except OSError as error:
@@ -165,42 +165,3 @@ def build(
         cycles=linked.accelerator.bound, clock=board.clock, link_images=link.BAUD / per_image, seconds=seconds,
         bitstream=folder / f"{NAME}.{board.bitstream}", folder=folder,
     )
-
-
-# -- does it fit? -------------------------------------------------------------------------------------------------
-
-
-def memories(rtlil: str) -> list[tuple[int, int]]:
-    """(width, words) of every memory in a design."""
-    found = re.findall(r"^\s*memory width (\d+) size (\d+) ", rtlil, re.MULTILINE)
-    return [(int(width), int(words)) for width, words in found]
-
-
-SMALL_MEMORY = 1024
-"""Bits up to which a memory need not be in a block RAM."""
-
-
-def blocks(board: Board, width: int, words: int) -> int:
-    """Block RAMs that a memory takes in the best of the part's shapes; none if it is small."""
-    if width * words <= SMALL_MEMORY:
-        return 0
-    part = board.capacity
-    shapes = [side for side in (1, 2, 4, 8, 9, 16, 18, 32, 36) if side <= part.block_width]
-    return min(-(-width // side) * -(-words // (part.block_bits // side)) for side in shapes)
-
-
-def check_memory(board: Board, network: Network, rtlil: str) -> None:
-    """
-    Raises
-    ------
-    InputError
-        if the design's memories take more block RAMs than the part has.
-    """
-    needed = sum(blocks(board, width, words) for width, words in memories(rtlil))
-    if needed > board.capacity.blocks:
-        weights = sum(layer.weights.size * layer.weight_bases.bits for layer in network.layers)
-        raise InputError(
-            f"{network.name}: expected at most {board.capacity.blocks} block RAMs of {board.capacity.block_bits} "
-            f"bits on {board.name}, found {needed} ({weights} bits of weights): fewer weight bases, narrower "
-            f"layers or a folding with narrower words"
-        )

@@ -14,12 +14,12 @@ from PIL import Image
 from abc_hw import description
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from boards import build, clocking, toolchain
+from boards import build, clocking, fit, toolchain
 from boards.images import read_images
 from boards.platforms import BOARDS, find
 from boards.run import run
 from boards.top import LinkedAccelerator
-from rtl_gen.folding import LayerFolding, default_foldings
+from rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -86,7 +86,7 @@ def test_board_has_a_plan(name: str) -> None:
         assert f"uart_0__{pin}__io" in constraints
     rtlil = plan.files["top.il"]
     assert bool(re.search(r"cell \\(SB_PLL40_PAD|SB_PLL40_CORE|EHXPLLL|rPLL) ", rtlil)) == (board.pll != "none")
-    build.check_memory(board, network, rtlil)
+    fit.check_memories(board, network, rtlil)
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -113,22 +113,50 @@ def test_unknown_board_lists_the_known() -> None:
 
 def test_block_count_takes_the_best_shape() -> None:
     board = find("icebreaker")
-    assert build.blocks(board, 16, 64) == 0
-    assert build.blocks(board, 16, 256) == 1
-    assert build.blocks(board, 17, 256) == 2
-    assert build.blocks(board, 2, 2048) == 1
-    assert build.blocks(board, 1, 4097) == 2
+    assert fit.blocks(board, 16, 64) == 0
+    assert fit.blocks(board, 16, 256) == 1
+    assert fit.blocks(board, 17, 256) == 2
+    assert fit.blocks(board, 2, 2048) == 1
+    assert fit.blocks(board, 1, 4097) == 2
     text = "  memory width 8 size 512 \\memory\n  memory width 3 size 10 \\x\n"
-    assert build.memories(text) == [(8, 512), (3, 10)]
+    assert fit.memories(text) == [(8, 512), (3, 10)]
 
 
 def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path) -> None:
     stages: list[str] = []
-    message = r"vgg: expected at most 30 block RAMs of 4096 bits on icebreaker, found \d+ \(\d+ bits of weights\)"
+    message = (
+        r"vgg: expected at most 5280 LUTs and 30 block RAMs on icebreaker, found at least \d+ and \d+; "
+        r"no folding and no M fits: \d+ weights, 122880 bits of block RAM"
+    )
     with pytest.raises(InputError, match=message):
         build.build(example("vgg"), find("icebreaker"), folder=tmp_path / "build", on_stage=stages.append)
     assert stages == ["generation"]
     assert not (tmp_path / "build").exists()
+
+
+def test_folding_that_is_too_wide_is_refused_with_one_that_may_fit() -> None:
+    network = example("digits-small")
+    foldings = {
+        layer.name: LayerFolding(
+            simd=layer.in_shape[2] * layer.kernel[1], pe=layer.out_channels, mp=2, np=layer.input_bases.count
+        )
+        for layer in network.layers
+    }
+    board = find("icebreaker")
+    message = "expected at most 30 block RAMs on icebreaker, found at least 88; a folding for 8000 cycles"
+    with pytest.raises(InputError, match=message):
+        fit.check(board, network, foldings)
+    fit.check(board, network, fold_for_cycles(network, 8000))
+
+
+def test_network_that_fits_with_fewer_bases_is_told_how_many() -> None:
+    text = (
+        'name = "dense"\ninput_shape = [14, 14, 1]\nclasses = 2\nM = 7\n[[layers]]\nkind = "dense"\n'
+        'out_channels = 260\n[[layers]]\nkind = "dense"\n'
+    )
+    network = description.Description.model_validate(tomllib.loads(text)).network()
+    with pytest.raises(InputError, match="no folding fits, M = 3 may"):
+        fit.check(find("icebreaker"), network, {layer.name: LayerFolding() for layer in network.layers})
 
 
 def test_image_too_large_for_the_link_is_refused() -> None:
