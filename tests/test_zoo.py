@@ -20,6 +20,7 @@ from rtl_gen import verilog
 from sim import fast, golden
 
 NETWORKS = zoo.names()
+ACCURACY = Path(__file__).parents[1] / "docs" / "accuracy.md"
 
 
 def synthetic(network: Network, count: int = 2) -> np.ndarray:
@@ -43,6 +44,17 @@ def test_a_network_is_the_one_of_its_card(name: str) -> None:
     assert network.training["accuracy"]["test"] == card.accuracy  # PyTorch's evaluation and the golden model's
     assert reencode(network) is network
     assert zoo.path(name).stat().st_size <= LARGEST
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_documentation_gives_the_figures_of_the_card(name: str) -> None:
+    card = zoo.card(name)
+    (row,) = [line for line in ACCURACY.read_text().splitlines() if line.startswith(f"| `zoo:{name}` |")]
+    assert row.split(" | ")[2:6] == [
+        f"{card.right:,} of {card.images:,}", f"{100 * card.accuracy:.2f} %", f"{card.weight_bits:,}",
+        f"{card.xnors:,}",
+    ]
+    assert card.command in ACCURACY.read_text()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
