@@ -7,7 +7,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.classifier import score_layout
-from rtl_gen.rom import Rom
 from rtl_gen.stream import LaneAdapter, code_stream
 
 from .framing import FrameSender
@@ -176,7 +175,9 @@ class Replier(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         identity = self._identity
-        m.submodules.rom = rom = Rom(width=8, words=list(identity.pack()))
+        packed = list(identity.pack())
+        m.submodules.rom = memory = Memory(shape=unsigned(8), depth=len(packed), init=packed)
+        rom = memory.read_port()
         faulty, latest = Signal(), Signal(Cause)
         fault_taken = Signal()
         kind, length, tag = Signal(8), Signal(8), Signal(32)

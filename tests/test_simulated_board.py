@@ -23,6 +23,7 @@ from boards.build import design
 from boards.host import Accelerator, LinkError
 from boards.link import Cause, Counters, Frame, Identity, Kind
 from boards.platforms import BOARDS
+from boards.run import run
 from boards.simulated import SimulatedBoard, simulated_board
 from boards.top import LinkedAccelerator
 from sim import golden
@@ -308,3 +309,11 @@ def test_a_faster_host_than_the_device_overflows_and_recovers(bench: Bench) -> N
 
 def test_identity_fits_its_frame(bench: Bench) -> None:
     assert len(bench.top.identity.pack()) == Identity.LAYOUT.size <= link.MAX_PAYLOAD
+
+
+def test_run_gives_scores_and_speed(bench: Bench) -> None:
+    done = run(bench.network, bench.images[:20], port=bench.board.port)
+    np.testing.assert_array_equal(done.scores, bench.scores[:20])
+    np.testing.assert_array_equal(done.labels, golden.run(bench.network, bench.images[:20]).classes)
+    assert done.images_per_second > 0
+    assert done.resent == 0
