@@ -47,6 +47,7 @@ class _Attempt:
     deadline: float
     scores: list[int] = dataclasses.field(default_factory=list)
     waiting: bool = True
+    lost: bool = False  # known to be, before the time is over
 
 
 class Accelerator:
@@ -191,6 +192,7 @@ class Accelerator:
                     attempt = attempts[found.tag]
                     if not self._add_scores(attempt, found.payload) or done[attempt.image]:
                         continue
+                    self._overtaken(found.tag, attempts)
                     self._slowest = max(self._slowest, time.monotonic() - attempt.sent)
                     self._window = min(self._window + 1, identity.window)
                     scores[attempt.image] = attempt.scores
@@ -255,6 +257,15 @@ class Accelerator:
                 raise LinkError(f"{self._port.name}: expected the greatest's class {greatest}, found {label}")
         return last
 
+    @staticmethod
+    def _overtaken(tag: int, attempts: dict[int, _Attempt]) -> None:
+        """Scores come in the order of the images: what was sent before ``tag`` and still waits is lost."""
+        for earlier, attempt in attempts.items():
+            if earlier == tag:
+                return
+            if attempt.waiting:
+                attempt.lost, attempt.deadline = True, 0.0
+
     def _shorten(self, found: Frame | Cause, attempts: dict[int, _Attempt]) -> None:
         """Something was lost: do not wait long for what may be concerned."""
         grace = time.monotonic() + max(LEAST_GRACE, 2 * self._slowest)
@@ -275,7 +286,7 @@ class Accelerator:
             attempt.waiting = False
             if not done[attempt.image]:
                 queue.appendleft(attempt.image)
-        if late:
+        if not all(attempt.lost for attempt in late):
             self._window = max(1, self._window // 2)
         for tag in [tag for tag, attempt in attempts.items() if done[attempt.image] and not attempt.waiting]:
             del attempts[tag]
