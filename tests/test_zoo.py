@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command_line import done, refused
 
-from abc_hw import onnx_export, zoo
+from abc_hw import files, onnx_export, zoo
 from abc_hw.commands.inputs import choose_foldings
 from abc_hw.commands.networks import weight_bits
 from abc_hw.commands.zoo import LARGEST, SOURCES
@@ -121,6 +121,10 @@ def test_a_network_is_added_with_what_is_measured(tmp_path: Path, monkeypatch: p
     assert card.xnors_before == 3 * (8 * 64 * 256 + 2 * 256 * 256 + 2 * 256 * 10)
     assert card.xnors == 2 * (8 * 64 * 256 + 2 * 256 * 256 + 2 * 256 * 10)
     assert zoo.load("new-one").digest == card.digest
+    exported = tmp_path / "fewer.safetensors"
+    said = done("export", tmp_path / "run" / training.FINAL, "-o", exported, "--reencode")
+    assert f"{card.xnors:,} for one image, {card.xnors_before:,} before" in said
+    assert files.load(exported).digest == card.digest
 
 
 def test_a_card_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
