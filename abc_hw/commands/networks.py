@@ -12,7 +12,7 @@ import typer
 
 from abc_hw.data import Images
 from abc_hw.errors import InputError
-from abc_hw.network import IntArray, Layer, Network, ScaleForm
+from abc_hw.network import Bases, IntArray, Layer, Network, ScaleForm
 
 from .console import complain, need, percent, progress, say, show, table
 from .inputs import load_dataset, load_network
@@ -26,46 +26,60 @@ def info(network: NetworkFile) -> None:
     """Show the layers of a network: shapes, bases, coefficients, memory, operations, widths."""
     found, _ = load_network(network)
     shape = " x ".join(map(str, found.input_shape))
-    columns = ["layer", ">input", ">kernel", ">output", ">M", ">N", "alpha", "beta"]
-    columns += [">weight bits", ">coefficient bits", ">XNORs", ">acc bits"]
-    shown = table(*columns)
+    shapes = table("layer", ">input", ">kernel", ">output", ">M", ">N", ">XNORs")
+    numbers = table("layer", "alpha", "beta", ">weights", ">coefficients", ">accumulator")
     for layer in found.layers:
-        shown.add_row(*_layer_row(layer))
-    shown.add_section()
+        shapes.add_row(*_shapes(layer))
+        numbers.add_row(*_numbers(layer))
+    shapes.add_section()
+    shapes.add_row("all", "", "", "", "", "", f"{found.binary_macs:,}")
+    numbers.add_section()
     weights = sum(weight_bits(layer) for layer in found.layers)
     coefficients = sum(coefficient_bits(layer) for layer in found.layers)
-    shown.add_row("all", *[""] * 7, f"{weights:,}", f"{coefficients:,}", f"{found.binary_macs:,}", "")
-    show(f"{found.name}: {shape} pixels in, {len(found.classes)} classes out", shown)
+    numbers.add_row("all", "", "", f"{weights:,}", f"{coefficients:,}", "")
+    show(f"{found.name}: {shape} pixels in, {len(found.classes)} classes out", shapes)
+    show("In bits (coefficients: alpha, beta, thresholds, bias):", numbers)
     about = {"classes": list(found.classes), **found.training, "digest": found.digest}
     for key, value in about.items():
         say(f"{key + ':':<17} {_plain(value)}")
 
 
-def _layer_row(layer: Layer) -> list[str]:
+def _shapes(layer: Layer) -> list[str]:
     kernel = "x".join(map(str, layer.kernel))
     if layer.stride > 1:
         kernel += f" /{layer.stride}"
     if layer.padding:
         kernel += f" +{layer.padding}"
-    least, greatest = layer.acc_bounds
     return [
         layer.name,
         "x".join(map(str, layer.in_shape)),
         kernel,
         "x".join(map(str, layer.out_shape)),
-        str(layer.weight_bases.count),
-        f"{layer.input_bases.count}{' bit-planes' if layer.input_bases.kind == 'planes' else ''}",
+        _bases(layer.weight_bases),
+        _bases(layer.input_bases),
+        f"{layer.binary_macs:,}",
+    ]
+
+
+def _numbers(layer: Layer) -> list[str]:
+    least, greatest = layer.acc_bounds
+    return [
+        layer.name,
         _form(layer.alpha_scale),
         _form(layer.beta_scale),
         f"{weight_bits(layer):,}",
         f"{coefficient_bits(layer):,}",
-        f"{layer.binary_macs:,}",
         str(signed_bits(int(least.min()), int(greatest.max()))),
     ]
 
 
+def _bases(bases: Bases) -> str:
+    return f"{bases.count} bit-planes" if bases.kind == "planes" else str(bases.count)
+
+
 def _form(form: ScaleForm) -> str:
-    return f"{form.kind} {form.bits} bits"
+    terms = f", {form.terms} terms" if form.kind == "csd" else ""
+    return f"{form.kind} {form.bits}{terms}"
 
 
 def _plain(value: Any) -> str:
