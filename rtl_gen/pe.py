@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .arith import extend
-from .popcount import Popcount
+from .popcount import XorPopcount
 
 __all__ = ["ProcessingElement"]
 
@@ -27,6 +27,7 @@ class ProcessingElement(wiring.Component):
     mp, np : weight and activation bases at once
     dot_length : most matches a dot can have, K
     pipeline : adder levels between registers of the popcount
+    target : technology of the popcount, a key of :data:`rtl_gen.popcount.TARGETS`
 
     Members
     -------
@@ -35,8 +36,12 @@ class ProcessingElement(wiring.Component):
     dots : Out, [mp][np] counts, ``latency`` cycles after the last word
     """
 
-    def __init__(self, *, simd: int, mp: int, np: int, dot_length: int, pipeline: int = 3) -> None:
-        self._counts = [[Popcount(simd, pipeline=pipeline) for _ in range(np)] for _ in range(mp)]
+    def __init__(
+        self, *, simd: int, mp: int, np: int, dot_length: int, pipeline: int = 3, target: str = "generic"
+    ) -> None:
+        self._counts = [
+            [XorPopcount(simd, pipeline=pipeline, target=target) for _ in range(np)] for _ in range(mp)
+        ]
         count = unsigned(dot_length.bit_length())
         super().__init__({
             "b": In(data.ArrayLayout(unsigned(simd), mp)),
@@ -57,7 +62,7 @@ class ProcessingElement(wiring.Component):
                 m.submodules[f"count_{basis_m}_{basis_n}"] = count
                 port = self.dots[basis_m][basis_n]
                 dot = Signal(port.shape(), name=f"dot_{basis_m}_{basis_n}", reset_less=True)
-                m.d.comb += count.i.eq(~(self.b[basis_m] ^ self.a[basis_n]))
+                m.d.comb += [count.a.eq(~self.a[basis_n]), count.b.eq(self.b[basis_m])]
                 m.d.sync += dot.eq(extend(Mux(self.first, 0, dot) + count.o, port.shape()))
                 m.d.comb += port.eq(dot)
         return m

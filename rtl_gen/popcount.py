@@ -9,16 +9,16 @@ from amaranth.lib.wiring import In, Out
 from .popcount_forms import FORMS, Form, parity_count, parity_levels
 from .popcount_rows import Mismatch, Stages
 
-__all__ = ["CODES", "TARGETS", "Popcount", "XnorPopcount", "parity_code"]
+__all__ = ["CODES", "TARGETS", "Popcount", "XorPopcount", "parity_code"]
 
 TARGETS = {
-    "generic": "carry", "ecp5": "carry", "ecp5-slices": "ccu2c", "ice40": "carry", "lut6": "six_three",
+    "generic": "carry", "ecp5": "carry", "ecp5-slices": "ccu2c", "ice40": "carry", "lut6": "carry",
     "asic": "full_adder",
 }
 """Form that counts with the fewest resources, by target. All but ``ecp5-slices`` are plain operators."""
 
 CODES = ("plain", "parity")
-"""How the operands of :class:`XnorPopcount` are coded."""
+"""How the operands of :class:`XorPopcount` are coded."""
 
 
 def _form(width: int, pipeline: int, target: str, form: str | None) -> Form:
@@ -92,12 +92,12 @@ class Popcount(wiring.Component):
         return m
 
 
-class XnorPopcount(wiring.Component):
-    """Number of positions in which two words agree: ``o`` counts the ones of ``~(a ^ b)``, ``latency`` later.
+class XorPopcount(wiring.Component):
+    """Number of positions in which two words differ: ``o`` counts the ones of ``a ^ b``, ``latency`` cycles later.
 
-    Equals :func:`sim.golden.xnor_popcount` for one word. With ``code="parity"`` both words come in the code of
-    :func:`parity_code`, ``b`` the code of its bits and ``a`` the code of its complement's bits; the counting then
-    needs a third less logic.
+    With the complement of one word it counts agreements, as :func:`sim.golden.xnor_popcount`: a word that many
+    counters share is complemented once. With ``code="parity"`` both words come in the code of
+    :func:`parity_code`; counting then needs a fifth to a third less logic.
 
     Parameters
     ----------
@@ -145,10 +145,10 @@ class XnorPopcount(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         stages = Stages(m, levels=self.levels, pipeline=self._pipeline)
+        differences = [Mismatch(*pair) for pair in zip(self.a, self.b, strict=True)]
         if self._code == "plain":
-            bits = [Mismatch(~a, b) for a, b in zip(self.a, self.b, strict=True)]
-            count = self._form.build(m, bits, stages)
+            count = self._form.build(m, differences, stages)
         else:
-            count = parity_count(m, [Mismatch(*pair) for pair in zip(self.a, self.b, strict=True)], stages, self._form)
+            count = parity_count(m, differences, stages, self._form)
         m.d.comb += self.o.eq(Cat(count))
         return m

@@ -265,7 +265,7 @@ def parity_levels(width: int, form: Form) -> int:
 
 
 def parity_count(m: Module, differences: Sequence[Mismatch], stages: Stages, form: Form) -> Bits:
-    """Ones among the bits whose parity code is ``differences`` (see :class:`rtl_gen.popcount.XnorPopcount`).
+    """Ones among the bits whose parity code is ``differences`` (see the class XorPopcount).
 
     With the parities before and after a pair at hand, the pair's carry is the parity before it if the pair
     changes the parity, else either bit of the pair: so two look-up tables of four inputs take in two bits and give

@@ -160,9 +160,15 @@ def chain_row(m: Module, adders: Sequence[Adder], *, slots: int, name: str) -> l
             for index in range(adder.operand_width):
                 one.append(_bit(adder.left[index]) if index < len(adder.left) else Const(0, 1))
                 other.append(_bit(adder.right[index]) if index < len(adder.right) else Const(0, 1))
-        joined = Signal(len(one) + 1, name=f"{name}_{number}")
-        m.d.comb += joined.eq(Cat(one) + Cat(other))
-        results += [list(joined[start : start + width]) for start, width in places]
+        sums: dict[int, Value] = {}
+        for place, (start, width) in enumerate(places):
+            count = Signal(width, name=f"{name}_{number}_{place}")
+            sums |= {start + index: count[index] for index in range(width)}
+            results.append(list(count))
+        for index in range(max(sums)):
+            if index not in sums:  # named and kept, so that what lints the emitted text sees that it is meant
+                sums[index] = Signal(name=f"{name}_{number}_unused{index}", attrs={"keep": 1})
+        m.d.comb += Cat(sums[index] for index in range(len(sums))).eq(Cat(one) + Cat(other))
     return results
 
 

@@ -1,0 +1,94 @@
+"""Area of XNOR-popcounts: device x form x width, in look-up tables per binary multiply-accumulate.
+
+    python benchmarks/popcount.py [--widths 16,64] [--devices ecp5,ice40,xc7] [--csv file]
+
+The words come complemented where agreements are to be counted, which costs nothing but in slices (``ccu2c``), where a
+word shared by all counters is complemented once. Out of context: operands come from ports and the count goes to a port, no register; so every look-up table counted is
+the popcount's own. Units: ECP5 LUT4 + 2 x CCU2C, iCE40 SB_LUT4, xc7 LUT1 to LUT6.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from amaranth.back import rtlil
+
+from rtl_gen.popcount import XorPopcount
+from rtl_gen.popcount_forms import FORMS
+from rtl_gen.yosys import run_yosys
+
+FLOWS = {
+    "ecp5 default flags": "synth_ecp5",
+    "ecp5": "synth_ecp5 -nowidelut -abc9",
+    "ice40": "synth_ice40 -abc9",
+    "xc7": "synth_xilinx -family xc7 -abc9",
+}
+
+NAIVE = "module top(input [{top}:0] a, b, output reg [{msb}:0] o); integer i; always @* begin o = 0; " \
+    "for (i = 0; i <= {top}; i = i + 1) o = o + (a[i] ~^ b[i]); end endmodule"
+
+
+def luts(counts: dict[str, int]) -> int:
+    """LUT4 equivalents (LUTs of up to six inputs on xc7) of a netlist, from its cells by type."""
+    return sum(
+        number * (2 if cell == "CCU2C" else 1)
+        for cell, number in counts.items()
+        if cell in ("CCU2C", "SB_LUT4") or cell.startswith("LUT")
+    )
+
+
+def cells(reader: str, flow: str, folder: Path) -> dict[str, int]:
+    """Cells by type after ``flow`` on what ``reader`` reads."""
+    report = folder / "stat.json"
+    run_yosys(reader, f"{flow} -top top", f"tee -q -o {report} stat -json")
+    return dict(json.loads(report.read_text())["design"]["num_cells_by_type"])
+
+
+def measure(width: int, device: str, form: str, code: str) -> int:
+    """Look-up tables of one XNOR-popcount; form ``naive`` is a sum of bits."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if form == "naive":
+            source = folder / "top.v"
+            source.write_text(NAIVE.format(top=width - 1, msb=width.bit_length() - 1))
+            reader = f"read_verilog {source}"
+        else:
+            source = folder / "top.il"
+            count = XorPopcount(width, pipeline=0, form=form, code=code)
+            source.write_text(rtlil.convert(count, name="top", emit_src=False))
+            reader = f"read_rtlil {source}"
+        return luts(cells(reader, FLOWS[device], folder))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--widths", default="16,32,64,128,256")
+    parser.add_argument("--devices", default=",".join(FLOWS))
+    parser.add_argument("--forms", default=",".join(["naive", *FORMS]))
+    parser.add_argument("--codes", default="plain,parity")
+    parser.add_argument("--csv", type=Path)
+    options = parser.parse_args()
+    widths = [int(width) for width in options.widths.split(",")]
+    print("| device | form | operands | " + " | ".join(map(str, widths)) + " |")
+    print("|---" * (len(widths) + 3) + "|")
+    rows = []
+    for device in options.devices.split(","):
+        for form in options.forms.split(","):
+            for code in options.codes.split(","):
+                if (form == "naive" and code != "plain") or (form == "ccu2c" and not device.startswith("ecp5")):
+                    continue
+                found = [measure(width, device, form, code) for width in widths]
+                each = [f"{count / width:.2f}" for count, width in zip(found, widths, strict=True)]
+                print(f"| {device} | {form} | {code} | " + " | ".join(each) + " |", flush=True)
+                rows += [(device, form, code, *pair) for pair in zip(widths, found, strict=True)]
+    if options.csv:
+        with options.csv.open("w", newline="") as target:
+            writer = csv.writer(target)
+            writer.writerows([("device", "form", "operands", "width", "luts"), *rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
