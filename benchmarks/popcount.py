@@ -2,9 +2,10 @@
 
     python benchmarks/popcount.py [--widths 16,64] [--devices ecp5,ice40,xc7] [--csv file]
 
-The words come complemented where agreements are to be counted, which costs nothing but in slices (``ccu2c``), where a
-word shared by all counters is complemented once. Out of context: operands come from ports and the count goes to a port, no register; so every look-up table counted is
-the popcount's own. Units: ECP5 LUT4 + 2 x CCU2C, iCE40 SB_LUT4, xc7 LUT1 to LUT6.
+One word comes complemented, for agreements to be counted. That costs nothing but in slices (``ccu2c``), where a
+word shared by all counters is complemented once. Out of context: operands come from ports and the count goes to a
+port, no register; so every look-up table counted is the popcount's own. Units: ECP5 LUT4 + 2 x CCU2C, iCE40
+SB_LUT4, xc7 LUT1 to LUT6.
 """
 
 import argparse

@@ -34,7 +34,7 @@ def _form(width: int, pipeline: int, target: str, form: str | None) -> Form:
 
 
 def parity_code(bits: Iterable[int]) -> list[int]:
-    """The parity code of a word: every second bit replaced by the parity of all bits up to it, the last one included.
+    """The parity code of a word: every second bit, the last one included, becomes the parity up to it.
 
     Linear: the code of ``a ^ b`` is the code of a xor that of b.
     """
@@ -110,7 +110,8 @@ class XorPopcount(wiring.Component):
     """
 
     def __init__(
-        self, width: int, *, pipeline: int = 3, target: str = "generic", form: str | None = None, code: str = "plain"
+        self, width: int, *, pipeline: int = 3, target: str = "generic", form: str | None = None,
+        code: str = "plain",
     ) -> None:
         self._form = _form(width, pipeline, target, form)
         if code not in CODES:

@@ -6,7 +6,7 @@ levels that takes.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
@@ -105,9 +105,11 @@ class _PlannedTree:
                     node.result = [bits[0] ^ bits[1], bits[0] & bits[1]]
         else:
             adders = [
-                Adder(self._operand(node.left, level - 1), self._operand(node.right, level - 1),
-                      self._held(node.carry, level - 1, f"{self._name}_carry{level}_{index}") if node.carry is not None else None,
-                      node.plan.size.bit_length())
+                Adder(
+                    self._operand(node.left, level - 1), self._operand(node.right, level - 1),
+                    self._held(node.carry, level - 1, f"{self._name}_carry{level}_{index}"),
+                    node.plan.size.bit_length(),
+                )
                 for index, node in enumerate(nodes)
             ]
             row, slots = (ccu2c_row, CCU2C_SLOTS) if self._slices else (chain_row, GENERIC_SLOTS)
@@ -127,11 +129,11 @@ class _PlannedTree:
     def _held_back(self, start: int, end: int) -> bool:
         return any(self._stages.registered(level) for level in range(start + 1, end + 1))
 
-    def _held(self, value: Value | Mismatch, level: int, name: str) -> Value | Mismatch:
-        """An input as it is to be used beside what leaves ``level``; still two operands if no register is between."""
+    def _held(self, value: Value | Mismatch | None, level: int, name: str) -> Value | Mismatch | None:
+        """An input to be used beside what leaves ``level``; still two operands if no register is between."""
         if isinstance(value, Mismatch) and (not self._slices or self._held_back(0, level)):
             value = value.bit
-        if isinstance(value, Mismatch):
+        if value is None or isinstance(value, Mismatch):
             return value
         return self._stages.carried(value, 0, level, name)
 
@@ -163,7 +165,8 @@ class _Node:
         if plan.carry:
             self.carry = take(1)[0]
         if plan.level == 1:
-            self.leaves = [*self.left.leaves, *self.right.leaves, *([self.carry] if self.carry is not None else [])]
+            self.leaves = self.left.leaves + self.right.leaves
+            self.leaves += [] if self.carry is None else [self.carry]
 
     def nodes(self) -> "list[_Node]":
         return [self, *(node for child in self.children for node in child.nodes())]
@@ -186,7 +189,7 @@ Heap = list[list[Value]]
 """Bits to be added, by weight."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compressor_levels(width: int, sizes: tuple[int, ...]) -> int:
     heights = [width]
     levels = 0

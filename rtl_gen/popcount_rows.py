@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
@@ -64,7 +64,7 @@ class Stages:
         return self._pipeline > 0 and level > 0 and (depth == self._levels or depth % self._pipeline == 0)
 
     def after(self, level: int, value: Value, name: str) -> Value:
-        """What leaves ``level`` with ``value`` at its end: a signal, for an expression used twice is built twice."""
+        """What leaves ``level`` with ``value`` at its end: a signal, for an expression is built at each use."""
         result = Signal(value.shape(), name=name, reset_less=True)
         self._m.d["sync" if self.registered(level) else "comb"] += result.eq(value)
         return result
@@ -103,7 +103,7 @@ def count_plan(size: int) -> CountPlan:
     return _plan(size, size.bit_length() - 1)[1]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plan(size: int, level: int) -> tuple[int, CountPlan]:
     """(bits of all adders, plan); the size must not exceed 2**(level+1) - 1."""
     if size <= 1:
@@ -209,7 +209,8 @@ def ccu2c_row(m: Module, adders: Sequence[Adder], *, slots: int, name: str) -> l
             }
             m.submodules[f"{name}_{number}_{low}"] = Instance(
                 "CCU2C", p_INIT0=Const(pair[0][1], 16), p_INIT1=Const(pair[1][1], 16),
-                p_INJECT1_0="NO", p_INJECT1_1="NO", i_CIN=carry, o_S0=sums[low], o_S1=sums[low + 1], o_COUT=next_carry, **pins,
+                p_INJECT1_0="NO", p_INJECT1_1="NO", i_CIN=carry, o_COUT=next_carry,
+                o_S0=sums[low], o_S1=sums[low + 1], **pins,
             )
             carry = next_carry
         results += [list(sums[start : start + width]) for start, width in places]
