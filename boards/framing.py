@@ -46,14 +46,14 @@ class PacketBuffer(wiring.Component):
         m.submodules.memory = memory = Memory(shape=unsigned(8), depth=self._depth, init=[])
         write, read = memory.write_port(), memory.read_port()
         head, committed, tail = (Signal(range(self._depth), name=name) for name in ("head", "committed", "tail"))
+        fetched = Signal()
         m.d.comb += [
             self.full.eq((head + 1)[: len(head)] == tail),
             write.addr.eq(head),
             write.data.eq(self.data),
             write.en.eq(self.push & ~self.full),
             read.addr.eq(tail),
-            read.en.eq(~self.o.valid & (tail != committed)),
-            self.o.payload.eq(read.data),
+            read.en.eq(~self.o.valid & ~fetched & (tail != committed)),
         ]
         with m.If(self.commit):
             m.d.sync += [head.eq(head - link.CRC_BYTES), committed.eq(head - link.CRC_BYTES)]
@@ -61,8 +61,11 @@ class PacketBuffer(wiring.Component):
             m.d.sync += head.eq(committed)
         with m.Elif(write.en):
             m.d.sync += head.eq(head + 1)
+        m.d.sync += fetched.eq(read.en)
         with m.If(read.en):
-            m.d.sync += [self.o.valid.eq(1), tail.eq(tail + 1)]
+            m.d.sync += tail.eq(tail + 1)
+        with m.If(fetched):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(read.data)]  # block RAM is slow: a register behind
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         return m

@@ -177,7 +177,7 @@ def received(wire: list[int | None], *, depth: int = 512) -> tuple[bytes, list[C
             ctx.set(dut.line_fault, 0)
             for _ in range(3):
                 await ctx.tick()
-        await ctx.tick().repeat(2 * depth + 10)
+        await ctx.tick().repeat(4 * depth + 10)
 
     async def take(ctx: object) -> None:
         ctx.set(dut.o.ready, 1)
@@ -329,12 +329,9 @@ def bits_of(data: bytes) -> list[int]:
     return [bit for byte in data for bit in (0, *(byte >> index & 1 for index in range(8)), 1)]
 
 
-@pytest.mark.parametrize("divisor", [4, 5, 12])
-@pytest.mark.parametrize("speed", [0.98, 1.0, 1.02])
+@pytest.mark.parametrize(("divisor", "speed"), [(4, 1.0), (5, 1.0), (12, 0.98), (12, 1.0), (12, 1.02)])
 def test_receiver_hears_back_to_back_bytes(divisor: int, speed: float) -> None:
     data = bytes([0, 255, 0x55, 0x80, 1, 0])
-    if divisor < 12 and speed != 1.0:
-        pytest.skip("fewer cycles per bit leave no room for another speed")
     bits = bits_of(data)
     levels = [bits[int(cycle * speed / divisor)] for cycle in range(int(len(bits) * divisor / speed))]
     assert heard([1] * 5 + levels, divisor) == (data, 0)
