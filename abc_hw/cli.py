@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import demo, hardware, networks, training, zoo
+from .commands import boards, demo, hardware, networks, training, zoo
 from .commands.console import complain, say
 from .errors import InputError
 
@@ -90,6 +90,15 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw simulate network.safetensors --images 20",
         "abc-hw simulate network.safetensors --simulator icarus --stalls 0.2",
         "abc-hw simulate examples/tiny.toml --random --waves tiny.vcd",
+    ),
+    boards.boards: ("abc-hw boards",),
+    boards.build: (
+        "abc-hw build zoo:digits-lenet-m3n3 --board ulx3s-85f",
+        "abc-hw build examples/digits-small.toml --board icebreaker --out build/icebreaker",
+    ),
+    boards.run: (
+        "abc-hw run zoo:digits-lenet-m3n3 --simulate --images 100",
+        "abc-hw run zoo:digits-lenet-m3n3 --port /dev/ttyUSB1 image.png",
     ),
     demo.demo: ("abc-hw demo", "abc-hw demo --cycles 400 --out runs/fast"),
 }
