@@ -9,7 +9,7 @@ ULX3S_85F = Board(
     title="ULX3S (ECP5-85F)",
     platform=ULX3S_85F_Platform,
     pll="ecp5",
-    clock=60_000_000,
+    clock=80_000_000,
     capacity=Capacity(luts=83_640, blocks=208, block_bits=18_432, block_width=36, multipliers=156),
     serial="its USB bridge",
     example="lenet",
