@@ -51,8 +51,8 @@ NETWORKS = {
     "vgg-like": chain(
         name="vgg-like", shape=(12, 12, 3), seed=2,
         blocks=[
-            {"out_channels": 8, "kernel": (3, 3), "padding": 1}, {"out_channels": 8, "kernel": (3, 3), "padding": 1,
-                                                                 "pool": 2},
+            {"out_channels": 8, "kernel": (3, 3), "padding": 1},
+            {"out_channels": 8, "kernel": (3, 3), "padding": 1, "pool": 2},
             {"out_channels": 12, "kernel": (3, 3), "padding": 1, "pool": 2}, {"out_channels": 10},
         ],
     ),
@@ -64,7 +64,8 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(("name", "target"), [
-    ("lenet-like", 2000), ("lenet-like", 6000), ("vgg-like", 1500), ("vgg-like", 8000), ("mlp", 300), ("mlp", 1500),
+    ("lenet-like", 2000), ("lenet-like", 6000), ("vgg-like", 1500), ("vgg-like", 8000), ("mlp", 300),
+    ("mlp", 1500),
 ])
 def test_steady_state_meets_the_bound(name: str, target: int) -> None:
     network = NETWORKS[name]
