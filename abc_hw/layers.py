@@ -13,143 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .activation_bases import Unquantised, check_count, input_bases
 from .binarize import (
+    WEIGHT_KINDS,
+    WeightKind,
     least_squares,
-    lloyd_max,
     spread_shifts,
     step_groups,
     straight_through,
-    sum_of_steps,
     to_integers,
-    weight_kind,
 )
 from .errors import InputError
-from .network import MAX_BASES, Bases, ScaleForm
-
-PIXEL_BITS = 8
-
-# -- activation bases ---------------------------------------------------------------------------------------
-
-
-class ThresholdBases(nn.Module):
-    """N bases ``A_n = +1 where clip(x + v_n, 0, 1) >= 0.5, else -1`` of one real input x (equations 7 and 8).
-
-    Members
-    -------
-    v, beta : learned, [N]; they start at the Lloyd-Max levels of a unit Gaussian (cut at 0 if ``rectified``)
-    scale : the form of the integers that beta becomes
-    tie_steps : whether the first and the last of three bases, in the order of their thresholds, both weigh the
-        mean of their beta
-    integer : whether ``forward`` uses those integers (times one positive scale) in the place of beta
-    """
-
-    def __init__(
-        self, N: int, *, scale: ScaleForm | None = None, rectified: bool = False, tie_steps: bool = False
-    ) -> None:
-        super().__init__()
-        _check_count("N", N)
-        t, beta = lloyd_max(N, rectified=rectified)
-        self.v = nn.Parameter(0.5 - t)
-        self.beta = nn.Parameter(beta)
-        self.scale = scale or ScaleForm()
-        self.tie_steps = tie_steps
-        self.integer = False
-        self.window = 0.5 if N > 1 else 1.0
-
-    @property
-    def bases(self) -> Bases:
-        """How a level code stands for the bases once the thresholds are in ascending order."""
-        return Bases(kind="thermometer", count=self.v.numel())
-
-    @property
-    def t(self) -> Tensor:
-        """The thresholds 0.5 - v, [N], in no particular order: A_n = +1 where x >= t_n."""
-        return 0.5 - self.v
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``sum_n beta_n (A_n + 1)`` in the shape of x, and the constant -sum_n beta_n that it lacks."""
-        grouped, groups = self._grouped_beta()
-        beta = grouped[groups]
-        if self.integer:
-            integers, scale, sign = self.integers()
-            beta = straight_through(beta, (sign * scale * integers).to(beta))
-        return sum_of_steps(x, self.t, beta, self.window), -beta.sum()
-
-    def _grouped_beta(self) -> tuple[Tensor, Tensor]:
-        """The coefficients that differ, and which of them each basis has."""
-        groups = step_groups(self.t, self.tie_steps)
-        sizes = groups.bincount()
-        sums = self.beta.new_zeros(sizes.numel()).index_add(0, groups, self.beta)
-        return sums / sizes, groups
-
-    @torch.no_grad()
-    def integers(self) -> tuple[Tensor, Tensor, int]:
-        """beta ~ sign x scale x integers: int64 [N], a positive float64 [1], and +-1.
-
-        N = 1 gives integer 1 and carries beta's sign apart (it goes to alpha); otherwise the sign is +1.
-        """
-        beta, groups = self._grouped_beta()
-        sizes = groups.bincount().double()
-        integers, scale = to_integers(beta.double().unsqueeze(0), self.scale, gram=sizes.diag().unsqueeze(0))
-        if self.beta.numel() == 1:
-            return integers[0].abs(), scale, int(integers)
-        return integers[0, groups], scale, 1
-
-    def extra_repr(self) -> str:
-        return f"N={self.v.numel()}"
-
-
-class PixelBases(nn.Module):
-    """The 8 bit-planes of a uint8 pixel as bases with beta_b = 2^b: the value is (2 x - 255) / 255.
-
-    Takes uint8 tensors, or float tensors that hold the integers 0..255. Padding is pixel 0, value -1.
-    """
-
-    bases = Bases(kind="planes", count=PIXEL_BITS)
-    scale = ScaleForm(kind="pow2", bits=PIXEL_BITS)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.integer = False
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """2 x / 255, and the constant -1 that it lacks."""
-        value = x.to(torch.get_default_dtype()) * (2 / 255)
-        return value, value.new_full((), -1.0)
-
-    def integers(self) -> tuple[Tensor, Tensor, int]:
-        """int64 [8] powers of two, their scale 1/255, and the sign +1."""
-        return 2 ** torch.arange(PIXEL_BITS), torch.tensor([1 / 255], dtype=torch.float64), 1
-
-    def extra_repr(self) -> str:
-        return "8 bit-planes"
-
-
-InputBases = ThresholdBases | PixelBases
-
-
-def input_bases(
-    kind: str, N: int, *, scale: ScaleForm, rectified: bool = False, tie_steps: bool = False
-) -> InputBases:
-    """The activation bases of that kind: ``abc`` (thresholds) or ``pixels`` (bit-planes, N = 8).
-
-    Raises
-    ------
-    InputError : no such kind, or a count that the kind cannot have.
-    """
-    if kind == "abc":
-        return ThresholdBases(N, scale=scale, rectified=rectified, tie_steps=tie_steps)
-    if kind != "pixels":
-        raise InputError(f"activation_kind: expected abc or pixels, found {kind!r}")
-    if N != PIXEL_BITS:
-        raise InputError(f"N: expected {PIXEL_BITS} for a layer on {PIXEL_BITS}-bit pixels, found {N!r}")
-    return PixelBases()
-
-
-def _check_count(name: str, count: int) -> None:
-    if type(count) is not int or not 1 <= count <= MAX_BASES:
-        raise InputError(f"{name}: expected an integer from 1 to {MAX_BASES}, found {count!r}")
-
+from .network import Bases, ScaleForm
 
 # -- layers -------------------------------------------------------------------------------------------------
 
@@ -174,14 +49,19 @@ class _ABCLayer(nn.Module):
         tie_steps: bool,
     ) -> None:
         super().__init__()
-        _check_count("M", M)
+        check_count("M", M)
+        if weight_kind not in (*WEIGHT_KINDS, "float"):
+            kinds = ", ".join(WEIGHT_KINDS)
+            raise InputError(f"weight_kind: expected one of {kinds} or float, found {weight_kind!r}")
+        if tie_steps and weight_kind != "abc":
+            raise InputError(f"tie_steps: expected weights of kind abc, found {weight_kind}")
         self.M = M
         self.scale = scale or ScaleForm()
         self.channel_wise = channel_wise
         self.common_scale = common_scale
         self.tie_steps = tie_steps
         self.integer = False
-        self.use_weight_kind(weight_kind)
+        self.kind = weight_kind
         self.weight = nn.Parameter(torch.empty(weight_shape))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
         self.bias = nn.Parameter(torch.zeros(weight_shape[0])) if bias else None
@@ -190,9 +70,12 @@ class _ABCLayer(nn.Module):
             activation_kind, N, scale=self.scale, rectified=rectified, tie_steps=tie_steps
         )
 
-    def use_weight_kind(self, name: str) -> None:
-        """Cut the weights into the bases of that kind from now on; InputError if there is none of that name."""
-        self.weight_kind = weight_kind(name)
+    @property
+    def weight_kind(self) -> WeightKind:
+        """How the weights are cut into bases; InputError if they are not."""
+        if self.kind == "float":
+            raise InputError("kind: expected weights on bases, found float, which has no integers")
+        return WEIGHT_KINDS[self.kind]
 
     @property
     def weight_bases(self) -> Bases:
@@ -224,6 +107,7 @@ class _ABCLayer(nn.Module):
         With ``common_scale`` all channels have the same scale. The sign of a single beta is in the integers.
         """
         bases = self.binary_weight()
+        assert not isinstance(self.input_bases, Unquantised)  # then the weights are not on bases either
         integers, scale = self._alpha_integers(bases)
         return bases, integers * self.input_bases.integers()[2], scale
 
@@ -248,8 +132,10 @@ class _ABCLayer(nn.Module):
 
         The gradient goes straight through to weight: equation 6 without its factor ``sum_m alpha_m``, a number per
         channel that Adam would cancel. alpha is not differentiated: over 8 seeds the digits recipe gives 98.4 %,
-        and 97.9 % with the derivative of the least squares added.
+        and 97.9 % with the derivative of the least squares added. Of kind float it is the weight itself.
         """
+        if self.kind == "float":
+            return self.weight
         bases = self.binary_weight()
         if self.integer:
             integers, scale = self._alpha_integers(bases)
@@ -282,8 +168,8 @@ class ABCConv2d(_ABCLayer):
     channel_wise : one alpha per basis and output channel, else one per basis
     learnable_u : train the shifts u of the weight bases as well
     common_scale : one scale of the integer alpha for all channels (a classifier needs it)
-    weight_kind : ``abc``
-    activation_kind : ``abc``, or ``pixels`` for uint8 images (then N = 8)
+    weight_kind : ``abc``, ``residual``, or ``float`` for weights in full precision
+    activation_kind : ``abc``, ``residual``, ``pixels`` for uint8 images (then N = 8), or ``float``: relu(x)
     rectified : the input comes from a ReLU, which decides where v and beta start
     tie_steps : three bases, of weights or input, have coefficients (p, q, p): two bit-planes can replace them
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .activation_bases import PIXEL_BITS
 from .errors import InputError
-from .layers import PIXEL_BITS, ABCConv2d, ABCLinear, BatchNorm
+from .layers import ABCConv2d, ABCLinear, BatchNorm
 from .network import ScaleForm
 
 Shape = tuple[int, int, int]
@@ -122,20 +123,53 @@ def vgg(shape: Shape, classes: int) -> list[Block]:
     ]
 
 
+def vgg_small(shape: Shape, classes: int) -> list[Block]:
+    """c128-c128-P-c256-c256-P-c512-c512-P-classes, 3x3 with padding."""
+    widths = (128, 128, 256, 256, 512, 512)
+    convolutions = [
+        _conv(f"conv{index}", width, 3, padding=1, pool=2 - index % 2) for index, width in enumerate(widths, 1)
+    ]
+    return [*convolutions, _classifier("fc1", classes)]
+
+
+def cnv(shape: Shape, classes: int) -> list[Block]:
+    """c64-c64-P-c128-c128-P-c256-c256-512-512-classes, 3x3 without padding: FINN's network (arXiv 1612.07119)."""
+    return [
+        _conv("conv1", 64, 3),
+        _conv("conv2", 64, 3, pool=2),
+        _conv("conv3", 128, 3),
+        _conv("conv4", 128, 3, pool=2),
+        _conv("conv5", 256, 3),
+        _conv("conv6", 256, 3),
+        _dense("fc1", 512),
+        _dense("fc2", 512),
+        _classifier("fc3", classes),
+    ]
+
+
 MODELS: dict[str, Callable[[Shape, int], list[Block]]] = {
     "mlp": mlp,
     "lenet": lenet,
     "seed-lenet": seed_lenet,
     "vgg": vgg,
+    "vgg-small": vgg_small,
+    "cnv": cnv,
 }
 """name -> (image shape, number of classes) -> blocks"""
 
 
-def blocks_of(name: str, shape: Shape, classes: int) -> list[Block]:
-    """The blocks of the model of that name; InputError if there is none or the images are too small for it."""
+def blocks_of(name: str, shape: Shape, classes: int, *, width: float = 1.0) -> list[Block]:
+    """The blocks of the model of that name, all but the classifier with ``width`` times the channels.
+
+    Raises
+    ------
+    InputError : no such model, or images too small for it.
+    """
     if name not in MODELS:
         raise InputError(f"model: expected one of {', '.join(MODELS)}, found {name!r}")
     blocks = MODELS[name](shape, classes)
+    for index, block in enumerate(blocks[:-1]):
+        blocks[index] = dataclasses.replace(block, channels=max(1, round(block.channels * width)))
     for block in blocks:
         shape = block.out_shape(shape)
     return blocks
@@ -164,6 +198,7 @@ class ABCBlock(nn.Module):
         first: bool,
         last: bool,
         rectified: bool,
+        kind: str = "abc",
         channel_wise: bool = True,
         learnable_u: bool = False,
         tie_steps: bool = False,
@@ -174,8 +209,8 @@ class ABCBlock(nn.Module):
         height, width, channels = in_shape
         options: dict[str, Any] = {
             "bias": block.norm == "none", "M": M, "N": N, "scale": scale, "channel_wise": channel_wise,
-            "learnable_u": learnable_u, "common_scale": last, "activation_kind": "pixels" if first else "abc",
-            "rectified": rectified, "tie_steps": tie_steps,
+            "learnable_u": learnable_u, "common_scale": last, "activation_kind": "pixels" if first else kind,
+            "weight_kind": kind, "rectified": rectified, "tie_steps": tie_steps,
         }
         self.layer: ABCConv2d | ABCLinear
         try:
@@ -211,6 +246,7 @@ class ABCNet(nn.Module):
     M, N : one number for all layers, or one per layer. The first layer has the 8 bit-planes of the pixels as its
         activation bases, so its entry in a list of N must be 8; a single N leaves it out
     scale : form of the integers alpha and beta
+    kind : how weights and activations are cut into bases: ``abc``, ``residual``, or ``float`` for not at all
     channel_wise, learnable_u, tie_steps : as :class:`~abc_hw.layers.ABCConv2d`
 
     Raises
@@ -226,6 +262,7 @@ class ABCNet(nn.Module):
         M: int | Sequence[int] = 3,
         N: int | Sequence[int] = 3,
         scale: ScaleForm | None = None,
+        kind: str = "abc",
         channel_wise: bool = True,
         learnable_u: bool = False,
         tie_steps: bool = False,
@@ -248,7 +285,7 @@ class ABCNet(nn.Module):
                 raise InputError(f"blocks: expected names that differ, found {block.name} twice")
             self.blocks[block.name] = ABCBlock(
                 block, self.out_shape, M=counts_m[index], N=counts_n[index], scale=scale or ScaleForm(),
-                first=index == 0, last=block is last, rectified=rectified, channel_wise=channel_wise,
+                first=index == 0, last=block is last, rectified=rectified, kind=kind, channel_wise=channel_wise,
                 learnable_u=learnable_u, tie_steps=tie_steps,
             )
             self.out_shape = block.out_shape(self.out_shape)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .activation_bases import PixelBases, Unquantised
 from .data import Images
 from .errors import InputError
-from .layers import ABCConv2d, PixelBases, ThresholdBases
+from .layers import ABCConv2d
 from .models import ABCBlock, ABCNet
 from .network import Bases, ScaleForm
 
@@ -115,21 +116,22 @@ def _quantise_block(block: ABCBlock, after: ABCBlock | None) -> QuantisedLayer:
     else:
         kernel, stride, padding = (height, width), 1, 0
     bases, alpha, alpha_scale = (tensor.cpu() for tensor in layer.integers())
-    beta, beta_scale, _ = layer.input_bases.integers()  # the sign is in alpha
-    beta, scale = beta.cpu(), alpha_scale * beta_scale.cpu()
-    if isinstance(layer.input_bases, ThresholdBases):
-        beta = beta[torch.argsort(layer.input_bases.t.cpu(), stable=True)]
+    inputs = layer.input_bases
+    assert not isinstance(inputs, Unquantised)  # such a layer has no integers
+    beta, beta_scale, _ = inputs.integers()  # the sign is in alpha
+    beta, scale = beta[inputs.order].cpu(), alpha_scale * beta_scale.cpu()
     signs = (bases > 0).reshape(layer.M, -1, channels, *kernel)
     quantised = QuantisedLayer(
         name=name, in_shape=block.in_shape, kernel=kernel, stride=stride, padding=padding, pool=block.block.pool,
-        relu=block.block.relu, weight_bases=layer.weight_bases, input_bases=layer.input_bases.bases,
-        alpha_scale=layer.scale, beta_scale=layer.input_bases.scale, signs=signs, alpha=alpha, beta=beta,
+        relu=block.block.relu, weight_bases=layer.weight_bases, input_bases=inputs.bases,
+        alpha_scale=layer.scale, beta_scale=inputs.scale, signs=signs, alpha=alpha, beta=beta,
     )
     bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.cpu().double()
     if after is None:
         return dataclasses.replace(quantised, bias=(bias / scale[0]).round().long())
-    if isinstance(after.layer.input_bases, PixelBases):
-        raise InputError(f"{after.block.name}.activation_kind: expected abc behind {name}, found pixels")
+    behind = after.layer.input_bases
+    if isinstance(behind, PixelBases | Unquantised):
+        raise InputError(f"{after.block.name}.activation_kind: expected learned bases behind {name}, found others")
     a, b = scale, bias
     if block.norm is not None:
         norm = {key: value.cpu() for key, value in block.norm.state().items()}
@@ -143,7 +145,7 @@ def _quantise_block(block: ABCBlock, after: ABCBlock | None) -> QuantisedLayer:
         )
     flips = torch.where(a < 0, -1, 1)  # a acc = (-a) (-acc)
     quantised = dataclasses.replace(quantised, alpha=quantised.alpha * flips.unsqueeze(1))
-    t = after.layer.input_bases.t.detach().cpu().double().sort(stable=True).values
+    t = behind.t.detach().cpu().double().sort(stable=True).values
     step = exact_step(a.abs(), b, t, quantised.greatest_sum)
     return dataclasses.replace(quantised, step=step)
 
@@ -203,9 +205,9 @@ def _run(layers: Sequence[QuantisedLayer], images: Images) -> list[npt.NDArray[A
         x = pooled * layer.step.a.view(-1, 1, 1) + layer.step.b.view(-1, 1, 1)
         x = x.clamp(min=0) if layer.relu else x
         high = x.unsqueeze(-1) >= layer.step.t
-        beta = layers[index + 1].beta
-        values = torch.where(high, beta, -beta).sum(-1)
-        outputs.append(high.sum(-1).permute(0, 2, 3, 1).to(torch.uint8).numpy())
+        levels, after = high.sum(-1), layers[index + 1]
+        values = torch.from_numpy(after.input_bases.values(after.beta.numpy()))[levels]
+        outputs.append(levels.permute(0, 2, 3, 1).to(torch.uint8).numpy())
     return outputs
 
 

@@ -17,8 +17,11 @@ class TrainingConfig(pydantic.BaseModel):
 
     ``M`` and ``N`` are one number for all layers or one per layer (:class:`abc_hw.models.ABCNet`).
     ``tie_steps`` lets two bit-planes stand for three bases (:class:`abc_hw.layers.ABCConv2d`). ``integer_epochs``
-    is how many of the last epochs compute with integer alpha and beta. ``augment`` moves images by up to 4 pixels
-    (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them (``flip-crop``).
+    is how many of the last epochs compute with integer alpha and beta. ``kind`` is that of
+    :class:`abc_hw.models.ABCNet`, ``width`` what the channels of all but the last layer are multiplied by. With
+    ``precision`` bfloat16 the convolutions multiply in it, up to the integer epochs. ``augment`` moves
+    images by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them
+    (``flip-crop``).
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +33,8 @@ class TrainingConfig(pydantic.BaseModel):
     scale: ScaleKind = "csd"
     scale_bits: int = pydantic.Field(6, ge=1, le=16)
     scale_terms: int = pydantic.Field(2, ge=1, le=4)
+    kind: Literal["abc", "residual", "float"] = "abc"
+    width: float = pydantic.Field(1.0, gt=0, le=16)
     channel_wise: bool = True
     learnable_u: bool = False
     tie_steps: bool = False
@@ -38,6 +43,7 @@ class TrainingConfig(pydantic.BaseModel):
     batch: int = pydantic.Field(128, ge=2)
     lr: float = pydantic.Field(5e-3, gt=0, allow_inf_nan=False)
     augment: Literal["none", "crop", "flip-crop"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     seed: int = pydantic.Field(1, ge=0)
 
@@ -71,7 +77,8 @@ def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = ABCNet(
-            blocks_of(config.model, shape, classes), shape, M=config.M, N=config.N, scale=config.scale_form,
+            blocks_of(config.model, shape, classes, width=config.width), shape, M=config.M, N=config.N,
+            scale=config.scale_form, kind=config.kind,
             channel_wise=config.channel_wise, learnable_u=config.learnable_u, tie_steps=config.tie_steps,
         )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

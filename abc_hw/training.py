@@ -133,8 +133,10 @@ class ABCTraining(lightning.LightningModule):
         """The cross-entropy of a batch."""
         images, labels = batch
         images = augment_images(images, self.config.augment)
-        scores = self.model(images.permute(0, 3, 1, 2))
-        loss = functional.cross_entropy(scores, labels, label_smoothing=self.config.label_smoothing)
+        mixed = self.config.precision == "bfloat16" and not self.model.integer
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
+            scores = self.model(images.permute(0, 3, 1, 2))
+        loss = functional.cross_entropy(scores.float(), labels, label_smoothing=self.config.label_smoothing)
         self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
 

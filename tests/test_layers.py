@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from abc_hw import binarize
 from abc_hw.errors import InputError
-from abc_hw.layers import ABCConv2d, ABCLinear, BatchNorm, PixelBases, ThresholdBases
+from abc_hw.activation_bases import PixelBases, ThresholdBases
+from abc_hw.layers import ABCConv2d, ABCLinear, BatchNorm
 from abc_hw.network import ScaleForm
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from abc_hw.errors import InputError
-from abc_hw.layers import ABCConv2d, ABCLinear, PixelBases, ThresholdBases
+from abc_hw.activation_bases import PixelBases, ThresholdBases
+from abc_hw.layers import ABCConv2d, ABCLinear
 from abc_hw.models import MODELS, ABCNet, Block, blocks_of, reestimate_batch_norm
 from abc_hw.network import ScaleForm
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from abc_hw.fold import to_network
-from abc_hw.layers import ABCConv2d, ThresholdBases
+from abc_hw.activation_bases import ThresholdBases
+from abc_hw.layers import ABCConv2d
 from abc_hw.models import ABCNet, Block
 from abc_hw.network import Bases
 from abc_hw.quantised import evaluate_integer

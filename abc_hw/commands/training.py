@@ -29,7 +29,8 @@ Dataset = Annotated[
     str | None, typer.Option(help="digits, mnist, fashion-mnist or cifar-10.", show_default="digits")
 ]
 Model = Annotated[
-    str | None, typer.Option(help="mlp, lenet, seed-lenet or vgg.", show_default="lenet; vgg for cifar-10")
+    str | None,
+    typer.Option(help="mlp, lenet, seed-lenet, vgg, vgg-small or cnv.", show_default="lenet; vgg for cifar-10"),
 ]
 WeightBases = Annotated[
     str | None, typer.Option("-M", help="Weight bases: one number, or one per layer as 3,2,2.", show_default="3")
@@ -51,6 +52,16 @@ def train(
     model: Model = None,
     m: WeightBases = None,
     n: InputBases = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="How weights and activations become bases: abc, residual, or float for not at all.",
+            show_default="abc",
+        ),
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Times the channels of all but the last layer.", show_default="1")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Rounds over the training images.")] = None,
     integer_epochs: Annotated[
         int | None, typer.Option(help="How many of the last epochs compute with integer coefficients.")
@@ -64,7 +75,17 @@ def train(
     tie_steps: Annotated[
         bool | None, typer.Option("--tie-steps", help="Train 3 bases so that 2 can replace them.")
     ] = None,
+    learnable_u: Annotated[
+        bool | None, typer.Option("--learnable-u", help="Train the shifts of abc weight bases as well.")
+    ] = None,
+    layer_wise: Annotated[
+        bool, typer.Option("--layer-wise", help="One coefficient for all channels of a layer, as in the paper.")
+    ] = False,
     augment: Annotated[str | None, typer.Option(help="none, crop or flip-crop.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16: what convolutions multiply in.", show_default="float32"),
+    ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATASET-MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
@@ -78,6 +99,8 @@ def train(
         "dataset": dataset, "model": model, "M": per_layer("M", m), "N": per_layer("N", n), "epochs": epochs,
         "integer_epochs": integer_epochs, "lr": lr, "batch": batch, "seed": seed, "scale": scale,
         "scale_bits": scale_bits, "scale_terms": scale_terms, "tie_steps": tie_steps, "augment": augment,
+        "kind": kind, "width": width,
+        "learnable_u": learnable_u, "channel_wise": False if layer_wise else None, "precision": precision,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if resume and out is None:
