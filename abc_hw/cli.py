@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import boards, demo, hardware, networks, training, zoo
+from .commands import boards, demo, hardware, networks, sweep, training, zoo
 from .commands.console import complain, say
 from .errors import InputError
 
@@ -71,6 +71,10 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw train --dataset mnist --model lenet -M 3 -N 3 --data-dir data",
         "abc-hw train --dataset cifar-10 --model vgg -M 3 -N 3 --out runs/vgg",
         "abc-hw train --resume --out runs/vgg",
+    ),
+    sweep.sweep: (
+        "abc-hw sweep --dataset digits --seeds 1,2,3",
+        "abc-hw sweep abc:1/1 abc:1/1x2 residual:2/2 float --dataset mnist --data-dir data",
     ),
     training.export: (
         "abc-hw export runs/digits-lenet/model.ckpt -o network.safetensors",

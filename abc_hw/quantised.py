@@ -176,6 +176,17 @@ def evaluate_integer(model: ABCNet, images: Images, *, progress: Progress | None
     return np.concatenate([outputs[-1] for outputs in _batches(model, images, progress)])
 
 
+@torch.no_grad()
+def evaluate_float(model: ABCNet, images: Images, *, progress: Progress | None = None) -> npt.NDArray[np.float32]:
+    """Scores float32 [B, classes] of uint8 images [B, H, W, C] by the model as it computes now, not exactly."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        parts.append(model(torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2)).numpy())
+        if progress is not None:
+            progress(min(start + BATCH, len(images)), len(images))
+    return np.concatenate(parts)
+
+
 def trace_integer(model: ABCNet, images: Images, *, progress: Progress | None = None) -> list[npt.NDArray[Any]]:
     """What every layer hands on, exactly: codes uint8 [B, H, W, C], and last the scores int64 [B, classes]."""
     return [np.concatenate(outputs) for outputs in zip(*_batches(model, images, progress), strict=True)]

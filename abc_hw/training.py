@@ -28,7 +28,7 @@ from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .data import Dataset, Split, load
 from .errors import InputError
 from .models import ABCNet, reestimate_batch_norm
-from .quantised import evaluate_integer
+from .quantised import evaluate_float, evaluate_integer
 from .recipes import TrainingConfig, build_model, config_for
 
 __all__ = [
@@ -305,7 +305,8 @@ def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path,
     accuracy = {}
     for name, split in (("validation", dataset.validation), ("test", dataset.test)):
         task = bars.add_task(f"{name} images", total=len(split))
-        scores = evaluate_integer(
+        evaluate = evaluate_float if config.kind == "float" else evaluate_integer
+        scores = evaluate(
             model, split.images, progress=lambda done, _, task=task: bars.update(task, completed=done)  # type: ignore[misc]
         )
         accuracy[name] = float((scores.argmax(1) == split.labels).mean())

@@ -120,8 +120,8 @@ def command_of(config: TrainingConfig) -> str:
             continue
         if value is True:
             words.append(option)
-        elif value is False:
-            words.append(f"--no-{option.removeprefix('--')}")
+        elif field == "channel_wise":
+            words.append("--layer-wise")
         else:
             words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return shlex.join(words)
