@@ -1,6 +1,7 @@
 """The functions of abc_hw.binarize against definitions written out, NumPy, and numerical derivatives."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -177,9 +178,30 @@ def test_planes_hold_any_bases_and_thermometers_refuse_what_is_not_nested() -> N
         binarize.codes_of_bases(bases, "thermometer")
 
 
-def test_unknown_weight_kind_is_refused() -> None:
-    with pytest.raises(InputError, match="weight_kind: expected one of abc, found 'xyz'"):
-        binarize.weight_kind("xyz")
+def gaussian_error(bases: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], M: int) -> float:
+    """Squared error of the bases with the best coefficients, as a share of the weights' own square."""
+    torch.manual_seed(3)
+    weight = torch.randn(4, 20_000)
+    cut = bases(weight, binarize.spread_shifts(M))
+    alpha, _ = binarize.least_squares(weight, cut)
+    rest = weight - (alpha.T.unsqueeze(2) * cut).sum(0)
+    return float(rest.square().mean() / weight.square().mean())
+
+
+def test_residual_signs_are_nearer_to_the_weights_than_shifted_ones() -> None:
+    for M, most in ((2, 0.125), (3, 0.051)):  # greedy residual signs without refinement reach about that
+        assert gaussian_error(binarize.residual_signs, M) < most < gaussian_error(binarize.shifted_signs, M) / 2
+    assert gaussian_error(binarize.residual_signs, 1) == pytest.approx(1 - 2 / math.pi, abs=0.01)
+
+
+def test_residual_signs_of_weights_on_a_lattice_give_the_weights_back() -> None:
+    weight = torch.tensor([[-7.0, -5, -3, -1, 1, 3, 5, 7], [14.0, 10, 6, 2, -2, -6, -10, -14]])
+    bases = binarize.residual_signs(weight, torch.zeros(3))
+    alpha, _ = binarize.least_squares(weight, bases)
+    assert torch.allclose((alpha.T.unsqueeze(2) * bases).sum(0), weight.double(), atol=1e-4)
+    assert alpha.argsort(1, descending=True).tolist() == [[0, 1, 2]] * 2
+    one = binarize.residual_signs(weight, torch.zeros(1))
+    assert torch.equal(one[0], weight.sign())
 
 
 # -- integers -----------------------------------------------------------------------------------------------

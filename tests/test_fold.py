@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abc_hw import fold, quantised
-from abc_hw.binarize import WEIGHT_KINDS, WeightKind, sign
 from abc_hw.errors import InputError
 from abc_hw.models import ABCNet, Block, reestimate_batch_norm
 from abc_hw.network import Bases, Layer, Network, ScaleForm, ScaleKind
@@ -217,21 +216,19 @@ def test_scores_are_those_of_the_float64_model_up_to_the_rounded_bias(net: str) 
     assert np.abs(real / unit - scores).max() <= 0.5 + 1e-6
 
 
-def test_weight_bases_that_are_not_nested_are_stored_as_planes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def residual_signs(weight: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-        rest, bases = weight.detach(), []
-        for _ in u:
-            bases.append(sign(rest))
-            rest = rest - rest.abs().mean() * bases[-1]
-        return torch.stack(bases)
-
-    monkeypatch.setitem(WEIGHT_KINDS, "residual", WeightKind("planes", residual_signs))
-    model = random_model(NETS["pooled"], SHAPE, 2, M=3, N=2)
-    for block in model:
-        block.layer.use_weight_kind("residual")
+@pytest.mark.parametrize(("M", "N"), [(1, 1), (2, 2), (3, 2), (2, 3)])
+def test_residual_bases_are_stored_as_planes(M: int, N: int) -> None:
+    model = random_model(NETS["pooled"], SHAPE, 2, M=M, N=N, kind="residual")
     network = fold.to_network(model, name="net", classes=CLASSES)
-    assert all(layer.weight_bases == Bases(kind="planes", count=3) for layer in network.layers)
+    assert all(layer.weight_bases == Bases(kind="planes", count=M) for layer in network.layers)
+    assert all(layer.input_bases == Bases(kind="planes", count=N) for layer in network.layers[1:])
     assert_same(model, network, random_images(12, SHAPE, 2))
+
+
+def test_a_model_in_full_precision_has_no_integer_network() -> None:
+    model = ABCNet(NETS["pooled"], SHAPE, kind="float").eval()
+    with pytest.raises(InputError, match="kind: expected weights on bases, found float"):
+        fold.to_network(model, name="net", classes=CLASSES)
 
 
 def test_training_record_and_names_are_kept() -> None:

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from abc_hw import binarize
+from abc_hw.activation_bases import PixelBases, ResidualBases, ThresholdBases
 from abc_hw.errors import InputError
-from abc_hw.activation_bases import PixelBases, ThresholdBases
 from abc_hw.layers import ABCConv2d, ABCLinear, BatchNorm
 from abc_hw.network import ScaleForm
 
@@ -197,6 +197,55 @@ def test_batch_norm_without_momentum_averages_all_batches_alike() -> None:
     assert torch.allclose(norm.running_var, torch.stack([b.var(0) for b in batches]).mean(0), atol=1e-6)
 
 
+# -- residual bases and full precision ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("N", [1, 2, 3])
+def test_residual_levels_are_sums_of_signs_in_the_order_of_the_thresholds(N: int) -> None:
+    torch.manual_seed(N)
+    bases = ResidualBases(N)
+    with torch.no_grad():
+        bases.v.copy_(bases.v[torch.randperm(2**N - 1)])
+        bases.beta.add_(0.1 * torch.randn(N))
+    x = torch.randn(5, 40)
+    level = (x.unsqueeze(-1) >= bases.t).sum(-1)
+    signs = torch.from_numpy(bases.bases.expand(level.numpy())) * 2.0 - 1
+    value, lowest = bases(x)
+    assert torch.allclose(value + lowest, signs @ bases.beta, atol=1e-6)
+    bases.integer = True
+    integers, scale, sign = bases.integers()
+    value, lowest = bases(x)
+    assert torch.allclose(value + lowest, sign * scale.float() * (signs @ integers.float()), atol=1e-5)
+
+
+@pytest.mark.parametrize(("N", "most"), [(1, 0.3635), (2, 0.119), (3, 0.041)])
+def test_residual_activation_bases_start_near_the_best_levels(N: int, most: float) -> None:
+    x = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(100_000) + 0.5) / 100_000)
+    value, lowest = ResidualBases(N)(x)
+    assert (value + lowest - x).square().mean().item() < most
+
+
+def test_residual_bases_learn_their_thresholds_and_coefficients() -> None:
+    bases = ResidualBases(2)
+    value, lowest = bases(torch.randn(1000))
+    (value + lowest).pow(3).sum().backward()
+    for parameter in (bases.v, bases.beta):
+        assert parameter.grad is not None
+        assert parameter.grad.abs().min() > 0
+
+
+def test_a_layer_in_full_precision_is_the_library_s_on_rectified_input() -> None:
+    torch.manual_seed(0)
+    layer = ABCConv2d(3, 4, 3, padding=1, M=1, N=1, weight_kind="float", activation_kind="float")
+    x = torch.randn(2, 3, 5, 5)
+    expected = functional.conv2d(functional.relu(x), layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(x), expected, atol=1e-6)
+    layer.set_integer(True)
+    assert torch.allclose(layer(x), expected, atol=1e-6)
+    with pytest.raises(InputError, match="kind: expected weights on bases, found float"):
+        layer.integers()
+
+
 # -- refusals -----------------------------------------------------------------------------------------------
 
 
@@ -207,8 +256,10 @@ def test_batch_norm_without_momentum_averages_all_batches_alike() -> None:
         ({"N": 9}, "N: expected an integer from 1 to 8, found 9"),
         ({"N": 2.0}, "N: expected an integer from 1 to 8, found 2.0"),
         ({"activation_kind": "pixels"}, "N: expected 8 for a layer on 8-bit pixels, found 2"),
-        ({"activation_kind": "other"}, "activation_kind: expected abc or pixels, found 'other'"),
-        ({"weight_kind": "other"}, "weight_kind: expected one of abc, found 'other'"),
+        ({"activation_kind": "other"}, "activation_kind: expected abc, residual, pixels or float, found 'other'"),
+        ({"activation_kind": "residual", "N": 5}, "N: expected at most 4 residual activation bases, found 5"),
+        ({"weight_kind": "other"}, "weight_kind: expected one of abc, residual or float, found 'other'"),
+        ({"weight_kind": "residual", "tie_steps": True}, "tie_steps: expected weights of kind abc, found resid"),
         ({"stride": 0}, "stride: expected a positive integer, found 0"),
     ],
 )

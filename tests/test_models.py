@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from abc_hw.activation_bases import PixelBases, ResidualBases, ThresholdBases, Unquantised
 from abc_hw.errors import InputError
-from abc_hw.activation_bases import PixelBases, ThresholdBases
 from abc_hw.layers import ABCConv2d, ABCLinear
-from abc_hw.models import MODELS, ABCNet, Block, blocks_of, reestimate_batch_norm
-from abc_hw.network import ScaleForm
+from abc_hw.models import ABCNet, Block, blocks_of, reestimate_batch_norm
+from abc_hw.network import Bases, ScaleForm
 
 SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
 
@@ -19,6 +19,14 @@ LAYERS = {
     ("mlp", "mnist"): [(256, None), (256, None), (10, None)],
     ("seed-lenet", "cifar"): [(32, (32, 32)), (64, (16, 16)), (1024, None), (10, None)],
     ("vgg", "cifar"): [(32, (32, 32)), (64, (16, 16)), (128, (8, 8)), (128, (8, 8)), (256, (4, 4)), (10, None)],
+    ("vgg-small", "cifar"): [
+        (128, (32, 32)), (128, (32, 32)), (256, (16, 16)), (256, (16, 16)), (512, (8, 8)), (512, (8, 8)),
+        (10, None),
+    ],
+    ("cnv", "cifar"): [
+        (64, (30, 30)), (64, (28, 28)), (128, (12, 12)), (128, (10, 10)), (256, (3, 3)), (256, (1, 1)),
+        (512, None), (512, None), (10, None),
+    ],
 }
 
 
@@ -35,13 +43,31 @@ def test_layers_have_the_documented_sizes(name: str, images: str) -> None:
     assert seen == LAYERS[name, images]
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "vgg"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "seed-lenet"])
 def test_every_model_takes_small_digits_and_trains_all_its_parameters(name: str) -> None:
     model = ABCNet(blocks_of(name, SHAPES["digits"], 10), SHAPES["digits"])
     scores = model(torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8))
     torch.nn.functional.cross_entropy(scores, torch.randint(0, 10, (32,))).backward()
     silent = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert silent == []
+
+
+def test_width_multiplies_the_channels_of_all_layers_but_the_classifier() -> None:
+    plain = blocks_of("lenet", SHAPES["mnist"], 10)
+    wide = blocks_of("lenet", SHAPES["mnist"], 10, width=1.5)
+    assert [block.channels for block in plain] == [16, 32, 128, 10]
+    assert [block.channels for block in wide] == [24, 48, 192, 10]
+
+
+def test_the_kind_reaches_every_layer_and_pixels_stay_planes() -> None:
+    residual, full = (
+        [block.layer for block in ABCNet(blocks_of("lenet", SHAPES["mnist"], 10), SHAPES["mnist"], kind=kind)]
+        for kind in ("residual", "float")
+    )
+    assert all(layer.weight_bases == Bases(kind="planes", count=3) for layer in residual)
+    assert all(isinstance(layer.input_bases, ResidualBases) for layer in residual[1:])
+    assert all(isinstance(layer.input_bases, Unquantised) for layer in full[1:])
+    assert all(isinstance(layers[0].input_bases, PixelBases) for layers in (residual, full))
 
 
 def test_first_layer_has_pixel_planes_and_the_last_one_a_common_scale() -> None:
@@ -111,7 +137,7 @@ def test_a_list_of_blocks_that_cannot_be_is_refused(
 
 
 def test_unknown_models_and_images_that_are_too_small_are_refused() -> None:
-    with pytest.raises(InputError, match="model: expected one of mlp, lenet, seed-lenet, vgg, found 'alexnet'"):
+    with pytest.raises(InputError, match="model: expected one of mlp, lenet, seed-lenet, vgg, vgg-small, cnv, found 'alexnet'"):
         blocks_of("alexnet", (28, 28, 1), 10)
     with pytest.raises(InputError, match="conv2: expected an input that kernel 3 and pool 2 leave something of"):
         blocks_of("lenet", (3, 3, 1), 10)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from abc_hw.fold import to_network
 from abc_hw.activation_bases import ThresholdBases
+from abc_hw.fold import to_network
 from abc_hw.layers import ABCConv2d
 from abc_hw.models import ABCNet, Block
 from abc_hw.network import Bases

@@ -14,8 +14,9 @@ import torch
 from abc_hw import data, fold, training
 from abc_hw.checkpoints import Trained
 from abc_hw.errors import InputError
-from abc_hw.quantised import evaluate_integer, trace_integer
+from abc_hw.quantised import evaluate_float, evaluate_integer, trace_integer
 from abc_hw.recipes import RECIPES
+from sim import fast
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,43 @@ def test_default_recipe_learns_the_digits(tmp_path: Path) -> None:
     assert network.training["accuracy"]["test"] == trained.accuracy["test"]
     scores = evaluate_integer(trained.model, dataset.test.images)
     assert (scores.argmax(1) == dataset.test.labels).mean() == trained.accuracy["test"]
+
+
+def test_residual_bases_learn_the_digits_and_export_exactly(tmp_path: Path) -> None:
+    trained = train(short(kind="residual", epochs=8, precision="bfloat16"), tmp_path)
+    assert trained.accuracy["test"] > 0.9
+    network = fold.to_network(trained.model, name="digits", classes=trained.classes)
+    test = data.load("digits").test
+    assert np.array_equal(fast.run(network, test.images), evaluate_integer(trained.model, test.images))
+    again = training.load_checkpoint(trained.checkpoint).model
+    assert np.array_equal(evaluate_integer(again, test.images), evaluate_integer(trained.model, test.images))
+
+
+def test_full_precision_learns_the_digits_for_comparison(tmp_path: Path) -> None:
+    trained = train(short(kind="float", epochs=8), tmp_path)
+    assert trained.accuracy["test"] > 0.95
+    test = data.load("digits").test
+    scores = evaluate_float(trained.model, test.images)
+    assert (scores.argmax(1) == test.labels).mean() == trained.accuracy["test"]
+
+
+def test_bfloat16_is_what_convolutions_multiply_in_up_to_the_integer_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    convolve = torch.nn.functional.conv2d
+
+    def watched(x: torch.Tensor, *others: Any) -> torch.Tensor:
+        y = convolve(x, *others)
+        if torch.is_grad_enabled():
+            seen.append(y.dtype)
+        return y
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched)
+    train(short(epochs=2, integer_epochs=1, precision="bfloat16"), tmp_path)
+    half = len(seen) // 2
+    assert set(seen[:half]) == {torch.bfloat16}
+    assert set(seen[half:]) == {torch.float32}
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
@@ -269,6 +307,8 @@ def test_augmentation_moves_and_mirrors_whole_images() -> None:
         ({"lr": float("nan")}, "lr: .*, found nan"),
         ({"scale": "float"}, "scale: .*, found 'float'"),
         ({"M": "three"}, "M: .*, found 'three'"),
+        ({"kind": "ternary"}, "kind: .*, found 'ternary'"),
+        ({"width": 0}, "width: input should be greater than 0, found 0"),
         ({"speed": 3}, "speed: extra inputs are not permitted, found 3"),
     ],
 )
@@ -278,6 +318,8 @@ def test_configurations_that_cannot_be_are_refused_by_field(changes: dict[str, A
 
 
 def test_what_the_images_or_the_folder_do_not_allow_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"conv1\.tie_steps: expected weights of kind abc, found residual"):
+        train(short(kind="residual", tie_steps=True), tmp_path)
     with pytest.raises(InputError, match=r"conv2\.M: expected an integer from 1 to 8, found 0"):
         train(short(M=(1, 0, 1, 1)), tmp_path)
     with pytest.raises(InputError, match="model: expected one of"):
