@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from command_line import TINY, abc_hw, done
 
-from abc_hw import description, files
+from abc_hw import files
 from abc_hw.cli import EXAMPLES
 from abc_hw.recipes import RECIPES
 from sim import runner
@@ -21,31 +19,6 @@ from sim.runner import LayerComparison, SimulationResult
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*treespec, LeafSpec.*:FutureWarning",  # Lightning's own use of a torch class
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """model.ckpt, network.safetensors and network.onnx of a short training; tests do not change them."""
-    folder = tmp_path_factory.mktemp("trained")
-    done("train", "-M", "2", "-N", "2", "--epochs", "2", "--integer-epochs", "1", "--out", folder)
-    done("export", folder / "model.ckpt", "-o", folder / "network.safetensors", "--onnx", folder / "network.onnx")
-    return folder
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """The network file of a small network with random weights."""
-    path = tmp_path / "tiny.safetensors"
-    files.save(description.load(TINY)[0], path)
-    return path
 
 
 # -- help ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ import numpy.typing as npt
 import pytest
 import safetensors.numpy
 import torch
-from command_line import TINY, done, refused
-
-from abc_hw import description, files
+from command_line import TINY, refused
 
 Tensor = npt.NDArray[Any]
 
@@ -28,33 +26,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """model.ckpt, network.safetensors and network.onnx of a short training; tests do not change them."""
-    folder = tmp_path_factory.mktemp("trained")
-    done("train", "-M", "2", "-N", "2", "--epochs", "2", "--integer-epochs", "1", "--out", folder)
-    done("export", folder / "model.ckpt", "-o", folder / "network.safetensors", "--onnx", folder / "network.onnx")
-    return folder
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """The network file of a small network with random weights."""
-    path = tmp_path / "tiny.safetensors"
-    files.save(description.load(TINY)[0], path)
-    return path
 
 
 # -- unusable network files ---------------------------------------------------------------------------------
@@ -147,7 +120,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(trained: Path, tmp_path: Path) 
         (["-M", "3,2"], "M: expected one number or 4, one per layer, found 2"),
         (["-M", "9"], "9"),
         (["--dataset", "letters"], "dataset: expected one of digits, mnist, fashion-mnist, cifar-10, found "),
-        (["--model", "resnet"], "model: expected one of mlp, lenet, seed-lenet, vgg, found 'resnet'"),
+        (["--model", "resnet"], "model: expected one of mlp, lenet, seed-lenet, vgg, vgg-small, cnv, found 'resnet'"),
         (["--scale", "float"], "scale: "),
         (["--epochs", "0"], "epochs: "),
         (["--lr", "-1"], "lr: "),

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-TRAINING = ["binarize", "checkpoints", "fold", "layers", "models", "quantised", "recipes", "training"]
+TRAINING = [
+    "activation_bases", "binarize", "checkpoints", "fold", "layers", "models", "quantised", "recipes", "training",
+]
 """Modules of abc_hw that may load torch."""
 
 HEAVY = ["torch", "lightning", "sklearn"]

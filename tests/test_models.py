@@ -8,7 +8,7 @@ import torch
 from abc_hw.activation_bases import PixelBases, ResidualBases, ThresholdBases, Unquantised
 from abc_hw.errors import InputError
 from abc_hw.layers import ABCConv2d, ABCLinear
-from abc_hw.models import ABCNet, Block, blocks_of, reestimate_batch_norm
+from abc_hw.models import MODELS, ABCNet, Block, blocks_of, reestimate_batch_norm
 from abc_hw.network import Bases, ScaleForm
 
 SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
@@ -137,7 +137,7 @@ def test_a_list_of_blocks_that_cannot_be_is_refused(
 
 
 def test_unknown_models_and_images_that_are_too_small_are_refused() -> None:
-    with pytest.raises(InputError, match="model: expected one of mlp, lenet, seed-lenet, vgg, vgg-small, cnv, found 'alexnet'"):
+    with pytest.raises(InputError, match=f"model: expected one of {', '.join(MODELS)}, found 'alexnet'"):
         blocks_of("alexnet", (28, 28, 1), 10)
     with pytest.raises(InputError, match="conv2: expected an input that kernel 3 and pool 2 leave something of"):
         blocks_of("lenet", (3, 3, 1), 10)
