@@ -88,11 +88,11 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     hardware.generate: (
         "abc-hw generate network.safetensors -o accelerator.v",
         "abc-hw generate network.safetensors --cycles 20000",
-        "abc-hw generate examples/tiny.toml --name tiny -o tiny.v",
+        "abc-hw generate examples/tiny.toml --name tiny --weights loaded -o tiny.v",
     ),
     hardware.simulate: (
         "abc-hw simulate network.safetensors --images 20",
-        "abc-hw simulate network.safetensors --simulator icarus --stalls 0.2",
+        "abc-hw simulate network.safetensors --simulator icarus --stalls 0.2 --weights loaded",
         "abc-hw simulate examples/tiny.toml --random --waves tiny.vcd",
     ),
     boards.boards: ("abc-hw boards",),

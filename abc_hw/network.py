@@ -391,9 +391,19 @@ class Network:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that decides a bit; equal digests mean equal scores on every image."""
+        return self._sha256(without=())
+
+    @cached_property
+    def constants_digest(self) -> str:
+        """SHA-256 over all but the weights' codes: networks with equal ones differ in their weights at most."""
+        return self._sha256(without=("weights",))
+
+    def _sha256(self, *, without: tuple[str, ...]) -> str:
         sha = hashlib.sha256()
         for layer in self.layers:
             for field in dataclasses.fields(layer):
+                if field.name in without:
+                    continue
                 value = getattr(layer, field.name)
                 if isinstance(value, np.ndarray):
                     sha.update(json.dumps([field.name, value.shape]).encode() + value.tobytes())

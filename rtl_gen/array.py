@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The PE array: codes in, dots out."""
 
 from collections.abc import Iterable

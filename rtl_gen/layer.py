@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """One layer's engine: from a stream of codes to a stream of codes."""
 
 import numpy as np
@@ -11,6 +12,7 @@ from .array import PEArray, delayed
 from .folding import Schedule
 from .loops import AffineCounter, LoopNest
 from .pool import MaxPool
+from .ram import Ram, write_signature
 from .rom import Rom
 from .scale import ScaleUnit
 from .stream import code_stream
@@ -30,7 +32,7 @@ class LayerEngine(wiring.Component):
 
         i --> window buffer --> PE array --> scale unit --> output unit --> queue --> (max-pool) --> o
                     ^              ^             ^                            |
-                  loops ----> weight ROM     alpha ROM         room <---------+
+                  loops ---> weights         alpha ROM         room <---------+
                     ^                                            |
                     +-------- may a group of work begin? --------+
 
@@ -44,15 +46,18 @@ class LayerEngine(wiring.Component):
     ----------
     schedule : layer and folding
     pipeline : adder levels between registers of the popcounts
+    loaded : are the weights written from outside, or fixed?
 
     Members
     -------
     i : In, stream of ``schedule.lanes`` input codes
     o : Out, stream of ``schedule.out_lanes`` output codes (scores of the classifier)
+    write : In, if ``loaded``: writes the weight memory, :func:`rtl_gen.ram.write_signature`
     """
 
-    def __init__(self, schedule: Schedule, *, pipeline: int = 3) -> None:
+    def __init__(self, schedule: Schedule, *, pipeline: int = 3, loaded: bool = False) -> None:
         self._schedule = schedule
+        self._loaded = loaded
         self._window = WindowBuffer(schedule)
         self._array = PEArray(
             weight_bases=schedule.layer.weight_bases, input_bases=schedule.layer.input_bases,
@@ -64,6 +69,7 @@ class LayerEngine(wiring.Component):
         super().__init__({
             "i": In(code_stream(schedule.lanes, unsigned(schedule.layer.input_bases.bits))),
             "o": Out(code_stream(schedule.out_lanes, output_shape(schedule.layer))),
+            **({"write": In(write_signature(*self.weight_memory))} if loaded else {}),
         })
 
     @property
@@ -127,17 +133,28 @@ class LayerEngine(wiring.Component):
     def _read_weights(self, m: Module, loops: LoopNest) -> Value:
         """The weight word of a step, when the window's word comes."""
         schedule = self._schedule
-        words = self.weight_words
-        m.submodules.weights = rom = Rom(width=len(Value.cast(self._array.w)), words=words)
+        width, depth = self.weight_memory
+        memory: Ram | Rom
+        if self._loaded:
+            memory = Ram(width=width, depth=depth)
+            wiring.connect(m, wiring.flipped(self.write), memory.write)
+        else:
+            memory = Rom(width=width, words=self.weight_words)
+        m.submodules.weights = memory
         strides = [0, 0, schedule.words, 0, 0, schedule.column_words * schedule.channel_words,
                    schedule.channel_words, 1]
         m.submodules.weight_addr = address = AffineCounter(loops.bounds, strides)
         waits = self._window.latency - Rom.latency
         m.d.comb += [
             *address.follow(loops.step, loops.ends),
-            rom.addr.eq(delayed(m, address.value, waits, name="weight_addr")),
+            memory.addr.eq(delayed(m, address.value, waits, name="weight_addr")),
         ]
-        return rom.data
+        return memory.data
+
+    @property
+    def weight_memory(self) -> tuple[int, int]:
+        """(bits of a word, words) of the weight memory."""
+        return len(Value.cast(self._array.w)), self._schedule.groups * self._schedule.words
 
     @property
     def weight_words(self) -> list[int]:

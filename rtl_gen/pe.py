@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The processing element: one output channel's XNOR-popcounts."""
 
 from amaranth.hdl import Module, Mux, Signal, unsigned

@@ -88,8 +88,21 @@ def output_fields(accelerator: Accelerator) -> tuple[int, int]:
     return len(accelerator.o.payload.score), len(accelerator.o.payload.label)
 
 
-def harness_text(accelerator: Accelerator, taps: list[Tap], *, name: str, images: int, words: int) -> str:
-    """SystemVerilog of the harness for ``images`` images of together ``words`` input transfers."""
+def load_stimulus(accelerator: Accelerator) -> list[int]:
+    """Transfers of the load stream, {first, data}."""
+    words = accelerator.load_words
+    return [words[0] | 1 << len(accelerator.load.payload.data), *words[1:]]
+
+
+def harness_text(
+    accelerator: Accelerator, taps: list[Tap], *, name: str, images: int, words: int,
+    loads: tuple[int, int] | None = None, barrier: int = 0,
+) -> str:
+    """SystemVerilog of the harness for ``images`` images of together ``words`` input transfers.
+
+    ``loads`` are the transfers of the load stream, of the first network and of all; the second network is loaded
+    once ``barrier`` transfers of images have been sent.
+    """
     template = jinja2.Environment(
         loader=jinja2.PackageLoader("sim", "."), undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
         autoescape=False,
@@ -103,4 +116,8 @@ def harness_text(accelerator: Accelerator, taps: list[Tap], *, name: str, images
         classes=accelerator.network.layers[-1].out_channels,
         i_width=accelerator.i_lanes * accelerator.network.layers[0].input_bases.bits,
         o_width=score_bits + label_bits + 1,
+        loads=loads[1] if loads else 0,
+        second=loads[0] if loads else 0,
+        load_width=len(accelerator.load.payload.as_value()) if loads else 0,
+        barrier=barrier,
     )

@@ -20,12 +20,12 @@ from cocotb_tools.runner import Verilator as VerilatorRunner
 
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
-from rtl_gen.accelerator import Accelerator
-from rtl_gen.folding import LayerFolding, schedules
+from rtl_gen.accelerator import Accelerator, WeightSource
+from rtl_gen.folding import LayerFolding
 from rtl_gen.verilog import Verilog, emit_accelerator
 
 from . import golden
-from .harness import expected_scores, expected_taps, harness_text, output_fields, stimulus
+from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
 from .netlist import synthesised
 from .simulators import environment
 
@@ -79,6 +79,8 @@ def simulate(
     seed: int = 0,
     work_dir: Path | str | None = None,
     netlist: str | None = None,
+    weights: WeightSource = "rom",
+    swap: Network | None = None,
     mutate: Callable[[str], str] | None = None,
 ) -> SimulationResult:
     """Run ``images`` through the generated Verilog and compare every layer's stream with the golden model.
@@ -94,21 +96,25 @@ def simulate(
     work_dir : keep sources, build and records here; a temporary folder otherwise
     netlist : simulate what Yosys makes of the Verilog for this target (``ecp5`` or ``ice40``) instead; only the
         accelerator's output can then be compared
+    weights : ``loaded``: into an accelerator that comes without
+    swap : a network that differs from the other only in its weights, which are loaded when half of the images
+        have been sent
     mutate : changes the Verilog text before it is built, to try whether a fault is noticed
 
     Raises
     ------
     InputError
-        if the images do not fit, the folding does not, the simulator is missing, or a folder is not writable.
+        if the images do not fit, the folding does not, the simulator is missing, a folder is not writable, or
+        networks differ in more than their weights.
     """
     if not 0 <= stalls <= 0.9:
         raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
     if len(images) < 1:
         raise InputError("images: expected at least one, found none")
     variables = environment(simulator)
-    schedules(network, foldings)  # refuses before anything is made
-    trace = golden.run(network, images)
-    accelerator = Accelerator(network, foldings)
+    accelerator = Accelerator(network, foldings, weights=weights)
+    following = _following(network, swap, foldings, weights)
+    trace = golden.run(network, images) if swap is None else _both(network, swap, images)
     with _folder(work_dir) as folder:
         verilog = emit_accelerator(accelerator, name=TOP)
         if mutate is not None:
@@ -116,7 +122,7 @@ def simulate(
         if netlist is not None:
             text = synthesised(verilog.text, top=TOP, target=netlist)
             verilog = dataclasses.replace(verilog, text=text, inner_streams=False)
-        most_cycles = _prepare(folder, accelerator, verilog, images, trace, stalls, seed)
+        most_cycles = _prepare(folder, accelerator, following, verilog, images, trace, stalls, seed)
         _run_cocotb(folder, simulator, variables, want_waves=waves is not None)
         if waves is not None:
             _keep_waves(folder, simulator, Path(waves))
@@ -127,9 +133,37 @@ def simulate(
         return _result(json.loads(result_file.read_text()), accelerator, len(images))
 
 
+def _following(
+    network: Network, swap: Network | None, foldings: Mapping[str, LayerFolding], weights: WeightSource
+) -> Accelerator | None:
+    """The accelerator of the network that is loaded second."""
+    if swap is None:
+        return None
+    if weights != "loaded" or swap.constants_digest != network.constants_digest:
+        raise InputError(
+            f"swap: expected loaded weights and a network that differs from {network.name} in its weights only, "
+            f"found {weights} and {swap.name}"
+        )
+    return Accelerator(swap, foldings, weights=weights)
+
+
+def _both(network: Network, swap: Network, images: npt.NDArray[Any]) -> golden.Trace:
+    """What the network makes of the first half of the images, and the other network of the rest."""
+    half = len(images) // 2
+    first, rest = golden.run(network, images[:half]), golden.run(swap, images[half:])
+    return golden.Trace(
+        layers=tuple(
+            dataclasses.replace(before, output=np.concatenate([before.output, after.output]))
+            for before, after in zip(first.layers, rest.layers, strict=True)
+        ),
+        scores=np.concatenate([first.scores, rest.scores]),
+        classes=np.concatenate([first.classes, rest.classes]),
+    )
+
+
 def _prepare(
-    folder: Path, accelerator: Accelerator, verilog: Verilog, images: npt.NDArray[Any], trace: golden.Trace,
-    stalls: float, seed: int,
+    folder: Path, accelerator: Accelerator, following: Accelerator | None, verilog: Verilog,
+    images: npt.NDArray[Any], trace: golden.Trace, stalls: float, seed: int,
 ) -> int:
     """Write design, harness, input and expectation into the folder; returns the cycles after which to give up."""
     taps = expected_taps(accelerator, verilog, trace, TOP) if verilog.inner_streams else []
@@ -139,13 +173,20 @@ def _prepare(
     in_last = (1 << (score_bits + label_bits + 1)) - 1
     in_others = (1 << score_bits) - 1 | 1 << (score_bits + label_bits)
     slowest = sum(schedule.cycles for schedule in accelerator.schedules) + accelerator.bound * len(images)
-    most_cycles = round((2 * slowest + 8 * len(words) + 10_000) / (1 - stalls) ** 2)
+    loads = [load_stimulus(loaded) for loaded in (accelerator, following) if loaded and loaded.loads]
+    weights = [word for words in loads for word in words]
+    most_cycles = round((2 * slowest + 8 * len(words) + 2 * len(weights) + 10_000) / (1 - stalls) ** 2)
     (folder / "result.json").unlink(missing_ok=True)
     (folder / f"{TOP}.v").write_text(verilog.text)
     (folder / "harness.sv").write_text(
-        harness_text(accelerator, taps, name=TOP, images=len(images), words=len(words))
+        harness_text(
+            accelerator, taps, name=TOP, images=len(images), words=len(words),
+            loads=(len(loads[0]), len(weights)) if loads else None,
+            barrier=accelerator.i_transfers * (len(images) // 2),
+        )
     )
-    (folder / "stimulus.hex").write_text("".join(f"{word:x}\n" for word in words))
+    for name, transfers in (("stimulus", words), ("weights", weights)):
+        (folder / f"{name}.hex").write_text("".join(f"{word:x}\n" for word in transfers))
     (folder / "run.json").write_text(json.dumps({
         "stall": round(stalls * 256),
         "seed": (seed * 2654435761 + 1) % (1 << 32) or 1,

@@ -19,6 +19,7 @@ from .inputs import choose_foldings, load_dataset, load_folding, load_network, s
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
+    from rtl_gen.accelerator import WeightSource
     from rtl_gen.folding import LayerFolding
     from sim.runner import SimulationResult
 
@@ -27,6 +28,10 @@ Cycles = Annotated[
 ]
 FoldingOption = Annotated[
     Path | None, typer.Option(help="TOML file: a table per layer with simd, pe, mp, np; the rest is chosen.")
+]
+
+WeightsOption = Annotated[
+    str, typer.Option(help="rom: fixed in the design; loaded: into memories without contents, over a stream.")
 ]
 
 
@@ -48,6 +53,7 @@ def generate(
     cycles: Cycles = None,
     folding: FoldingOption = None,
     name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
+    weights: WeightsOption = "rom",
 ) -> None:
     """Write the Verilog of a network's accelerator.
 
@@ -55,17 +61,26 @@ def generate(
     """
     check_writable(output)
     found, foldings = read_design(network, cycles, folding)
-    write_verilog(found, foldings, output, name)
+    write_verilog(found, foldings, output, name, weights)
     show_folding(found, foldings)
     say(f"Verilog: {output}")
 
 
-def write_verilog(network: Network, foldings: Mapping[str, LayerFolding], output: Path, name: str) -> None:
+def weight_source(text: str) -> WeightSource:
+    """Where the weights come from, as the user says; InputError if nobody knows what that is."""
+    from rtl_gen.accelerator import weight_source
+
+    return weight_source(text)
+
+
+def write_verilog(
+    network: Network, foldings: Mapping[str, LayerFolding], output: Path, name: str, weights: str = "rom"
+) -> None:
     """Generate, then write the whole file or nothing."""
     with progress("generating Verilog"):
         from rtl_gen import verilog
 
-        text = verilog.generate(network, foldings, name=name)
+        text = verilog.generate(network, foldings, name=name, weights=weight_source(weights))
     write_atomically(output, text.encode())
 
 
@@ -103,6 +118,7 @@ def simulate(
     random: Annotated[bool, typer.Option("--random", help="Random pixels in place of test images.")] = False,
     cycles: Cycles = None,
     folding: FoldingOption = None,
+    weights: WeightsOption = "rom",
     stalls: Annotated[float, typer.Option(help="Share of cycles in which input or output pauses.")] = 0.0,
     waves: Annotated[Path | None, typer.Option(help="Write a waveform file.")] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images and of the pauses.")] = 0,
@@ -122,7 +138,8 @@ def simulate(
     pixels, labels = some_images(found, chosen, images, seed)
     start = time.monotonic()
     result = run(
-        found, pixels, foldings, simulator=simulator, stalls=stalls, waves=waves, seed=seed, work_dir=work_dir
+        found, pixels, foldings, simulator=simulator, weights=weights, stalls=stalls, waves=waves, seed=seed,
+        work_dir=work_dir,
     )
     show_folding(found, foldings)
     seconds = time.monotonic() - start
@@ -149,6 +166,7 @@ def run(
     foldings: Mapping[str, LayerFolding],
     *,
     simulator: str = "verilator",
+    weights: str = "rom",
     stalls: float = 0.0,
     waves: Path | None = None,
     seed: int = 0,
@@ -161,8 +179,8 @@ def run(
     try:
         with progress(f"simulating in {simulator}"):
             return runner.simulate(
-                network, images, foldings=foldings, simulator=simulator, stalls=stalls, waves=waves, seed=seed,
-                work_dir=work_dir,
+                network, images, foldings=foldings, simulator=simulator, weights=weight_source(weights),
+                stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
             )
     except RuntimeError as error:
         summary, _, log = str(error).partition("\n")
