@@ -45,6 +45,7 @@ class Board:
     example : name of the example network that is built where none is given
     cycles : per image, the target of its folding
     bitstream : suffix of the file that is loaded
+    target : technology that the popcounts are made for, a key of :data:`rtl_gen.popcount.TARGETS`
     overrides : for the platform's ``build``
     """
 
@@ -58,6 +59,7 @@ class Board:
     example: str
     cycles: int
     bitstream: str
+    target: str
     overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

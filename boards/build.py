@@ -90,7 +90,7 @@ def design(
     """
     if foldings is None:
         foldings = fold_for_cycles(network, max(board.cycles, fastest_cycles(network)))
-    return LinkedAccelerator(network, foldings, clock=board.clock)
+    return LinkedAccelerator(network, foldings, clock=board.clock, target=board.target)
 
 
 def fastest_cycles(network: Network) -> int:

@@ -34,7 +34,7 @@ class LinkedAccelerator(wiring.Component):
 
     Parameters
     ----------
-    network, foldings : as of :class:`rtl_gen.accelerator.Accelerator`
+    network, foldings, target : as of :class:`rtl_gen.accelerator.Accelerator`
     clock : Hz
     baud : bits per second of the line; None for ``LEAST_DIVISOR`` cycles per bit, the fastest there is
 
@@ -49,9 +49,10 @@ class LinkedAccelerator(wiring.Component):
     """
 
     def __init__(
-        self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD
+        self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD,
+        target: str = "generic",
     ) -> None:
-        self._accelerator = Accelerator(network, foldings)
+        self._accelerator = Accelerator(network, foldings, target=target)
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
         score = self._accelerator.o.payload.score
         height, width, channels = network.input_shape

@@ -16,6 +16,7 @@ from .folding import LayerFolding, Schedule, cycle_bound, schedules
 from .layer import LayerEngine
 from .loading import ImageGate, Loader, load_layout, parts, with_unknown_weights
 from .matches import score_shape
+from .popcount import TARGETS
 from .stream import LaneAdapter, code_stream
 
 __all__ = ["Accelerator", "WeightSource", "weight_source"]
@@ -47,6 +48,7 @@ class Accelerator(wiring.Component):
     weights : ``rom``: fixed; ``loaded``: they come over a stream, and come anew whenever one likes. Alphas, betas
         and thresholds stay fixed, so what may be loaded are the weights of any network that is like this one in
         all else (:attr:`abc_hw.network.Network.constants_digest`)
+    target : technology, a key of :data:`rtl_gen.popcount.TARGETS`
 
     Members
     -------
@@ -59,18 +61,22 @@ class Accelerator(wiring.Component):
     Raises
     ------
     InputError
-        if a folding does not fit its layer, or ``weights`` is neither.
+        if a folding does not fit its layer, ``weights`` is neither, or the target is unknown.
     """
 
     def __init__(
-        self, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 3,
-        weights: WeightSource = "rom",
+        self, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
+        weights: WeightSource = "rom", target: str = "generic",
     ) -> None:
+        if target not in TARGETS:
+            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
+        self._target = target
         self._loads = weight_source(weights) == "loaded"
         self._network = network = with_unknown_weights(network) if self._loads else network
         self._schedules = schedules(network, foldings)
         self._engines = [
-            LayerEngine(schedule, pipeline=pipeline, loaded=self._loads) for schedule in self._schedules
+            LayerEngine(schedule, pipeline=pipeline, loaded=self._loads, target=target)
+            for schedule in self._schedules
         ]
         first, last = network.layers[0], network.layers[-1]
         super().__init__({
@@ -86,6 +92,10 @@ class Accelerator(wiring.Component):
     @property
     def network(self) -> Network:
         return self._network
+
+    @property
+    def target(self) -> str:
+        return self._target
 
     @property
     def schedules(self) -> list[Schedule]:

@@ -8,7 +8,8 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
-from .array import PEArray, delayed
+from .array import PEArray
+from .delay import delayed
 from .folding import Schedule
 from .loops import AffineCounter, LoopNest
 from .pool import MaxPool
@@ -47,6 +48,7 @@ class LayerEngine(wiring.Component):
     schedule : layer and folding
     pipeline : adder levels between registers of the popcounts
     loaded : are the weights written from outside, or fixed?
+    target : technology, a key of :data:`rtl_gen.popcount.TARGETS`
 
     Members
     -------
@@ -55,14 +57,16 @@ class LayerEngine(wiring.Component):
     write : In, if ``loaded``: writes the weight memory, :func:`rtl_gen.ram.write_signature`
     """
 
-    def __init__(self, schedule: Schedule, *, pipeline: int = 3, loaded: bool = False) -> None:
+    def __init__(
+        self, schedule: Schedule, *, pipeline: int = 1, loaded: bool = False, target: str = "generic"
+    ) -> None:
         self._schedule = schedule
         self._loaded = loaded
         self._window = WindowBuffer(schedule)
         self._array = PEArray(
             weight_bases=schedule.layer.weight_bases, input_bases=schedule.layer.input_bases,
             simd=schedule.folding.simd, pe=schedule.folding.pe, mp=schedule.folding.mp, np=schedule.folding.np,
-            dot_length=schedule.layer.dot_length, pipeline=pipeline,
+            dot_length=schedule.layer.dot_length, pipeline=pipeline, target=target,
         )
         self._scale = ScaleUnit(schedule)
         self._output = OutputUnit(schedule)
@@ -120,18 +124,18 @@ class LayerEngine(wiring.Component):
             array.a.eq(window.a),
             array.w.as_value().eq(self._read_weights(m, loops)),
             array.word.eq(delayed(m, loops.step, late, name="word", reset_less=False)),
-            array.first.eq(delayed(m, loops.begins[KERNEL_ROW], late, name="first")),
             array.last.eq(delayed(m, loops.ends[KERNEL_ROW], late, name="last")),
         ]
-        for level, name in ((PASS_M, "group_m"), (PASS_N, "group_n")):
+        weights_late = late + array.weight_delay
+        for level, name, wait in ((PASS_M, "group_m", weights_late), (PASS_N, "group_n", late)):
             if loops.bounds[level] > 1:
                 counter = AffineCounter(loops.bounds, [int(index == level) for index in range(len(loops.bounds))])
                 m.submodules[name] = counter
                 m.d.comb += counter.follow(loops.step, loops.ends)
-                m.d.comb += getattr(array, name).eq(delayed(m, counter.value, late, name=name))
+                m.d.comb += getattr(array, name).eq(delayed(m, counter.value, wait, name=name))
 
     def _read_weights(self, m: Module, loops: LoopNest) -> Value:
-        """The weight word of a step, when the window's word comes."""
+        """The weight word of a step, ``array.weight_delay`` cycles after the window's."""
         schedule = self._schedule
         width, depth = self.weight_memory
         memory: Ram | Rom
@@ -144,7 +148,7 @@ class LayerEngine(wiring.Component):
         strides = [0, 0, schedule.words, 0, 0, schedule.column_words * schedule.channel_words,
                    schedule.channel_words, 1]
         m.submodules.weight_addr = address = AffineCounter(loops.bounds, strides)
-        waits = self._window.latency - Rom.latency
+        waits = self._window.latency + self._array.weight_delay - Rom.latency
         m.d.comb += [
             *address.follow(loops.step, loops.ends),
             memory.addr.eq(delayed(m, address.value, waits, name="weight_addr")),
@@ -158,7 +162,7 @@ class LayerEngine(wiring.Component):
 
     @property
     def weight_words(self) -> list[int]:
-        """Contents of the weight memory, [groups x words] of [pe][simd] level codes.
+        """Contents of the weight memory, [groups x words] of [pe][simd] weights as the array wants them stored.
 
         Positions that do not exist hold the code of all bases at +1: their activation is all bases at -1, so
         they never match. Channels that do not exist repeat channel 0; nobody looks at them.
@@ -179,7 +183,8 @@ class LayerEngine(wiring.Component):
             schedule.channel_words, schedule.lanes,
         )
         # [groups, kernel rows, column words, channel words][pe][columns][lanes]
-        words = split.transpose(0, 2, 3, 5, 1, 4, 6).reshape(schedule.groups * schedule.words, -1)
+        levels = split.transpose(0, 2, 3, 5, 1, 4, 6).reshape(-1, schedule.folding.pe, schedule.folding.simd)
+        words = self._array.stored(levels).reshape(schedule.groups * schedule.words, -1)
         bits = layer.weight_bases.bits
         unpacked = ((words[..., None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(words), -1)
         packed = np.packbits(unpacked, axis=1, bitorder="little")

@@ -1,24 +1,34 @@
 """Counting ones: the adder tree behind every dot product, in a form for each technology."""
 
-from collections.abc import Iterable
+from typing import NamedTuple
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .coding import CODES
 from .popcount_forms import FORMS, Form, parity_count, parity_levels
 from .popcount_rows import Mismatch, Stages
 
-__all__ = ["CODES", "TARGETS", "Popcount", "XorPopcount", "parity_code"]
+__all__ = ["TARGETS", "Popcount", "Technology", "XorPopcount"]
+
+class Technology(NamedTuple):
+    """What counts with the fewest resources in a technology: the form, and the code of an array's operands."""
+
+    form: str
+    code: str
+
 
 TARGETS = {
-    "generic": "carry", "ecp5": "carry", "ecp5-slices": "ccu2c", "ice40": "carry", "lut6": "carry",
-    "asic": "full_adder",
+    "generic": Technology("carry", "parity"),
+    "ecp5": Technology("carry", "parity"),
+    "ecp5-slices": Technology("ccu2c", "plain"),
+    "ice40": Technology("carry", "parity"),
+    "gowin": Technology("carry", "parity"),
+    "lut6": Technology("carry", "parity"),
+    "asic": Technology("full_adder", "parity"),
 }
-"""Form that counts with the fewest resources, by target. All but ``ecp5-slices`` are plain operators."""
-
-CODES = ("plain", "parity")
-"""How the operands of :class:`XorPopcount` are coded."""
+"""Technologies by name. All but ``ecp5-slices`` are described in plain operators."""
 
 
 def _form(width: int, pipeline: int, target: str, form: str | None) -> Form:
@@ -30,20 +40,7 @@ def _form(width: int, pipeline: int, target: str, form: str | None) -> Form:
         raise ValueError(f"Popcount target must be one of {', '.join(TARGETS)}, not {target!r}")
     if form is not None and form not in FORMS:
         raise ValueError(f"Popcount form must be one of {', '.join(FORMS)}, not {form!r}")
-    return FORMS[form or TARGETS[target]]
-
-
-def parity_code(bits: Iterable[int]) -> list[int]:
-    """The parity code of a word: every second bit, the last one included, becomes the parity up to it.
-
-    Linear: the code of ``a ^ b`` is the code of a xor that of b.
-    """
-    bits = list(bits)
-    coded, parity = [], 0
-    for index, bit in enumerate(bits):
-        parity ^= bit
-        coded.append(bit if (len(bits) - index) % 2 == 0 else parity)
-    return coded
+    return FORMS[form or TARGETS[target].form]
 
 
 class Popcount(wiring.Component):
@@ -97,12 +94,12 @@ class XorPopcount(wiring.Component):
 
     With the complement of one word it counts agreements, as :func:`sim.golden.xnor_popcount`: a word that many
     counters share is complemented once. With ``code="parity"`` both words come in the code of
-    :func:`parity_code`; counting then needs a fifth to a third less logic.
+    :func:`rtl_gen.coding.parity_code`; counting then needs a fifth to a third less logic.
 
     Parameters
     ----------
     width, pipeline, target, form : as of :class:`Popcount`
-    code : one of ``CODES``
+    code : one of :data:`rtl_gen.coding.CODES`
 
     Members
     -------

@@ -122,20 +122,17 @@ class _PlannedTree:
             )
 
     def _operand(self, node: "_Node", level: int) -> list[Value | Mismatch]:
-        if node.plan.size == 1 and self._slices and not self._held_back(0, level):
-            return node.leaves
+        if node.plan.size == 1:
+            leaf = self._held(node.leaves[0], level, f"{self._name}_held{node.first}")
+            return [] if leaf is None else [leaf]
         return list(self._at(node, level))
 
-    def _held_back(self, start: int, end: int) -> bool:
-        return any(self._stages.registered(level) for level in range(start + 1, end + 1))
-
     def _held(self, value: Value | Mismatch | None, level: int, name: str) -> Value | Mismatch | None:
-        """An input to be used beside what leaves ``level``; still two operands if no register is between."""
-        if isinstance(value, Mismatch) and (not self._slices or self._held_back(0, level)):
-            value = value.bit
-        if value is None or isinstance(value, Mismatch):
-            return value
-        return self._stages.carried(value, 0, level, name)
+        """An input to be used beside what leaves ``level``; in slices still two operands."""
+        if isinstance(value, Mismatch) and self._slices:
+            operands = (self._stages.carried(bit, 0, level, f"{name}_{side}") for side, bit in value.operands)
+            return Mismatch(*operands)
+        return None if value is None else self._stages.carried(_bit(value), 0, level, name)
 
     def _at(self, node: "_Node", level: int) -> Bits:
         """The node's count beside what leaves ``level``."""

@@ -25,6 +25,11 @@ class Mismatch:
     def bit(self) -> Value:
         return self.a ^ self.b
 
+    @property
+    def operands(self) -> tuple[tuple[str, Value], tuple[str, Value]]:
+        """Both operands with their names."""
+        return ("a", self.a), ("b", self.b)
+
 
 @dataclasses.dataclass(frozen=True)
 class Adder:

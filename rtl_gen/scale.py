@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network import Layer, ScaleForm
 
 from .arith import constant_product, extend, range_shape, select, total
-from .array import delayed
+from .delay import delayed
 from .folding import Schedule
 from .loops import AffineCounter, LoopNest
 from .matches import match_shape

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network import IntArray, Layer
 
 from .arith import range_shape, total
-from .array import delayed
+from .delay import delayed
 from .folding import Schedule
 from .matches import match_bounds, match_offset, match_shape, match_thresholds, score_shape
 from .rom import Rom, pack_fields

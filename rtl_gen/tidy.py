@@ -43,7 +43,8 @@ def read_bits(module: "ys.Module", modules: dict[str, "ys.Module"]) -> set[Bit]:
             continue  # memory contents: constants, and many
         child = modules.get(str(cell.type))
         for port, signal in cell.connections_.items():
-            if child.wire(port).port_input if child else cell.input(port):
+            # Of a vendor's cell nobody here knows which ports are inputs.
+            if child.wire(port).port_input if child else cell.input(port) or not cell.known():
                 read.update(_wire_bits(signal))
     for _, source in module.connections_:
         read.update(_wire_bits(source))

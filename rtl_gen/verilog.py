@@ -48,21 +48,22 @@ class Verilog:
 
 def generate(
     network: Network, foldings: Mapping[str, LayerFolding], *, name: str = "accelerator",
-    weights: WeightSource = "rom",
+    weights: WeightSource = "rom", target: str = "generic",
 ) -> str:
     """Verilog text of the accelerator for ``network`` with these foldings (of each layer, by name).
 
     Parameters
     ----------
     weights : as of :class:`rtl_gen.accelerator.Accelerator`
+    target : a technology of :data:`rtl_gen.popcount.TARGETS`; for ``ecp5-slices`` the text has ECP5 cells
 
     Raises
     ------
     InputError
-        if a folding does not fit, or ``name`` is no Verilog identifier.
+        if a folding does not fit, the target is unknown, or ``name`` is no Verilog identifier.
     """
     _check_name(name)
-    return emit_accelerator(Accelerator(network, foldings, weights=weights), name=name).text
+    return emit_accelerator(Accelerator(network, foldings, weights=weights, target=target), name=name).text
 
 
 def _check_name(name: str) -> None:
@@ -156,7 +157,7 @@ def _header(accelerator: Accelerator, name: str) -> list[str]:
     return [
         *lines,
         "",
-        f"at best one image every {accelerator.bound} cycles",
+        f"at best one image every {accelerator.bound} cycles; popcounts for target {accelerator.target}",
         "clk, rst   rising edge; synchronous reset, high for at least one edge before use",
         f"i          ready/valid, {accelerator.i_lanes} channels x {bits} bits, row by row, channels innermost",
         f"o          ready/valid, {{last, label[{label - 1}:0], score[{score - 1}:0]}}: one signed score per"

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div, select
-from .array import delayed
+from .delay import delayed
 from .folding import Schedule
 from .loops import AffineCounter
 from .stream import code_stream

@@ -11,12 +11,13 @@ from rtl_gen.yosys import run_yosys
 TARGETS = {
     # ECP5's block memory has no model that simulates; here its memories are LUT memories.
     "ecp5": ("synth_ecp5 -nobram -nowidelut -abc9", "+/ecp5/cells_sim.v"),
+    "ecp5-slices": ("synth_ecp5 -nobram -nowidelut -abc9", "+/ecp5/cells_sim.v"),
     "ice40": ("synth_ice40 -abc9", "+/ice40/cells_sim.v"),
 }
 
 
 def synthesised(verilog: str, *, top: str, target: str) -> str:
-    """What ``verilog`` becomes in the cells of ``target`` (``ecp5`` or ``ice40``), one flat module named ``top``.
+    """What ``verilog`` becomes in the cells of ``target`` (a key of ``TARGETS``), one flat module named ``top``.
 
     Every cell is replaced by its model, so that any simulator reads the result.
 
@@ -26,7 +27,7 @@ def synthesised(verilog: str, *, top: str, target: str) -> str:
         if the target is unknown.
     """
     if target not in TARGETS:
-        raise InputError(f"netlist: expected {' or '.join(TARGETS)}, found {target}")
+        raise InputError(f"netlist: expected {', '.join(TARGETS)}, found {target}")
     synthesis, models = TARGETS[target]
     with tempfile.TemporaryDirectory() as folder:
         source, netlist, result = (Path(folder, name) for name in ("design.v", "netlist.v", "result.v"))

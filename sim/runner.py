@@ -94,8 +94,8 @@ def simulate(
     waves : write a waveform file here
     seed : of the stalls
     work_dir : keep sources, build and records here; a temporary folder otherwise
-    netlist : simulate what Yosys makes of the Verilog for this target (``ecp5`` or ``ice40``) instead; only the
-        accelerator's output can then be compared
+    netlist : simulate what Yosys makes of the Verilog for this target (a key of :data:`sim.netlist.TARGETS`)
+        instead; only the accelerator's output can then be compared
     weights : ``loaded``: into an accelerator that comes without
     swap : a network that differs from the other only in its weights, which are loaded when half of the images
         have been sent
@@ -112,8 +112,8 @@ def simulate(
     if len(images) < 1:
         raise InputError("images: expected at least one, found none")
     variables = environment(simulator)
-    accelerator = Accelerator(network, foldings, weights=weights)
-    following = _following(network, swap, foldings, weights)
+    accelerator = Accelerator(network, foldings, weights=weights, target=netlist or "generic")
+    following = _following(accelerator, swap, foldings)
     trace = golden.run(network, images) if swap is None else _both(network, swap, images)
     with _folder(work_dir) as folder:
         verilog = emit_accelerator(accelerator, name=TOP)
@@ -134,17 +134,18 @@ def simulate(
 
 
 def _following(
-    network: Network, swap: Network | None, foldings: Mapping[str, LayerFolding], weights: WeightSource
+    accelerator: Accelerator, swap: Network | None, foldings: Mapping[str, LayerFolding]
 ) -> Accelerator | None:
     """The accelerator of the network that is loaded second."""
     if swap is None:
         return None
-    if weights != "loaded" or swap.constants_digest != network.constants_digest:
+    network = accelerator.network
+    if not accelerator.loads or swap.constants_digest != network.constants_digest:
         raise InputError(
             f"swap: expected loaded weights and a network that differs from {network.name} in its weights only, "
-            f"found {weights} and {swap.name}"
+            f"found {'loaded' if accelerator.loads else 'rom'} and {swap.name}"
         )
-    return Accelerator(swap, foldings, weights=weights)
+    return Accelerator(swap, foldings, weights="loaded", target=accelerator.target)
 
 
 def _both(network: Network, swap: Network, images: npt.NDArray[Any]) -> golden.Trace:

@@ -25,7 +25,9 @@ def tiny_network() -> Network:
     return Network(name="tiny", layers=(conv, dense), classes=("a", "b", "c"))
 
 
-@pytest.mark.parametrize("target", ["ecp5", pytest.param("ice40", marks=pytest.mark.long)])
+@pytest.mark.parametrize("target", [
+    "ecp5-slices", pytest.param("ecp5", marks=pytest.mark.long), pytest.param("ice40", marks=pytest.mark.long),
+])
 def test_netlist_equals_golden(target: str) -> None:
     network = tiny_network()
     foldings = {"conv": LayerFolding(simd=6, pe=2, mp=2, np=1), "dense": LayerFolding(simd=4, pe=1, mp=1, np=3)}
@@ -37,5 +39,5 @@ def test_netlist_equals_golden(target: str) -> None:
 
 
 def test_unknown_target() -> None:
-    with pytest.raises(InputError, match="netlist: expected ecp5 or ice40, found z80"):
+    with pytest.raises(InputError, match="netlist: expected ecp5, ecp5-slices, ice40, found z80"):
         synthesised("module m(); endmodule", top="m", target="z80")

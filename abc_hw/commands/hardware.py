@@ -54,6 +54,9 @@ def generate(
     folding: FoldingOption = None,
     name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
     weights: WeightsOption = "rom",
+    target: Annotated[
+        str, typer.Option(help="What it is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.")
+    ] = "generic",
 ) -> None:
     """Write the Verilog of a network's accelerator.
 
@@ -61,7 +64,7 @@ def generate(
     """
     check_writable(output)
     found, foldings = read_design(network, cycles, folding)
-    write_verilog(found, foldings, output, name, weights)
+    write_verilog(found, foldings, output, name, weights, target)
     show_folding(found, foldings)
     say(f"Verilog: {output}")
 
@@ -74,13 +77,16 @@ def weight_source(text: str) -> WeightSource:
 
 
 def write_verilog(
-    network: Network, foldings: Mapping[str, LayerFolding], output: Path, name: str, weights: str = "rom"
+    network: Network, foldings: Mapping[str, LayerFolding], output: Path, name: str, weights: str = "rom",
+    target: str = "generic",
 ) -> None:
     """Generate, then write the whole file or nothing."""
     with progress("generating Verilog"):
         from rtl_gen import verilog
 
-        text = verilog.generate(network, foldings, name=name, weights=weight_source(weights))
+        text = verilog.generate(
+            network, foldings, name=name, weights=weight_source(weights), target=target
+        )
     write_atomically(output, text.encode())
 
 

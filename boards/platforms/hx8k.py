@@ -15,4 +15,5 @@ HX8K = Board(
     example="digits-small",
     cycles=4_000,
     bitstream="bin",
+    target="ice40",
 )

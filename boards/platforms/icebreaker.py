@@ -15,5 +15,6 @@ ICEBREAKER = Board(
     example="digits-small",
     cycles=8_000,
     bitstream="bin",
+    target="ice40",
     overrides={"synth_opts": "-dsp"},
 )

@@ -45,6 +45,7 @@ ORANGECRAB_25F = Board(
     example="lenet",
     cycles=40_000,
     bitstream="bit",
+    target="ecp5-slices",
     overrides={"synth_opts": "-nowidelut"},
 )
 

@@ -40,5 +40,6 @@ TANG_NANO_9K = Board(
     example="digits-small",
     cycles=8_000,
     bitstream="fs",
+    target="gowin",
     overrides={"nextpnr_opts": "--freq 54"},
 )

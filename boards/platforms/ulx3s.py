@@ -15,5 +15,6 @@ ULX3S_85F = Board(
     example="lenet",
     cycles=20_000,
     bitstream="bit",
+    target="ecp5-slices",
     overrides={"synth_opts": "-nowidelut", "ecppack_opts": "--compress"},
 )

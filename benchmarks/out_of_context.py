@@ -1,0 +1,188 @@
+# amaranth: UnusedElaboratable=no
+"""Area and clock of a block by itself: inputs from a shift register, outputs reduced to one bit.
+
+The shift register costs flip-flops, the reduction look-up tables and flip-flops. A design of only those two, of
+the same size, is synthesised as well and subtracted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache, reduce
+from operator import xor
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
+from amaranth.lib import wiring
+
+from boards.toolchain import find_tool
+from rtl_gen.yosys import run_yosys
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A part, how it is synthesised for, and the words that place and route for it (none: not placed)."""
+
+    name: str
+    synthesis: str
+    target: str
+    place: tuple[str, ...] = ()
+
+
+ECP5 = ("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--lpf-allow-unconstrained", "--speed")
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("ecp5-6", "synth_ecp5 -nowidelut", "ecp5-slices", (*ECP5, "6")),
+        Device("ecp5-8", "synth_ecp5 -nowidelut", "ecp5-slices", (*ECP5, "8")),
+        Device("hx8k", "synth_ice40 -abc9", "ice40",
+               ("nextpnr-ice40", "--hx8k", "--package", "ct256", "--pcf-allow-unconstrained")),
+        Device("gw1n-9c", "synth_gowin", "gowin",
+               ("nextpnr-himbaechel", "--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C")),
+        Device("xc7", "synth_xilinx -family xc7 -abc9", "lut6"),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Look-up tables (LUT4 + 2 x CCU2C on ECP5, with ALU cells on Gowin; of up to six inputs on xc7), flip-flops,
+    and cells by type."""
+
+    luts: int
+    flip_flops: int
+    cells: Mapping[str, int]
+
+    def less(self, other: Cost) -> Cost:
+        """Without what the other takes."""
+        return Cost(self.luts - other.luts, self.flip_flops - other.flip_flops, self.cells)
+
+
+def cost(cells: Mapping[str, int]) -> Cost:
+    """Of a netlist with these cells."""
+    luts = sum(
+        number * (2 if cell == "CCU2C" else 1) for cell, number in cells.items()
+        if cell in ("CCU2C", "SB_LUT4", "ALU") or cell.startswith("LUT")
+    )
+    flip_flops = sum(n for cell, n in cells.items() if cell.startswith(("TRELLIS_FF", "SB_DFF", "FD", "DFF")))
+    return Cost(luts, flip_flops, cells)
+
+
+class OutOfContext(Elaboratable):
+    """``component`` between a shift register and a tree of registered parities.
+
+    Without a component: as many inputs and outputs, with nothing between them.
+    """
+
+    def __init__(self, component: wiring.Component | None, inputs: int, outputs: int) -> None:
+        self._component, self._inputs, self._outputs = component, inputs, outputs
+        self.serial_in, self.serial_out = Signal(), Signal()
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        shift = Signal(self._inputs, reset_less=True)
+        m.d.sync += shift.eq(Cat(self.serial_in, shift))
+        if self._component is None:
+            bits = [shift[index % self._inputs] for index in range(self._outputs)]
+        else:
+            m.submodules.block = self._component
+            inputs, outputs = members(self._component)
+            m.d.comb += Cat(inputs).eq(shift)
+            bits = list(Cat(outputs))
+        bits = self._registered(m, bits)
+        while len(bits) > 1:
+            bits = self._registered(m, [reduce(xor, bits[start : start + 4]) for start in range(0, len(bits), 4)])
+        m.d.comb += self.serial_out.eq(bits[0])
+        return m
+
+    @staticmethod
+    def _registered(m: Module, bits: Sequence[Value]) -> list[Value]:
+        row = Signal(len(bits), reset_less=True)
+        m.d.sync += row.eq(Cat(bits))
+        return list(row)
+
+
+def members(component: wiring.Component) -> tuple[list[Value], list[Value]]:
+    """Inputs and outputs of a component."""
+    ports = list(component.signature.flatten(component))
+    inputs = [Value.cast(value) for _, member, value in ports if member.flow == wiring.In]
+    return inputs, [Value.cast(value) for _, member, value in ports if member.flow == wiring.Out]
+
+
+def run(device: Device, source: str, reader: str, folder: Path) -> Cost:
+    """Synthesise module ``top``; leaves ``design.json`` in the folder."""
+    design = folder / "design"
+    design.write_text(source)
+    report = folder / "stat.json"
+    run_yosys(
+        f"{reader} {design}", f"{device.synthesis} -top top -json {folder / 'design.json'}",
+        f"tee -q -o {report} stat -json",
+    )
+    return cost(json.loads(report.read_text())["design"]["num_cells_by_type"])
+
+
+def wrapped(component: wiring.Component | None, inputs: int, outputs: int) -> str:
+    top = OutOfContext(component, inputs, outputs)
+    return rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False)
+
+
+@cache
+def frame(device: Device, inputs: int, outputs: int) -> Cost:
+    """What shift register and reduction take."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(device, wrapped(None, inputs, outputs), "read_rtlil", Path(folder))
+
+
+def clocks(device: Device, folder: Path, seeds: Sequence[int]) -> list[float]:
+    """MHz that place and route reaches with each seed; none where the device is not placed."""
+    reached = []
+    for seed in seeds if device.place else ():
+        command = [
+            *find_tool(device.place[0]), *device.place[1:], "--json", "design.json", "--seed", str(seed),
+            "--freq", "300", "--timing-allow-fail", "--report", "report.json", "--quiet",
+        ]
+        if device.place[0].startswith("nextpnr-himbaechel"):
+            (folder / "empty.cst").write_text("")
+            command += ["--vopt", "cst=empty.cst", "--write", "routed.json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{device.place[0]}: {done.stderr[-1000:]}")
+        report = json.loads((folder / "report.json").read_text())
+        reached.append(max(entry["achieved"] for entry in report["fmax"].values()))
+    return reached
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A block's own cost, what surrounded it, and its clock in MHz by seed."""
+
+    cost: Cost
+    frame: Cost
+    clocks: list[float]
+
+    @property
+    def clock(self) -> float | None:
+        """The median of the seeds."""
+        return statistics.median(self.clocks) if self.clocks else None
+
+
+def measure(
+    device: Device, component: wiring.Component, *, seeds: Sequence[int] = (1, 2, 3), keep: Path | None = None
+) -> Measurement:
+    """Area and clock of ``component`` on ``device``; files stay in ``keep``, if given."""
+    inputs, outputs = (len(Cat(values)) for values in members(component))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = run(device, wrapped(component, inputs, outputs), "read_rtlil", folder)
+        around = frame(device, inputs, outputs)
+        found = Measurement(whole.less(around), around, clocks(device, folder, seeds))
+        if keep is not None:
+            shutil.copytree(folder, keep, dirs_exist_ok=True)
+        return found
