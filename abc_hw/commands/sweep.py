@@ -41,6 +41,9 @@ def sweep(
     model: Model = None,
     seeds: Annotated[str, typer.Option(help="One training of each variant per seed, as 1,2,3.")] = "1",
     epochs: Annotated[int | None, typer.Option(help="Of each training.")] = None,
+    integer_epochs: Annotated[
+        int | None, typer.Option(help="How many of the last epochs compute with integer coefficients.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.", show_default="float32")] = None,
     data_dir: DataDir = None,
     out: Annotated[
@@ -57,7 +60,10 @@ def sweep(
     from abc_hw.recipes import config_for
 
     wanted = [Variant.parse(text) for text in variants or DEFAULT_VARIANTS]
-    given = {"dataset": dataset or "digits", "model": model, "epochs": epochs, "precision": precision}
+    given = {
+        "dataset": dataset or "digits", "model": model, "epochs": epochs, "integer_epochs": integer_epochs,
+        "precision": precision,
+    }
     common = {name: value for name, value in given.items() if value is not None}
     configs = {
         (variant, seed): config_for(**{**common, **variant.changes, "seed": seed})
