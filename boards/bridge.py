@@ -7,140 +7,18 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl_gen.classifier import score_layout
+from rtl_gen.loading import load_layout
+from rtl_gen.ram import LOAD_BITS
 from rtl_gen.stream import LaneAdapter, code_stream
 
+from .collector import Collector, request_layout
 from .framing import FrameSender
-from .link import CHUNK, Cause, Counters, Identity, Kind, chunks
+from .link import Cause, Counters, Identity, Kind
 
-__all__ = ["Bridge", "ImageCollector", "Replier"]
+__all__ = ["Bridge", "Replier"]
 
 IN_FLIGHT = 8
 """Images that can be in the accelerator at once."""
-
-request_layout = data.StructLayout({"kind": 8, "tag": 32, "cause": Cause})
-"""A frame's answer that is no score: its kind, tag and, if it is REFUSED, cause."""
-
-
-class ImageCollector(wiring.Component):
-    """Takes sound frames apart: collects images, and asks for the answers to all other frames.
-
-    Parameters
-    ----------
-    identity : of the device, for the image's size
-
-    Members
-    -------
-    i : In, stream of header and payload, frame after frame
-    image : Out, stream of the codes of whole images
-    tag : Out, stream of the images' tags, each before its image
-    request : Out, stream of :data:`request_layout`
-    accepted : Out, for one cycle: a frame was used
-    """
-
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-        super().__init__({
-            "i": In(stream.Signature(unsigned(8))),
-            "image": Out(code_stream(1, unsigned(identity.code_bits))),
-            "tag": Out(stream.Signature(unsigned(32))),
-            "request": Out(stream.Signature(request_layout)),
-            "accepted": Out(1),
-        })
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        size, code_bits = self._identity.image_bytes, self._identity.code_bits
-        last_chunk = chunks(size) - 1
-        m.submodules.memory = memory = Memory(shape=unsigned(code_bits), depth=size, init=[])
-        write, read = memory.write_port(), memory.read_port()
-
-        byte = self.i.payload
-        kind, length, tag = Signal(8), Signal(8), Signal(32)
-        field = Signal(range(6))
-        open_tag = Signal(32)  # the image that is being collected
-        expected = Signal(range(last_chunk + 2))  # its next chunk; last_chunk + 1: none, it is complete
-        left = Signal(8)  # payload bytes to come
-        place, loaded = Signal(range(size + 1)), Signal()
-        refusal = Signal(Cause)
-
-        same = tag == open_tag
-        wanted = Mux(same, expected, 0)
-        right_length = length == Mux(wanted == last_chunk, size - last_chunk * CHUNK + 1, CHUNK + 1)
-        in_order = (byte == wanted) & (wanted <= last_chunk)
-        m.d.comb += [
-            write.addr.eq(place),
-            write.data.eq(byte),
-            read.addr.eq(place),
-            self.tag.payload.eq(tag),
-            self.image.payload[0].eq(read.data),
-            self.request.payload.tag.eq(tag),
-            self.request.payload.cause.eq(refusal),
-            self.request.payload.kind.eq(kind),
-        ]
-        with m.FSM():
-            with m.State("HEADER"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    header = Cat(kind, length, tag)
-                    m.d.sync += [header.eq(Cat(header[8:], byte)), field.eq(field + 1)]
-                    with m.If(field == 5):
-                        m.d.sync += field.eq(0)
-                        m.next = "KIND"
-            with m.State("KIND"):
-                m.d.sync += [left.eq(length), refusal.eq(Cause.UNKNOWN), kind.eq(Kind.REFUSED)]
-                m.next = "DROP"
-                with m.Switch(kind):
-                    for asked, answer in ((Kind.IDENTIFY, Kind.IDENTITY), (Kind.COUNT, Kind.COUNTERS)):
-                        with m.Case(asked), m.If(length == 0):
-                            m.d.comb += self.accepted.eq(1)
-                            m.d.sync += kind.eq(answer)
-                            m.next = "ANSWER"
-                    with m.Case(Kind.PIXELS), m.If(length != 0):
-                        m.next = "CHUNK"
-            with m.State("CHUNK"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += left.eq(left - 1)
-                    m.next = "DROP"
-                    with m.If(~in_order):
-                        m.d.sync += refusal.eq(Cause.ORDER)
-                    with m.Elif(right_length):
-                        m.d.sync += [open_tag.eq(tag), expected.eq(wanted + 1)]
-                        m.d.comb += self.accepted.eq(1)
-                        with m.If(wanted == 0):
-                            m.d.sync += place.eq(0)
-                        m.next = "COLLECT"
-            with m.State("COLLECT"):
-                m.d.comb += [self.i.ready.eq(1), write.en.eq(self.i.valid)]
-                with m.If(self.i.valid):
-                    m.d.sync += [left.eq(left - 1), place.eq(place + 1)]
-                    with m.If(left == 1):
-                        m.next = "HEADER"
-                        with m.If(expected == last_chunk + 1):
-                            m.next = "TAG"
-            with m.State("TAG"):
-                m.d.comb += self.tag.valid.eq(1)
-                m.d.sync += place.eq(0)
-                with m.If(self.tag.ready):
-                    m.next = "FEED"
-            with m.State("FEED"):
-                m.d.comb += [self.image.valid.eq(loaded), read.en.eq(~loaded | self.image.ready)]
-                with m.If(read.en):
-                    m.d.sync += [loaded.eq(place != size), place.eq(place + 1)]
-                    with m.If(place == size):
-                        m.next = "HEADER"
-            with m.State("DROP"):
-                m.d.comb += self.i.ready.eq(left != 0)
-                with m.If(left == 0):
-                    m.next = "ANSWER"
-                with m.Elif(self.i.valid):
-                    m.d.sync += left.eq(left - 1)
-            with m.State("ANSWER"):
-                m.d.comb += self.request.valid.eq(1)
-                with m.If(self.request.ready):
-                    m.next = "HEADER"
-        return m
-
 
 class Replier(wiring.Component):
     """Makes the device's frames: faults first, then answers, then scores.
@@ -154,7 +32,7 @@ class Replier(wiring.Component):
     -------
     request : In, stream of :data:`request_layout`
     fault, cause : In, a frame that was dropped, as :class:`boards.framing.FrameReceiver` tells
-    counters : In, the bytes of :class:`boards.link.Counters`, first one lowest
+    counters, load_state : In, the bytes of :class:`boards.link.Counters` and ``Identity.STATE``, first one lowest
     tag : In, stream of the tags of the images whose scores come
     scores : In, stream of scores
     o : Out, stream of header and payload bytes, the last of each frame marked
@@ -167,6 +45,7 @@ class Replier(wiring.Component):
             "fault": In(1),
             "cause": In(Cause),
             "counters": In(8 * Counters.LAYOUT.size),
+            "load_state": In(8 * Identity.STATE.size),
             "tag": In(stream.Signature(unsigned(32))),
             "scores": In(stream.Signature(score_layout(score, identity.classes))),
             "o": Out(stream.Signature(data.StructLayout({"data": 8, "last": 1}))),
@@ -175,7 +54,7 @@ class Replier(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         identity = self._identity
-        packed = list(identity.pack())
+        packed = list(identity.pack()[: -Identity.STATE.size])
         m.submodules.rom = memory = Memory(shape=unsigned(8), depth=len(packed), init=packed)
         rom = memory.read_port()
         faulty, latest = Signal(), Signal(Cause)
@@ -183,6 +62,7 @@ class Replier(wiring.Component):
         kind, length, tag = Signal(8), Signal(8), Signal(32)
         cause = Signal(Cause)
         index = Signal(8)
+        in_rom = index < len(packed)
         counted = Signal(self.counters.shape())
         score_bytes, per_frame = identity.score_bytes, identity.scores_per_frame
         frames = -(-identity.classes // per_frame)
@@ -212,7 +92,11 @@ class Replier(wiring.Component):
                     m.d.sync += [kind.eq(asked.kind), tag.eq(asked.tag), cause.eq(asked.cause)]
                     m.d.sync += [length.eq(1), counted.eq(self.counters)]
                     with m.If(asked.kind == Kind.IDENTITY):
-                        m.d.sync += length.eq(Identity.LAYOUT.size)
+                        m.d.sync += [
+                            length.eq(len(packed) + Identity.STATE.size), counted.eq(self.load_state)
+                        ]
+                    with m.If(asked.kind == Kind.TAKEN):
+                        m.d.sync += [length.eq(2), counted.eq(self.load_state[32:])]
                     with m.If(asked.kind == Kind.COUNTERS):
                         m.d.sync += length.eq(Counters.LAYOUT.size)
                     m.next = "HEADER"
@@ -239,13 +123,15 @@ class Replier(wiring.Component):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.last.eq(index == length - 1)]
                 with m.Switch(kind):
                     with m.Case(Kind.IDENTITY):
-                        m.d.comb += self.o.payload.data.eq(rom.data)
-                    with m.Case(Kind.COUNTERS):
+                        m.d.comb += self.o.payload.data.eq(Mux(in_rom, rom.data, counted))
+                    with m.Case(Kind.COUNTERS, Kind.TAKEN):
                         m.d.comb += self.o.payload.data.eq(counted)
                     with m.Default():
                         m.d.comb += self.o.payload.data.eq(cause)
                 with m.If(self.o.ready):
-                    m.d.sync += [index.eq(index + 1), counted.eq(counted >> 8)]
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(~in_rom | (kind != Kind.IDENTITY)):
+                        m.d.sync += counted.eq(counted >> 8)
                     with m.If(self.o.payload.last):
                         m.next = "IDLE"
             with m.State("FIRST"):
@@ -301,16 +187,18 @@ class Bridge(wiring.Component):
     identity : what the device says of itself
     lanes : codes per transfer to the accelerator
     score : shape of a score
+    load_bits : of a transfer of weights to it
 
     Members
     -------
     frames : In, stream of header and payload bytes of sound frames;  fault, cause : In, frames dropped before
-    image : Out, stream for the accelerator;  scores : In, stream from it
+    image, weights : Out, streams for the accelerator;  scores : In, stream from it;  loaded : In, its weights are
+        there
     bytes : Out, stream for the line
     """
 
-    def __init__(self, identity: Identity, *, lanes: int, score: Shape) -> None:
-        self._identity, self._lanes, self._score = identity, lanes, score
+    def __init__(self, identity: Identity, *, lanes: int, score: Shape, load_bits: int = LOAD_BITS) -> None:
+        self._identity, self._lanes, self._score, self._load_bits = identity, lanes, score, load_bits
         super().__init__({
             "frames": In(stream.Signature(unsigned(8))),
             "fault": In(1),
@@ -318,12 +206,14 @@ class Bridge(wiring.Component):
             "image": Out(code_stream(lanes, unsigned(identity.code_bits))),
             "scores": In(stream.Signature(score_layout(score, identity.classes))),
             "bytes": Out(stream.Signature(unsigned(8))),
+            "weights": Out(stream.Signature(load_layout([(load_bits, 1)]))),
+            "loaded": In(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         identity = self._identity
-        m.submodules.collector = collector = ImageCollector(identity)
+        m.submodules.collector = collector = Collector(identity, load_bits=self._load_bits)
         m.submodules.replier = replier = Replier(identity, self._score)
         m.submodules.sender = sender = FrameSender()
         m.submodules.adapter = adapter = LaneAdapter(
@@ -337,6 +227,8 @@ class Bridge(wiring.Component):
         wiring.connect(m, tags.r_stream, replier.tag)
         wiring.connect(m, collector.request, replier.request)
         wiring.connect(m, wiring.flipped(self.scores), replier.scores)
+        wiring.connect(m, collector.weights, wiring.flipped(self.weights))
+        m.d.comb += [collector.loaded.eq(self.loaded), replier.load_state.eq(collector.load_state)]
         wiring.connect(m, replier.o, sender.i)
         wiring.connect(m, sender.o, wiring.flipped(self.bytes))
 

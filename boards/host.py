@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import secrets
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -23,19 +22,18 @@ import serial
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from rtl_gen.accelerator import Accelerator as Design
+from rtl_gen.folding import LayerFolding
 
 from . import link
+from .line import LEAST_GRACE, Line, LinkError
 from .link import Cause, Counters, Frame, Identity, Kind
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
-LEAST_GRACE = 0.02
-"""Seconds that answers under way get, at the least, when a frame was lost."""
-
-
-class LinkError(InputError):
-    """The device does not answer, or not as it should."""
+LOAD_WINDOW = 8
+"""Chunks of weights that wait for their answers at once."""
 
 
 @dataclasses.dataclass
@@ -61,13 +59,8 @@ class Accelerator:
     """
 
     def __init__(self, port: serial.SerialBase, *, timeout: float, retries: int) -> None:
-        self._port = port
-        self._timeout = timeout
-        self._patience = timeout * (retries + 1)
-        self._receiver = link.Receiver()
-        self._tag = secrets.randbits(32)
+        self._line = Line(port, timeout=timeout, retries=retries)
         self._slowest = 0.0
-        self._resent = 0
         self._identity = self._identify()
         self._window = self._identity.window  # smaller for a while after a loss
 
@@ -81,12 +74,12 @@ class Accelerator:
         timeout: float = 1.0,
         retries: int = 4,
     ) -> Accelerator:
-        """Open a port and ask the device who it is.
+        """Open a port and ask the device who it is; load the network's weights if it wants them.
 
         Parameters
         ----------
         port : its name, ``/dev/ttyUSB1`` or ``COM3``
-        network : what the device should compute; None for any
+        network : what the device should compute; None for any, and nothing is loaded
         baud : bits per second
         timeout : seconds after which a message without answer is sent again; sooner where a fault is known
         retries : so many time-outs more until it is given up
@@ -107,6 +100,8 @@ class Accelerator:
             device = cls(made, timeout=timeout, retries=retries)
             if network is not None:
                 device.check(network)
+                if not device.has_weights_of(network):
+                    device.load(network)
         except BaseException:
             made.close()
             raise
@@ -122,7 +117,7 @@ class Accelerator:
 
     def close(self) -> None:
         """Close the port."""
-        self._port.close()
+        self._line.close()
 
     @property
     def identity(self) -> Identity:
@@ -132,21 +127,92 @@ class Accelerator:
     @property
     def resent(self) -> int:
         """Messages that had to be sent again so far."""
-        return self._resent
+        return self._line.resent
 
     def check(self, network: Network) -> None:
         """
         Raises
         ------
         InputError
-            if the device computes another network.
+            if the device computes another network, or cannot even after loading weights.
         """
-        digest = bytes.fromhex(network.digest)[: link.DIGEST_BYTES]
+        loads = self._identity.load_bytes > 0
+        digest = link.design_digest(network, loads=loads)
         if self._identity.digest != digest:
+            what = "digest without weights" if loads else "digest"
             raise InputError(
-                f"{self._port.name}: expected a device with {network.name}, digest {digest.hex()}, "
+                f"{self._line.name}: expected a device with {network.name}, {what} {digest.hex()}, "
                 f"found {self._identity.digest.hex()}"
             )
+
+    def has_weights_of(self, network: Network) -> bool:
+        """Are the device's weights fixed, or those of the network?"""
+        identity = self._identity
+        return not identity.load_bytes or (
+            identity.loaded and identity.load_tag == link.weights_tag(network.digest)
+        )
+
+    def load(self, network: Network, progress: Progress | None = None) -> None:
+        """Load the network's weights in place of those that are there.
+
+        Images that were sent before are computed with the weights before.
+
+        Parameters
+        ----------
+        progress : told (chunks done, chunks in all)
+
+        Raises
+        ------
+        InputError
+            if the device's weights are fixed, or it differs from the network in more than its weights.
+        LinkError
+            if answers stay away.
+        """
+        if not self._identity.load_bytes:
+            raise InputError(f"{self._line.name}: expected a device that takes weights, found fixed ones")
+        self.check(network)
+        foldings = {
+            layer.name: LayerFolding(simd=simd, pe=pe, mp=mp, np=np_)
+            for layer, (simd, pe, mp, np_) in zip(network.layers, self._identity.foldings, strict=True)
+        }
+        words = Design(network, foldings, weights="loaded").load_words
+        self._send_weights(
+            link.weights_tag(network.digest), struct.pack(f"<{len(words)}H", *words), progress
+        )
+        self._identity = self._identify()
+
+    def _send_weights(self, tag: int, weights: bytes, progress: Progress | None) -> None:
+        """Send chunks, some ahead of their answers; after a fault go on from the first one without."""
+        count = link.chunks(len(weights))
+        wanted = sent = 0
+        moved = time.monotonic()
+        deadline = moved + self._line.timeout
+        while wanted < count:
+            while sent < min(count, wanted + LOAD_WINDOW):
+                self._line.send(link.weights_frame(tag, sent, weights))
+                sent += 1
+            lost = time.monotonic() > deadline
+            for found in self._line.receive():
+                if isinstance(found, Frame) and (found.kind, found.tag) == (Kind.TAKEN, tag):
+                    wanted = min(struct.unpack("<H", found.payload)[0], count)
+                    sent = max(sent, wanted)
+                    moved = time.monotonic()
+                    deadline = moved + self._line.timeout
+                    if progress is not None:
+                        progress(wanted, count)
+                elif isinstance(found, Cause) or (found.kind == Kind.REFUSED and found.tag in (0, tag)):
+                    lost = True
+            if lost:
+                if time.monotonic() - moved > self._line.patience:
+                    raise LinkError(
+                        f"{self._line.name}: expected an answer to chunk {wanted} of the weights, found none in "
+                        f"{self._line.patience:g} s"
+                    )
+                self._line.settle()
+                self._line.send(b"\0")
+                self._line.resent += sent - wanted
+                sent = wanted
+                deadline = time.monotonic() + self._line.timeout
 
     def counters(self) -> Counters:
         """What the device has received since its reset.
@@ -156,7 +222,7 @@ class Accelerator:
         LinkError
             if it does not answer.
         """
-        return Counters.unpack(self._ask(Kind.COUNT, Kind.COUNTERS))
+        return Counters.unpack(self._line.ask(Kind.COUNT, Kind.COUNTERS))
 
     def infer(self, images: npt.NDArray[Any], progress: Progress | None = None) -> npt.NDArray[np.int64]:
         """Scores of images, in their order.
@@ -187,7 +253,7 @@ class Accelerator:
         finished = 0
         while finished < len(images):
             self._fill_window(queue, begun, attempts, codes)
-            for found in self._receive():
+            for found in self._line.receive():
                 if isinstance(found, Frame) and found.kind == Kind.SCORES and found.tag in attempts:
                     attempt = attempts[found.tag]
                     if not self._add_scores(attempt, found.payload) or done[attempt.image]:
@@ -226,15 +292,15 @@ class Accelerator:
         waiting = sum(attempt.waiting for attempt in attempts.values())
         while queue and waiting < self._window:
             image = queue.popleft()
-            tag, now, again = self._next_tag(), time.monotonic(), begun[image] > 0
-            if again and now - begun[image] > self._patience:
+            tag, now, again = self._line.next_tag(), time.monotonic(), begun[image] > 0
+            if again and now - begun[image] > self._line.patience:
                 raise LinkError(
-                    f"{self._port.name}: expected scores of image {image}, found none in {self._patience:g} s"
+                    f"{self._line.name}: expected scores of image {image}, found none in {self._line.patience:g} s"
                 )
-            self._send((b"\0" if again else b"") + link.image_frames(tag, codes[image]))
-            self._resent += again
+            self._line.send((b"\0" if again else b"") + link.image_frames(tag, codes[image]))
+            self._line.resent += again
             begun[image] = begun[image] or now
-            attempts[tag] = _Attempt(image, now, now + self._timeout)
+            attempts[tag] = _Attempt(image, now, now + self._line.timeout)
             waiting += 1
 
     def _add_scores(self, attempt: _Attempt, payload: bytes) -> bool:
@@ -254,7 +320,7 @@ class Accelerator:
             label = struct.unpack("<H", payload[-2:])[0]
             greatest = int(np.argmax(attempt.scores))
             if label != greatest:
-                raise LinkError(f"{self._port.name}: expected the greatest's class {greatest}, found {label}")
+                raise LinkError(f"{self._line.name}: expected the greatest's class {greatest}, found {label}")
         return last
 
     @staticmethod
@@ -270,6 +336,8 @@ class Accelerator:
         """Something was lost: do not wait long for what may be concerned."""
         grace = time.monotonic() + max(LEAST_GRACE, 2 * self._slowest)
         refused = isinstance(found, Frame) and found.kind == Kind.REFUSED
+        if refused and isinstance(found, Frame) and found.payload == bytes([Cause.UNLOADED]):
+            raise LinkError(f"{self._line.name}: expected a device with weights, found none: load them first")
         if refused and isinstance(found, Frame) and found.tag in attempts:
             attempts[found.tag].deadline = min(attempts[found.tag].deadline, grace)
         elif isinstance(found, Cause) or (refused and found.tag == 0):
@@ -291,46 +359,6 @@ class Accelerator:
         for tag in [tag for tag, attempt in attempts.items() if done[attempt.image] and not attempt.waiting]:
             del attempts[tag]
 
-    # -- messages -------------------------------------------------------------------------------------------
-
     def _identify(self) -> Identity:
-        self._send(b"\0")  # ends what another host may have left unfinished
-        return Identity.unpack(self._ask(Kind.IDENTIFY, Kind.IDENTITY))
-
-    def _ask(self, question: Kind, answer: Kind) -> bytes:
-        """The payload of the answer to a message without one."""
-        give_up = time.monotonic() + self._patience
-        again = False
-        while time.monotonic() < give_up:
-            tag = self._next_tag()
-            self._send((b"\0" if again else b"") + Frame(question, tag).encode())
-            self._resent += again
-            again = True
-            deadline = time.monotonic() + self._timeout
-            while time.monotonic() < deadline:
-                for found in self._receive():
-                    if isinstance(found, Frame) and (found.kind, found.tag) == (answer, tag):
-                        return found.payload
-                    if isinstance(found, Cause) or (found.kind, found.tag) == (Kind.REFUSED, 0):
-                        deadline = min(deadline, time.monotonic() + LEAST_GRACE)
-        raise LinkError(
-            f"{self._port.name}: expected an answer to {question.name}, found none in {self._patience:g} s"
-        )
-
-    def _next_tag(self) -> int:
-        self._tag = (self._tag + 1) % (1 << 32) or 1
-        return self._tag
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._port.write(data)
-        except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self._port.name}: expected a port that takes data, found: {error}") from error
-
-    def _receive(self) -> Iterator[Frame | Cause]:
-        """What has come; waits for it no longer than a read takes."""
-        try:
-            data = self._port.read(max(1, self._port.in_waiting))
-        except (serial.SerialException, OSError) as error:
-            raise LinkError(f"{self._port.name}: expected a device, found: {error}") from error
-        return self._receiver.feed(data)
+        self._line.send(b"\0")  # ends what another host may have left unfinished
+        return Identity.unpack(self._line.ask(Kind.IDENTIFY, Kind.IDENTITY))

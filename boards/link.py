@@ -15,12 +15,20 @@ host     device     payload of the host's frame                   payload of the
 IDENTIFY IDENTITY   none                                          :class:`Identity`
 COUNT    COUNTERS   none                                          :class:`Counters`
 PIXELS   SCORES     chunk number (1), up to ``CHUNK`` codes       first class (2), scores; label (2) last
+WEIGHTS  TAKEN      chunk number (2), up to ``CHUNK`` bytes       number of the chunk that is wanted next (2)
 any      REFUSED                                                  :class:`Cause` (1)
 ======== ========== ============================================= =======================================
 
 An image is one run of PIXELS frames of one tag, chunk 0 first, every chunk but the last full; a tag names one
 attempt at one image and is not used again. The device keeps an image's chunks back until all have come, in order;
-a chunk 0 of another tag throws an unfinished image away. A frame that cannot be used changes nothing but a counter
+a chunk 0 of another tag throws an unfinished image away.
+
+Weights, where a device takes them, are one run of WEIGHTS frames of one tag, which names the network
+(:func:`weights_tag`); chunks are as those of images. Chunk 0 of another tag begins anew. A chunk that came before
+is answered, but changes nothing. Images that came before are computed with the weights before; until all weights
+are there images are refused.
+
+A frame that cannot be used changes nothing but a counter
 and is answered by REFUSED, with tag 0 where its own tag cannot be trusted. Where frames cannot be used faster than
 answers can be sent, each is counted and the latest is answered.
 """
@@ -35,8 +43,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from abc_hw.errors import InputError
+from abc_hw.network import Network
 
-VERSION = 1
+VERSION = 2
+"""Of the frames, and of what the weight memories hold."""
 MAGIC = b"ABCH"
 BAUD = 1_000_000
 """Bits per second of the serial link, 8 data bits, no parity, 1 stop bit."""
@@ -49,6 +59,9 @@ MAX_FRAME = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES
 CHUNK = 224
 """Input codes of a PIXELS frame, one byte each, in the accelerator's order; an image's last may have fewer."""
 MAX_CHUNKS = 256
+MAX_WEIGHT_CHUNKS = (1 << 16) - 1
+MAX_LAYERS = 31
+"""Of a network whose weights are loaded: so many foldings fit into an identity."""
 DIGEST_BYTES = 16
 
 
@@ -58,9 +71,11 @@ class Kind(enum.IntEnum):
     IDENTIFY = 0x01
     COUNT = 0x02
     PIXELS = 0x03
+    WEIGHTS = 0x04
     IDENTITY = 0x81
     COUNTERS = 0x82
     SCORES = 0x83
+    TAKEN = 0x84
     REFUSED = 0xFF
 
 
@@ -69,7 +84,8 @@ class Cause(enum.IntEnum):
 
     The first four are found before a frame is looked at, and are answered with tag 0: bytes that are no frame
     (stuffing cut short, line fault, wrong length), wrong CRC, longer than ``MAX_FRAME``, no room. The others are
-    sound frames: a kind or length that is none of those above, and a chunk that is not the next one.
+    sound frames: a kind or length that is none of those above, a chunk that is not the next one, and an image
+    before the weights.
     """
 
     MALFORMED = 0
@@ -78,6 +94,7 @@ class Cause(enum.IntEnum):
     OVERFLOW = 3
     UNKNOWN = 4
     ORDER = 5
+    UNLOADED = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,11 +195,15 @@ class Identity:
 
     Members
     -------
-    digest : first bytes of the network's digest
+    digest : first bytes of the network's digest; where weights are loaded, of its digest without weights
     height, width, channels : of an image;  code_bits : of an input code
     classes : scores of an image;  score_bytes : of one score, signed
     window : images that may wait for their scores at once
     clock : Hz;  cycles : least cycles between images
+    load_bytes : of the weights that are loaded; 0 where they are fixed
+    foldings : (simd, pe, mp, np) of each layer where weights are loaded, which decide their order; none elsewhere
+    load_tag : what the weights that are there, or that are coming, belong to, :func:`weights_tag`
+    load_next : chunk of them that is wanted next
     """
 
     digest: bytes
@@ -195,11 +216,22 @@ class Identity:
     window: int
     clock: int
     cycles: int
+    load_bytes: int = 0
+    foldings: tuple[tuple[int, int, int, int], ...] = ()
+    load_tag: int = 0
+    load_next: int = 0
 
-    LAYOUT = struct.Struct(f"<4sB{DIGEST_BYTES}s4H3B2I")
+    FIXED = struct.Struct(f"<4sB{DIGEST_BYTES}s4H3B3IB")
+    FOLDING = struct.Struct("<2H2B")
+    STATE = struct.Struct("<IH")
 
     def pack(self) -> bytes:
-        return self.LAYOUT.pack(MAGIC, VERSION, *dataclasses.astuple(self))
+        *fixed, foldings, load_tag, load_next = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return (
+            self.FIXED.pack(MAGIC, VERSION, *fixed, len(foldings))
+            + b"".join(self.FOLDING.pack(*knobs) for knobs in foldings)
+            + self.STATE.pack(load_tag, load_next)
+        )
 
     @classmethod
     def unpack(cls, payload: bytes) -> Identity:
@@ -211,13 +243,24 @@ class Identity:
         """
         if payload[:4] != MAGIC or len(payload) < 5:
             raise InputError(f"device: expected the identity {MAGIC!r}, found {payload[:4]!r}")
-        if payload[4] != VERSION or len(payload) != cls.LAYOUT.size:
+        if payload[4] != VERSION or len(payload) < cls.FIXED.size:
             raise InputError(f"device: expected version {VERSION} of the link, found {payload[4]}")
-        return cls(**_named(cls, cls.LAYOUT.unpack(payload)[2:]))
+        *fixed, layers = cls.FIXED.unpack_from(payload)
+        size = cls.FIXED.size + layers * cls.FOLDING.size + cls.STATE.size
+        if len(payload) != size:
+            raise InputError(f"device: expected an identity of {size} bytes, found {len(payload)}")
+        foldings = tuple(cls.FOLDING.iter_unpack(payload[cls.FIXED.size : -cls.STATE.size]))
+        state = cls.STATE.unpack_from(payload, size - cls.STATE.size)
+        return cls(**_named(cls, (*fixed[2:], foldings, *state)))
 
     @property
     def image_bytes(self) -> int:
         return self.height * self.width * self.channels
+
+    @property
+    def loaded(self) -> bool:
+        """Are the weights there?"""
+        return self.load_next == chunks(self.load_bytes)
 
     @property
     def scores_per_frame(self) -> int:
@@ -230,9 +273,9 @@ def scores_per_frame(score_bytes: int) -> int:
     return (MAX_PAYLOAD - 4) // score_bytes
 
 
-def chunks(image_bytes: int) -> int:
-    """PIXELS frames of an image."""
-    return -(-image_bytes // CHUNK)
+def chunks(size: int) -> int:
+    """PIXELS frames of an image, or WEIGHTS frames of weights, of so many bytes."""
+    return -(-size // CHUNK)
 
 
 def image_frames(tag: int, codes: bytes) -> bytes:
@@ -241,6 +284,23 @@ def image_frames(tag: int, codes: bytes) -> bytes:
         Frame(Kind.PIXELS, tag, bytes([number]) + codes[number * CHUNK : (number + 1) * CHUNK]).encode()
         for number in range(chunks(len(codes)))
     )
+
+
+def design_digest(network: Network, *, loads: bool) -> bytes:
+    """What names a design that computes the network: without its weights, if they are loaded."""
+    digest = network.constants_digest if loads else network.digest
+    return bytes.fromhex(digest)[:DIGEST_BYTES]
+
+
+def weights_tag(digest: str) -> int:
+    """The tag under which the weights of the network with this digest travel; never 0."""
+    return int.from_bytes(bytes.fromhex(digest)[:4], "little") or 1
+
+
+def weights_frame(tag: int, number: int, weights: bytes) -> bytes:
+    """The encoded WEIGHTS frame of one chunk."""
+    chunk = weights[number * CHUNK : (number + 1) * CHUNK]
+    return Frame(Kind.WEIGHTS, tag, struct.pack("<H", number) + chunk).encode()
 
 
 def stored_bytes(image_bytes: int) -> int:
@@ -255,7 +315,7 @@ class Counters:
     Members
     -------
     accepted : frames that were used
-    malformed, checksum, oversized, overflow, unknown, order : frames that were not, by :class:`Cause`
+    malformed, checksum, oversized, overflow, unknown, order, unloaded : frames that were not, by :class:`Cause`
     """
 
     accepted: int
@@ -265,8 +325,9 @@ class Counters:
     overflow: int
     unknown: int
     order: int
+    unloaded: int
 
-    LAYOUT = struct.Struct("<7H")
+    LAYOUT = struct.Struct("<8H")
 
     @classmethod
     def unpack(cls, payload: bytes) -> Counters:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from rtl_gen.accelerator import WeightSource
 from rtl_gen.folding import LayerFolding, default_foldings
 
 from . import link
@@ -57,6 +58,7 @@ def run(
     *,
     port: str | None = None,
     foldings: Mapping[str, LayerFolding] | None = None,
+    weights: WeightSource = "rom",
     baud: int = link.BAUD,
     work_dir: Path | str | None = None,
     progress: Progress | None = None,
@@ -68,7 +70,7 @@ def run(
     network : what the board computes; another is refused
     images : uint8 [B, H, W, C], at least one
     port : serial port of the board; None simulates one
-    foldings : of the simulated board
+    foldings, weights : of the simulated board
     baud : bits per second at the port
     work_dir : existing folder for the simulation's files; a temporary one otherwise
     progress : told (images done, images in all)
@@ -82,7 +84,7 @@ def run(
     """
     if len(images) < 1:
         raise InputError("images: expected at least one, found none")
-    with _port(network, port, foldings, work_dir) as name:
+    with _port(network, port, foldings, weights, work_dir) as name:
         # A simulation is slower than a board: it gets more time.
         timeout = 1.0 if port is not None else 30.0
         with Accelerator.open(name, network=network, baud=baud, timeout=timeout) as accelerator:
@@ -93,13 +95,14 @@ def run(
 
 @contextlib.contextmanager
 def _port(
-    network: Network, port: str | None, foldings: Mapping[str, LayerFolding] | None, work_dir: Path | str | None
+    network: Network, port: str | None, foldings: Mapping[str, LayerFolding] | None, weights: WeightSource,
+    work_dir: Path | str | None,
 ) -> Iterator[str]:
     """The name of the port: the one given, or that of a board simulated for as long as the block runs."""
     if port is not None:
         yield port
         return
     chosen = default_foldings(network) if foldings is None else foldings
-    top = LinkedAccelerator(network, chosen, clock=SIMULATED_CLOCK, baud=None)
+    top = LinkedAccelerator(network, chosen, clock=SIMULATED_CLOCK, baud=None, weights=weights)
     with simulated_board(top, work_dir) as board:
         yield board.port

@@ -2,6 +2,7 @@
 """The design of a board: an accelerator behind a serial line."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -9,9 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from rtl_gen.accelerator import Accelerator
+from rtl_gen.accelerator import Accelerator, WeightSource
 from rtl_gen.arith import ceil_div
 from rtl_gen.folding import LayerFolding
+from rtl_gen.ram import LOAD_BITS
 
 from . import link
 from .bridge import Bridge
@@ -34,7 +36,8 @@ class LinkedAccelerator(wiring.Component):
 
     Parameters
     ----------
-    network, foldings, target : as of :class:`rtl_gen.accelerator.Accelerator`
+    network, foldings, target, weights : as of :class:`rtl_gen.accelerator.Accelerator`; weights that are loaded
+        come over the line
     clock : Hz
     baud : bits per second of the line; None for ``LEAST_DIVISOR`` cycles per bit, the fastest there is
 
@@ -50,9 +53,9 @@ class LinkedAccelerator(wiring.Component):
 
     def __init__(
         self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD,
-        target: str = "generic",
+        target: str = "generic", weights: WeightSource = "rom",
     ) -> None:
-        self._accelerator = Accelerator(network, foldings, target=target)
+        self._accelerator = accelerator = Accelerator(network, foldings, target=target, weights=weights)
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
         score = self._accelerator.o.payload.score
         height, width, channels = network.input_shape
@@ -67,13 +70,36 @@ class LinkedAccelerator(wiring.Component):
         while self._buffer < 2 * stored:
             self._buffer *= 2
         self._identity = Identity(
-            digest=bytes.fromhex(network.digest)[: link.DIGEST_BYTES],
+            digest=link.design_digest(network, loads=accelerator.loads),
             height=height, width=width, channels=channels, classes=network.layers[-1].out_channels,
             code_bits=network.layers[0].input_bases.bits, score_bytes=ceil_div(len(score), 8),
-            window=min(1 + (self._buffer - 1) // stored, 255), clock=clock, cycles=self._accelerator.bound,
+            window=min(1 + (self._buffer - 1) // stored, 255), clock=clock, cycles=accelerator.bound,
+            **(self._loading() if accelerator.loads else {}),
         )
+        self._check_loading()
         self._score = score.shape()
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def _loading(self) -> dict[str, Any]:
+        """What the identity says of weights that are loaded."""
+        knobs = (schedule.folding for schedule in self._accelerator.schedules)
+        return {
+            "load_bytes": 2 * len(self._accelerator.load_words),
+            "foldings": tuple((folding.simd, folding.pe, folding.mp, folding.np) for folding in knobs),
+        }
+
+    def _check_loading(self) -> None:
+        name = self._accelerator.network.name
+        most = link.MAX_WEIGHT_CHUNKS * link.CHUNK
+        if self._identity.load_bytes > most:
+            found = self._identity.load_bytes
+            raise InputError(f"{name}: expected weights of at most {most} bytes for the host link, found {found}")
+        if len(self._identity.foldings) > link.MAX_LAYERS:
+            found = len(self._identity.foldings)
+            raise InputError(
+                f"{name}: expected at most {link.MAX_LAYERS} layers with loaded weights for the host link, "
+                f"found {found}"
+            )
 
     @property
     def accelerator(self) -> Accelerator:
@@ -100,7 +126,13 @@ class LinkedAccelerator(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
         m.submodules.frames = frames = FrameReceiver(depth=self._buffer)
-        m.submodules.bridge = bridge = Bridge(self._identity, lanes=accelerator.i_lanes, score=self._score)
+        load_bits = len(accelerator.load.payload.data) if accelerator.loads else LOAD_BITS
+        m.submodules.bridge = bridge = Bridge(
+            self._identity, lanes=accelerator.i_lanes, score=self._score, load_bits=load_bits
+        )
+        if accelerator.loads:
+            wiring.connect(m, bridge.weights, accelerator.load)
+            m.d.comb += bridge.loaded.eq(accelerator.loaded)
         m.d.comb += [
             receiver.rx.eq(self.rx),
             frames.data.eq(receiver.data),

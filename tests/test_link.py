@@ -136,13 +136,13 @@ def test_identity_and_counters_come_back() -> None:
     )
     assert Identity.unpack(identity.pack()) == identity
     assert identity.image_bytes == 28 * 27 * 3
-    counters = Counters.unpack(struct.pack("<7H", 1, 2, 3, 4, 5, 6, 65535))
-    assert (counters.accepted, counters.order, counters.refused) == (1, 65535, 20 + 65535)
+    counters = Counters.unpack(struct.pack("<8H", 1, 2, 3, 4, 5, 6, 7, 65535))
+    assert (counters.accepted, counters.unloaded, counters.refused) == (1, 65535, 27 + 65535)
     with pytest.raises(InputError, match=r"device: expected the identity b'ABCH', found b'ABCX'"):
         Identity.unpack(b"ABCX" + identity.pack()[4:])
-    with pytest.raises(InputError, match=r"device: expected version 1 of the link, found 2"):
-        Identity.unpack(b"ABCH\2" + identity.pack()[5:])
-    with pytest.raises(InputError, match=r"device: expected 14 bytes of counters, found 13"):
+    with pytest.raises(InputError, match=r"device: expected version 2 of the link, found 3"):
+        Identity.unpack(b"ABCH\3" + identity.pack()[5:])
+    with pytest.raises(InputError, match=r"device: expected 16 bytes of counters, found 13"):
         Counters.unpack(bytes(13))
 
 

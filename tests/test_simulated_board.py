@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import serial
+from faulty_port import FaultyPort
 
 from abc_hw import data, description
 from abc_hw.errors import InputError
@@ -21,7 +22,7 @@ from abc_hw.network import Network
 from boards import link
 from boards.build import design
 from boards.host import Accelerator, LinkError
-from boards.link import Cause, Counters, Frame, Identity, Kind
+from boards.link import Cause, Counters, Frame, Kind
 from boards.platforms import BOARDS
 from boards.run import run
 from boards.simulated import SimulatedBoard, simulated_board
@@ -213,49 +214,6 @@ def test_zeros_mean_nothing(bench: Bench) -> None:
 # -- faults by the thousand ------------------------------------------------------------------------------------
 
 
-class FaultyPort:
-    """A serial port that damages what passes, in one of six ways: each write with probability ``rate``, and each
-    read, of which a frame takes several, with a tenth of that. ``faults`` counts what was done.
-    """
-
-    def __init__(self, port: serial.Serial, rate: float, seed: int) -> None:
-        self._port, self.rate = port, rate
-        self._rng = np.random.default_rng(seed)
-        self.faults = {"flip": 0, "cut": 0, "twice": 0, "noise": 0, "lost": 0, "hole": 0}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._port, name)
-
-    def _damaged(self, data: bytes, rate: float) -> bytes:
-        rng, changed = self._rng, bytearray(data)
-        if not data or rng.random() >= rate:
-            return data
-        kind = str(rng.choice(list(self.faults)))
-        self.faults[kind] += 1
-        place = int(rng.integers(len(data)))
-        match kind:
-            case "flip":
-                for spot in rng.integers(0, len(data), rng.integers(1, 4)):
-                    changed[spot] ^= int(rng.integers(1, 256))
-            case "cut":
-                del changed[place:]
-            case "twice":
-                changed += data
-            case "noise":
-                changed[place:place] = rng.integers(0, 256, rng.integers(1, 30), dtype=np.uint8).tobytes()
-            case "lost":
-                changed.clear()
-            case "hole":
-                del changed[place : place + int(rng.integers(1, 9))]
-        return bytes(changed)
-
-    def write(self, data: bytes) -> None:
-        self._port.write(self._damaged(data, self.rate))
-
-    def read(self, size: int) -> bytes:
-        return self._damaged(self._port.read(size), self.rate / 10)
-
-
 def test_no_fault_leads_to_a_wrong_score(bench: Bench) -> None:
     port = FaultyPort(bench.raw(), 0.0, seed=1711)
     with Accelerator(port, timeout=0.1, retries=400) as accelerator:  # type: ignore[arg-type]
@@ -305,10 +263,6 @@ def test_a_faster_host_than_the_device_overflows_and_recovers(bench: Bench) -> N
     assert after.overflow > before.overflow
     with bench.open() as accelerator:
         np.testing.assert_array_equal(accelerator.infer(bench.images[:20]), bench.scores[:20])
-
-
-def test_identity_fits_its_frame(bench: Bench) -> None:
-    assert len(bench.top.identity.pack()) == Identity.LAYOUT.size <= link.MAX_PAYLOAD
 
 
 def test_run_gives_scores_and_speed(bench: Bench) -> None:
