@@ -7,10 +7,15 @@ from typing import Any
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 
+from rtl_gen.accelerator import WeightSource
+
 from .clocking import Clocking, PllKind
 from .top import LinkedAccelerator
 
-__all__ = ["Board", "BoardTop", "Capacity"]
+__all__ = ["LARGE_DEPTH", "LARGE_WIDTH", "Board", "BoardTop", "Capacity"]
+
+LARGE_WIDTH, LARGE_DEPTH = 16, 16_384
+"""Of the large memories of an iCE40 UltraPlus."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,7 @@ class Capacity:
     luts : LUTs of four inputs
     blocks : block RAMs of ``block_bits`` bits and at most ``block_width`` bits a word
     multipliers : hardware multipliers
+    large : memories of ``LARGE_WIDTH`` bits by ``LARGE_DEPTH`` words, of one port and without contents
     """
 
     luts: int
@@ -29,6 +35,7 @@ class Capacity:
     block_bits: int
     block_width: int
     multipliers: int = 0
+    large: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,8 +49,9 @@ class Board:
     pll, clock : what makes the design's clock, and its frequency in Hz
     capacity : of the part
     serial : which pins or bridge carry the link, for people
-    example : name of the example network that is built where none is given
-    cycles : per image, the target of its folding
+    network : what is built where nothing else is asked for, as on the command line
+    cycles : per image, the target of a network's folding
+    weights : in the design, or loaded by the host
     bitstream : suffix of the file that is loaded
     target : technology that the popcounts are made for, a key of :data:`rtl_gen.popcount.TARGETS`
     overrides : for the platform's ``build``
@@ -56,10 +64,11 @@ class Board:
     clock: int
     capacity: Capacity
     serial: str
-    example: str
+    network: str
     cycles: int
     bitstream: str
     target: str
+    weights: WeightSource = "rom"
     overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

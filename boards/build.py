@@ -13,7 +13,9 @@ from amaranth._toolchain import tool_env_var
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from rtl_gen.accelerator import WeightSource
 from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
+from rtl_gen.ram import without_ram_contents
 
 from . import fit, link
 from .board import Board, BoardTop
@@ -79,9 +81,11 @@ class Summary:
 
 
 def design(
-    board: Board, network: Network, foldings: Mapping[str, LayerFolding] | None = None
+    board: Board, network: Network, foldings: Mapping[str, LayerFolding] | None = None,
+    weights: WeightSource | None = None,
 ) -> LinkedAccelerator:
-    """The board's accelerator; without foldings those for the board's own target, or as near as the layers come.
+    """The board's accelerator; without foldings those for the board's own target, or as near as the layers come;
+    weights from where the board has them unless told otherwise.
 
     Raises
     ------
@@ -90,7 +94,9 @@ def design(
     """
     if foldings is None:
         foldings = fold_for_cycles(network, max(board.cycles, fastest_cycles(network)))
-    return LinkedAccelerator(network, foldings, clock=board.clock, target=board.target)
+    return LinkedAccelerator(
+        network, foldings, clock=board.clock, target=board.target, weights=weights or board.weights
+    )
 
 
 def fastest_cycles(network: Network) -> int:
@@ -110,7 +116,10 @@ def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
     overrides = dict(board.overrides)
     options = f"--seed {seed} --report {NAME}.report.json --timing-allow-fail"
     overrides["nextpnr_opts"] = f"{options} {overrides.get('nextpnr_opts', '')}".strip()
-    return board.platform().build(BoardTop(board, linked), name=NAME, do_build=False, **overrides)
+    made = board.platform().build(BoardTop(board, linked), name=NAME, do_build=False, **overrides)
+    text = made.files[f"{NAME}.il"]
+    made.files[f"{NAME}.il"] = fit.with_large_memories(board, without_ram_contents(text))
+    return made
 
 
 def build(
@@ -119,6 +128,7 @@ def build(
     *,
     folder: Path | str,
     foldings: Mapping[str, LayerFolding] | None = None,
+    weights: WeightSource | None = None,
     seed: int = 1,
     on_stage: Stage | None = None,
 ) -> Summary:
@@ -129,6 +139,7 @@ def build(
     network, board : what, for which
     folder : for all files; made if it is not there
     foldings : of all layers; None for the board's own target
+    weights : where they come from; None for what is usual on the board
     seed : of the placement
     on_stage : told what begins: generation, synthesis, place and route, bitstream
 
@@ -142,7 +153,7 @@ def build(
     folder = Path(folder)
     if on_stage is not None:
         on_stage("generation")
-    linked = design(board, network, foldings)
+    linked = design(board, network, foldings, weights)
     fit.check(board, network, {s.layer.name: s.folding for s in linked.accelerator.schedules})
     made = plan(board, linked, seed=seed)
     fit.check_memories(board, network, made.files[f"{NAME}.il"])

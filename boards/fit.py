@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Network
+from rtl_gen.arith import ceil_div
 from rtl_gen.folding import LayerFolding, Schedule, fold_for_cycles, schedules
+from rtl_gen.ram import SINGLE_PORT
 
-from .board import Board
+from .board import LARGE_DEPTH, LARGE_WIDTH, Board
 
 SMALL_MEMORY = 1024
 """Bits up to which a memory need not be in a block RAM."""
@@ -21,10 +23,36 @@ LINK_LUTS = 1000
 """At the least, for line, frames, image buffer and answers."""
 
 
+MEMORY = re.compile(
+    rf"^(?P<single>  attribute \\{SINGLE_PORT} [^\n]*\n)?(?P<large>  attribute \\ram_style \"huge\"\n)?"
+    r"  memory width (?P<width>\d+) size (?P<words>\d+) ", re.MULTILINE,
+)
+"""A memory in a design as Amaranth writes it, and which memories it may become or is to become."""
+
+
 def memories(rtlil: str) -> list[tuple[int, int]]:
-    """(width, words) of every memory in a design."""
-    found = re.findall(r"^\s*memory width (\d+) size (\d+) ", rtlil, re.MULTILINE)
-    return [(int(width), int(words)) for width, words in found]
+    """(width, words) of every memory in a design that does not go into a large one."""
+    return [
+        (int(found["width"]), int(found["words"])) for found in MEMORY.finditer(rtlil) if not found["large"]
+    ]
+
+
+def with_large_memories(board: Board, rtlil: str) -> str:
+    """The design with as much as possible in the part's large memories: first what takes most block RAMs."""
+    choice = [found for found in MEMORY.finditer(rtlil) if found["single"]]
+    left = board.capacity.large
+    chosen = set()
+    for found in sorted(choice, key=lambda one: -blocks(board, int(one["width"]), int(one["words"]))):
+        takes = ceil_div(int(found["width"]), LARGE_WIDTH) * ceil_div(int(found["words"]), LARGE_DEPTH)
+        if takes <= left and blocks(board, int(found["width"]), int(found["words"])):
+            chosen.add(found.start())
+            left -= takes
+
+    def mark(found: re.Match[str]) -> str:
+        style = '  attribute \\ram_style "huge"\n' if found.start() in chosen else ""
+        return style + found[0][len(found["single"] or "") :]
+
+    return MEMORY.sub(mark, rtlil)
 
 
 def blocks(board: Board, width: int, words: int) -> int:

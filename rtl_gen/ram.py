@@ -1,7 +1,6 @@
 """Memories whose contents come from outside."""
 
 import re
-from collections.abc import Mapping
 
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
@@ -11,10 +10,13 @@ from amaranth.lib.wiring import In, Out
 from .arith import ceil_div
 from .rom import Rom
 
-__all__ = ["LOAD_BITS", "Ram", "without_ram_contents", "write_signature"]
+__all__ = ["LOAD_BITS", "SINGLE_PORT", "Ram", "without_ram_contents", "write_signature"]
 
 LOAD_BITS = 16
 """Bits that are written at once."""
+
+SINGLE_PORT = "single_port"
+"""Attribute of the memories, for those who choose what to make of them."""
 
 
 def write_signature(width: int, depth: int) -> wiring.Signature:
@@ -39,7 +41,6 @@ class Ram(wiring.Component):
     ----------
     width : bits of a word
     depth : words
-    attrs : of the memory, for synthesis
 
     Members
     -------
@@ -49,10 +50,10 @@ class Ram(wiring.Component):
 
     latency = Rom.latency
 
-    def __init__(self, *, width: int, depth: int, attrs: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, width: int, depth: int) -> None:
         if depth < 1:
             raise ValueError(f"A memory must have at least one word, not {depth}")
-        self._width, self._depth, self._attrs = width, max(depth, 2), attrs or {}
+        self._width, self._depth = width, max(depth, 2)
         super().__init__({
             "addr": In(range(self._depth)),
             "data": Out(unsigned(width)),
@@ -69,7 +70,7 @@ class Ram(wiring.Component):
             if start == end:
                 continue
             part = min(end - start, LOAD_BITS)
-            memory = Memory(shape=unsigned(end - start), depth=self._depth, init=[], attrs=dict(self._attrs))
+            memory = Memory(shape=unsigned(end - start), depth=self._depth, init=[], attrs={SINGLE_PORT: 1})
             m.submodules[name] = memory
             write, read = memory.write_port(granularity=part), memory.read_port()
             register = Signal(end - start, name=f"{name}_word", reset_less=True)

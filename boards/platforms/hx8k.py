@@ -12,7 +12,7 @@ HX8K = Board(
     clock=72_000_000,
     capacity=Capacity(luts=7680, blocks=32, block_bits=4096, block_width=16),
     serial="second port of its USB bridge",
-    example="digits-small",
+    network="zoo:digits-lenet-m3n3",
     cycles=4_000,
     bitstream="bin",
     target="ice40",

@@ -42,7 +42,7 @@ ORANGECRAB_25F = Board(
     clock=80_000_000,
     capacity=Capacity(luts=24_288, blocks=56, block_bits=18_432, block_width=36, multipliers=28),
     serial="header pins 0 (rx) and 1 (tx), 3.3 V",
-    example="lenet",
+    network="zoo:mnist-lenet-m3n3",
     cycles=40_000,
     bitstream="bit",
     target="ecp5-slices",

@@ -37,7 +37,7 @@ TANG_NANO_9K = Board(
     clock=54_000_000,
     capacity=Capacity(luts=8640, blocks=26, block_bits=16_384, block_width=32),
     serial="second port of its USB bridge",
-    example="digits-small",
+    network="zoo:digits-lenet-m3n3",
     cycles=8_000,
     bitstream="fs",
     target="gowin",

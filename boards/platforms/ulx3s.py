@@ -12,7 +12,7 @@ ULX3S_85F = Board(
     clock=80_000_000,
     capacity=Capacity(luts=83_640, blocks=208, block_bits=18_432, block_width=36, multipliers=156),
     serial="its USB bridge",
-    example="lenet",
+    network="zoo:mnist-lenet-m3n3",
     cycles=20_000,
     bitstream="bit",
     target="ecp5-slices",
