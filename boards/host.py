@@ -175,7 +175,7 @@ class Accelerator:
             layer.name: LayerFolding(simd=simd, pe=pe, mp=mp, np=np_)
             for layer, (simd, pe, mp, np_) in zip(network.layers, self._identity.foldings, strict=True)
         }
-        words = Design(network, foldings, weights="loaded").load_words
+        words = Design(network, foldings, weights="loaded", target=self._identity.target).load_words
         self._send_weights(
             link.weights_tag(network.digest), struct.pack(f"<{len(words)}H", *words), progress
         )

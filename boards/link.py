@@ -60,7 +60,7 @@ CHUNK = 224
 """Input codes of a PIXELS frame, one byte each, in the accelerator's order; an image's last may have fewer."""
 MAX_CHUNKS = 256
 MAX_WEIGHT_CHUNKS = (1 << 16) - 1
-MAX_LAYERS = 31
+MAX_LAYERS = 29
 """Of a network whose weights are loaded: so many foldings fit into an identity."""
 DIGEST_BYTES = 16
 
@@ -201,6 +201,7 @@ class Identity:
     window : images that may wait for their scores at once
     clock : Hz;  cycles : least cycles between images
     load_bytes : of the weights that are loaded; 0 where they are fixed
+    target : technology, a key of :data:`rtl_gen.popcount.TARGETS`, which decides the code of weights
     foldings : (simd, pe, mp, np) of each layer where weights are loaded, which decide their order; none elsewhere
     load_tag : what the weights that are there, or that are coming, belong to, :func:`weights_tag`
     load_next : chunk of them that is wanted next
@@ -217,18 +218,20 @@ class Identity:
     clock: int
     cycles: int
     load_bytes: int = 0
+    target: str = "generic"
     foldings: tuple[tuple[int, int, int, int], ...] = ()
     load_tag: int = 0
     load_next: int = 0
 
-    FIXED = struct.Struct(f"<4sB{DIGEST_BYTES}s4H3B3IB")
+    FIXED = struct.Struct(f"<4sB{DIGEST_BYTES}s4H3B3I12sB")
     FOLDING = struct.Struct("<2H2B")
     STATE = struct.Struct("<IH")
 
     def pack(self) -> bytes:
-        *fixed, foldings, load_tag, load_next = (getattr(self, field.name) for field in dataclasses.fields(self))
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        *fixed, target, foldings, load_tag, load_next = values
         return (
-            self.FIXED.pack(MAGIC, VERSION, *fixed, len(foldings))
+            self.FIXED.pack(MAGIC, VERSION, *fixed, target.encode(), len(foldings))
             + b"".join(self.FOLDING.pack(*knobs) for knobs in foldings)
             + self.STATE.pack(load_tag, load_next)
         )
@@ -245,13 +248,14 @@ class Identity:
             raise InputError(f"device: expected the identity {MAGIC!r}, found {payload[:4]!r}")
         if payload[4] != VERSION or len(payload) < cls.FIXED.size:
             raise InputError(f"device: expected version {VERSION} of the link, found {payload[4]}")
-        *fixed, layers = cls.FIXED.unpack_from(payload)
+        _, _, *fixed, target, layers = cls.FIXED.unpack_from(payload)
         size = cls.FIXED.size + layers * cls.FOLDING.size + cls.STATE.size
         if len(payload) != size:
             raise InputError(f"device: expected an identity of {size} bytes, found {len(payload)}")
         foldings = tuple(cls.FOLDING.iter_unpack(payload[cls.FIXED.size : -cls.STATE.size]))
         state = cls.STATE.unpack_from(payload, size - cls.STATE.size)
-        return cls(**_named(cls, (*fixed[2:], foldings, *state)))
+        name = target.rstrip(b"\0").decode("ascii", "replace")
+        return cls(**_named(cls, (*fixed, name, foldings, *state)))
 
     @property
     def image_bytes(self) -> int:

@@ -85,6 +85,7 @@ class LinkedAccelerator(wiring.Component):
         knobs = (schedule.folding for schedule in self._accelerator.schedules)
         return {
             "load_bytes": 2 * len(self._accelerator.load_words),
+            "target": self._accelerator.target,
             "foldings": tuple((folding.simd, folding.pe, folding.mp, folding.np) for folding in knobs),
         }
 

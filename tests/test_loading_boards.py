@@ -170,7 +170,8 @@ def test_run_loads_what_it_needs(bench: Bench) -> None:
 def test_identity_with_most_layers_fits_its_frame() -> None:
     identity = Identity(
         digest=bytes(16), height=1, width=2, channels=3, classes=4, code_bits=8, score_bytes=3, window=1, clock=5,
-        cycles=6, load_bytes=100, foldings=((700, 2, 3, 4),) * link.MAX_LAYERS, load_tag=1 << 31, load_next=1,
+        cycles=6, load_bytes=100, target="ecp5-slices", foldings=((700, 2, 3, 4),) * link.MAX_LAYERS,
+        load_tag=1 << 31, load_next=1,
     )
     assert Identity.unpack(identity.pack()) == identity
     assert len(identity.pack()) <= link.MAX_PAYLOAD < len(identity.pack()) + Identity.FOLDING.size
@@ -183,3 +184,17 @@ def test_board_of_fixed_weights_takes_no_others() -> None:
     top = LinkedAccelerator(network, default_foldings(network), clock=12_000_000)
     assert top.identity.loaded
     assert (top.identity.load_bytes, top.identity.foldings) == (0, ())
+
+
+def test_identity_tells_what_decides_the_words(bench: Bench) -> None:
+    """Another technology stores other words."""
+    network = bench.networks[0]
+    tops = [
+        LinkedAccelerator(network, default_foldings(network), clock=12_000_000, weights="loaded", target=target)
+        for target in ("ice40", "ecp5-slices")
+    ]
+    assert [top.identity.target for top in tops] == ["ice40", "ecp5-slices"]
+    assert tops[0].accelerator.load_words != tops[1].accelerator.load_words
+    for top in tops:
+        knobs = [dataclasses.astuple(folding) for folding in default_foldings(network).values()]
+        assert list(top.identity.foldings) == knobs
