@@ -97,6 +97,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     ),
     boards.boards: ("abc-hw boards",),
     boards.build: (
+        "abc-hw build --board icebreaker",
         "abc-hw build zoo:digits-lenet-m3n3 --board ulx3s-85f",
         "abc-hw build examples/digits-small.toml --board icebreaker --out build/icebreaker",
     ),

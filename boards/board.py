@@ -12,10 +12,40 @@ from rtl_gen.accelerator import WeightSource
 from .clocking import Clocking, PllKind
 from .top import LinkedAccelerator
 
-__all__ = ["LARGE_DEPTH", "LARGE_WIDTH", "Board", "BoardTop", "Capacity"]
+__all__ = [
+    "ECP5_BLOCK", "GOWIN_BLOCK", "ICE40_BLOCK", "LARGE_DEPTH", "LARGE_WIDTH", "Block", "Board", "BoardTop",
+    "Capacity",
+]
 
 LARGE_WIDTH, LARGE_DEPTH = 16, 16_384
 """Of the large memories of an iCE40 UltraPlus."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A part's block RAM.
+
+    Members
+    -------
+    shapes : (bits of a word, words) that it can have
+    ram_bits, rom_bits : for each block that a memory would take, the bits up to which Yosys makes it of LUTs or
+        flip-flops instead, by the costs in Yosys's description of the part
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    ram_bits: int
+    rom_bits: int
+
+    @property
+    def bits(self) -> int:
+        return max(width * words for width, words in self.shapes)
+
+
+ICE40_BLOCK = Block(((2, 2048), (4, 1024), (8, 512), (16, 256)), ram_bits=64, rom_bits=1024)
+ECP5_BLOCK = Block(
+    ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)), ram_bits=2048, rom_bits=2048
+)
+GOWIN_BLOCK = ECP5_BLOCK
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,15 +55,14 @@ class Capacity:
     Members
     -------
     luts : LUTs of four inputs
-    blocks : block RAMs of ``block_bits`` bits and at most ``block_width`` bits a word
+    blocks : block RAMs of kind ``block``
     multipliers : hardware multipliers
     large : memories of ``LARGE_WIDTH`` bits by ``LARGE_DEPTH`` words, of one port and without contents
     """
 
     luts: int
     blocks: int
-    block_bits: int
-    block_width: int
+    block: Block
     multipliers: int = 0
     large: int = 0
 

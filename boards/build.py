@@ -154,9 +154,16 @@ def build(
     if on_stage is not None:
         on_stage("generation")
     linked = design(board, network, foldings, weights)
-    fit.check(board, network, {s.layer.name: s.folding for s in linked.accelerator.schedules})
+
+    def needs(foldings: Mapping[str, LayerFolding]) -> int:
+        least = fit.least_blocks(board, network, foldings, loaded=linked.accelerator.loads)
+        if least > board.capacity.blocks or fit.least_luts(network, foldings) > board.capacity.luts:
+            return least
+        tried = plan(board, design(board, network, foldings, weights))
+        return fit.block_count(board, fit.memories(tried.files[f"{NAME}.il"]))
+
+    fit.check(board, network, {s.layer.name: s.folding for s in linked.accelerator.schedules}, needs)
     made = plan(board, linked, seed=seed)
-    fit.check_memories(board, network, made.files[f"{NAME}.il"])
     try:
         made.extract(folder)
     except OSError as error:

@@ -1,20 +1,18 @@
-"""Does a network fit a board? Told before synthesis, from what the design must have at the least."""
+"""Does a network fit a board? Told before synthesis: block RAMs as they will be, LUTs at the least."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Network
 from rtl_gen.arith import ceil_div
-from rtl_gen.folding import LayerFolding, Schedule, fold_for_cycles, schedules
+from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
 from rtl_gen.ram import SINGLE_PORT
 
 from .board import LARGE_DEPTH, LARGE_WIDTH, Board
-
-SMALL_MEMORY = 1024
-"""Bits up to which a memory need not be in a block RAM."""
 
 LUTS_PER_XNOR = 1.0
 """A bound, no estimate: whole designs take 9 to 17, with popcounts, scaling, buffers and control."""
@@ -22,114 +20,143 @@ LUTS_PER_XNOR = 1.0
 LINK_LUTS = 1000
 """At the least, for line, frames, image buffer and answers."""
 
+Needs = Callable[[Mapping[str, LayerFolding]], int]
+"""The block RAMs that a network takes with these foldings; of what has no room for certain, the least."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """A memory in a design.
+
+    Members
+    -------
+    width, words : its size
+    written : is it a RAM?
+    single : does one port serve both reading and writing, and has it no contents to begin with?
+    """
+
+    width: int
+    words: int
+    written: bool = False
+    single: bool = False
+
+
+def memories(rtlil: str) -> list[Memory]:
+    """Every memory of a design as Amaranth writes it."""
+    found = []
+    for module in re.split(r"(?<=\nend\n)", rtlil):
+        written = set(re.findall(r"cell \$memwr_v2 \S+\n\s+parameter \\MEMID \"\\(\S+)\"", module))
+        for single, width, words, name in MEMORY.findall(module):
+            found.append(Memory(int(width), int(words), name in written, bool(single)))
+    return found
+
 
 MEMORY = re.compile(
-    rf"^(?P<single>  attribute \\{SINGLE_PORT} [^\n]*\n)?(?P<large>  attribute \\ram_style \"huge\"\n)?"
-    r"  memory width (?P<width>\d+) size (?P<words>\d+) ", re.MULTILINE,
+    rf"^(  attribute \\{SINGLE_PORT} [^\n]*\n)?  memory width (\d+) size (\d+) (\S+)$", re.MULTILINE
 )
-"""A memory in a design as Amaranth writes it, and which memories it may become or is to become."""
 
 
-def memories(rtlil: str) -> list[tuple[int, int]]:
-    """(width, words) of every memory in a design that does not go into a large one."""
-    return [
-        (int(found["width"]), int(found["words"])) for found in MEMORY.finditer(rtlil) if not found["large"]
-    ]
+def blocks(board: Board, memory: Memory) -> int:
+    """Block RAMs that Yosys gives a memory; none if it is cheaper in LUTs or flip-flops."""
+    kind = board.capacity.block
+    fewest = min(ceil_div(memory.width, width) * ceil_div(memory.words, depth) for width, depth in kind.shapes)
+    worth = kind.ram_bits if memory.written else kind.rom_bits
+    return fewest if memory.width * memory.words > worth * fewest else 0
+
+
+def in_large(board: Board, found: list[Memory]) -> set[int]:
+    """Which of the memories go into the part's large ones: first those that would take most block RAMs."""
+    left, chosen = board.capacity.large, set()
+    for index in sorted(range(len(found)), key=lambda index: -blocks(board, found[index])):
+        memory = found[index]
+        takes = ceil_div(memory.width, LARGE_WIDTH) * ceil_div(memory.words, LARGE_DEPTH)
+        if memory.single and blocks(board, memory) and takes <= left:
+            chosen.add(index)
+            left -= takes
+    return chosen
 
 
 def with_large_memories(board: Board, rtlil: str) -> str:
-    """The design with as much as possible in the part's large memories: first what takes most block RAMs."""
-    choice = [found for found in MEMORY.finditer(rtlil) if found["single"]]
-    left = board.capacity.large
-    chosen = set()
-    for found in sorted(choice, key=lambda one: -blocks(board, int(one["width"]), int(one["words"]))):
-        takes = ceil_div(int(found["width"]), LARGE_WIDTH) * ceil_div(int(found["words"]), LARGE_DEPTH)
-        if takes <= left and blocks(board, int(found["width"]), int(found["words"])):
-            chosen.add(found.start())
-            left -= takes
+    """The design with the memories of :func:`in_large` marked for synthesis."""
+    chosen = in_large(board, memories(rtlil))
+    numbers = iter(range(len(MEMORY.findall(rtlil))))
 
     def mark(found: re.Match[str]) -> str:
-        style = '  attribute \\ram_style "huge"\n' if found.start() in chosen else ""
-        return style + found[0][len(found["single"] or "") :]
+        style = '  attribute \\ram_style "huge"\n' if next(numbers) in chosen else ""
+        return style + found[0]
 
     return MEMORY.sub(mark, rtlil)
 
 
-def blocks(board: Board, width: int, words: int) -> int:
-    """Block RAMs that a memory takes in the best of the part's shapes; none if it is small."""
-    if width * words <= SMALL_MEMORY:
-        return 0
-    part = board.capacity
-    shapes = [side for side in (1, 2, 4, 8, 9, 16, 18, 32, 36) if side <= part.block_width]
-    return min(-(-width // side) * -(-words // (part.block_bits // side)) for side in shapes)
+def block_count(board: Board, found: list[Memory]) -> int:
+    """Block RAMs that the memories take together, beside the large ones."""
+    large = in_large(board, found)
+    return sum(blocks(board, memory) for index, memory in enumerate(found) if index not in large)
 
 
-def least_needs(board: Board, made: list[Schedule]) -> dict[str, tuple[int, int]]:
-    """By resource what the engines take at the least, and what the part has."""
-    luts = LINK_LUTS + round(LUTS_PER_XNOR * sum(schedule.xnors for schedule in made))
-    weights = sum(
-        blocks(
-            board,
+def least_blocks(board: Board, network: Network, foldings: Mapping[str, LayerFolding], *, loaded: bool) -> int:
+    """Block RAMs of the weights alone."""
+    return block_count(board, [
+        Memory(
             schedule.folding.pe * schedule.columns * schedule.lanes * schedule.layer.weight_bases.bits,
-            schedule.groups * schedule.words,
+            schedule.groups * schedule.words, written=loaded, single=loaded,
         )
-        for schedule in made
-    )
-    return {"LUTs": (luts, board.capacity.luts), "block RAMs": (weights, board.capacity.blocks)}
+        for schedule in schedules(network, foldings)
+    ])
 
 
-def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding]) -> None:
+def least_luts(network: Network, foldings: Mapping[str, LayerFolding]) -> int:
+    """LUTs without which the design cannot be."""
+    return LINK_LUTS + round(LUTS_PER_XNOR * sum(schedule.xnors for schedule in schedules(network, foldings)))
+
+
+def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], needs: Needs) -> None:
     """
     Raises
     ------
     InputError
-        if a resource is certainly short; the message says by how much, and what would fit.
+        if a resource is short; the message says which, by how much, and what would fit.
     """
-    short = {
-        resource: counts
-        for resource, counts in least_needs(board, schedules(network, foldings)).items()
-        if counts[0] > counts[1]
-    }
+    short = []
+    for resource, needed, there_are in (
+        ("LUTs", least_luts(network, foldings), board.capacity.luts),
+        ("block RAMs", needs(foldings), board.capacity.blocks),
+    ):
+        if needed > there_are:
+            short.append((f"{there_are:,} {resource}", f"{needed:,}, {needed - there_are:,} too many"))
     if short:
-        allowed = " and ".join(f"{there_are} {resource}" for resource, (_, there_are) in short.items())
-        found = " and ".join(f"{needed}" for needed, _ in short.values())
+        expected, found = (" and ".join(parts) for parts in zip(*short, strict=True))
         raise InputError(
-            f"{network.name}: expected at most {allowed} on {board.name}, found at least {found}; "
-            f"{remedy(board, network)}"
+            f"{network.name}: expected at most {expected} on {board.name}, found at least {found}; "
+            f"{remedy(board, network, needs)}"
         )
 
 
-def check_memories(board: Board, network: Network, rtlil: str) -> None:
-    """As :func:`check`, for all memories of a finished design.
-
-    Raises
-    ------
-    InputError
-        if they take more block RAMs than the part has.
-    """
-    needed = sum(blocks(board, width, words) for width, words in memories(rtlil))
-    if needed > board.capacity.blocks:
-        raise InputError(
-            f"{network.name}: expected at most {board.capacity.blocks} block RAMs on {board.name}, "
-            f"found {needed}; {remedy(board, network)}"
-        )
-
-
-def remedy(board: Board, network: Network) -> str:
-    """What would fit: a slower folding, or fewer weight bases."""
-    cycles = board.cycles
-    slowest = max(s.cycles for s in schedules(network, {layer.name: LayerFolding() for layer in network.layers}))
-    while cycles < 2 * slowest:
-        try:
-            made = schedules(network, fold_for_cycles(network, cycles))
-        except InputError:
-            made = None  # no folding is that fast
-        if made and all(needed <= there_are for needed, there_are in least_needs(board, made).values()):
-            return f"a folding for {cycles} cycles per image may fit"
-        cycles *= 2
-    bits = board.capacity.blocks * board.capacity.block_bits
+def remedy(board: Board, network: Network, needs: Needs) -> str:
+    """What would fit: a slower folding, weights that are loaded, or fewer weight bases."""
+    for foldings in slower(board, network):
+        if least_luts(network, foldings) <= board.capacity.luts and needs(foldings) <= board.capacity.blocks:
+            cycles = max(schedule.cycles for schedule in schedules(network, foldings))
+            return f"a folding for {cycles:,} cycles per image has room enough"
+    bits = board.capacity.blocks * board.capacity.block.bits
     sizes = sum(layer.weights.size for layer in network.layers)
     for count in range(max(layer.weight_bases.count for layer in network.layers) - 1, 0, -1):
         if sizes * Bases(kind="thermometer", count=count).bits <= bits:
             return f"no folding fits, M = {count} may"
-    return f"no folding and no M fits: {sizes} weights, {bits} bits of block RAM"
+    return f"no folding and no M fits: {sizes:,} weights, {bits:,} bits of block RAM"
+
+
+def slower(board: Board, network: Network) -> Iterable[Mapping[str, LayerFolding]]:
+    """Foldings for the board's own cycles, for twice as many, and so on."""
+    slowest = max(s.cycles for s in schedules(network, {layer.name: LayerFolding() for layer in network.layers}))
+    cycles = board.cycles
+    last = None
+    while cycles < 2 * slowest:
+        try:
+            foldings = fold_for_cycles(network, cycles)
+        except InputError:
+            foldings = None  # no folding is that fast
+        if foldings and foldings != last:
+            yield foldings
+        last = foldings
+        cycles *= 2

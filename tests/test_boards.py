@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +15,17 @@ import pytest
 from PIL import Image
 
 from abc_hw import description
+from abc_hw.commands.inputs import load_network
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 from boards import build, clocking, fit, toolchain
+from boards.fit import Memory
 from boards.images import read_images
 from boards.platforms import BOARDS, find
 from boards.run import run
 from boards.top import LinkedAccelerator
-from rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles
+from rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles, schedules
+from rtl_gen.yosys import run_yosys
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -74,7 +80,7 @@ def test_a_clock_that_no_pll_makes_is_refused() -> None:
 @pytest.mark.parametrize("name", BOARDS)
 def test_board_has_a_plan(name: str) -> None:
     board = BOARDS[name]
-    network = example(board.example)
+    network, _ = load_network(Path(board.network))
     linked = build.design(board, network)
     plan = build.plan(board, linked)
     script = plan.files[f"{plan.script}.sh"]
@@ -86,13 +92,13 @@ def test_board_has_a_plan(name: str) -> None:
         assert f"uart_0__{pin}__io" in constraints
     rtlil = plan.files["top.il"]
     assert bool(re.search(r"cell \\(SB_PLL40_PAD|SB_PLL40_CORE|EHXPLLL|rPLL) ", rtlil)) == (board.pll != "none")
-    fit.check_memories(board, network, rtlil)
+    assert fit.block_count(board, fit.memories(rtlil)) <= board.capacity.blocks
 
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_board_divides_its_clock_into_exact_bits(name: str) -> None:
     board = BOARDS[name]
-    top = build.design(board, example(board.example))
+    top = build.design(board, example("digits-small"))
     assert top.divisor * 1_000_000 == board.clock
 
 
@@ -111,42 +117,88 @@ def test_unknown_board_lists_the_known() -> None:
 # -- what fits ----------------------------------------------------------------------
 
 
-def test_block_count_takes_the_best_shape() -> None:
+@pytest.mark.parametrize(
+    ("board", "memory", "blocks"),
+    [
+        ("icebreaker", Memory(16, 4, written=True), 0),
+        ("icebreaker", Memory(16, 5, written=True), 1),
+        ("icebreaker", Memory(16, 64), 0),
+        ("icebreaker", Memory(16, 65), 1),
+        ("icebreaker", Memory(16, 256), 1),
+        ("icebreaker", Memory(17, 256), 2),
+        ("icebreaker", Memory(2, 2048), 1),
+        ("icebreaker", Memory(1, 4096), 2),
+        ("ulx3s-85f", Memory(36, 512), 1),
+        ("ulx3s-85f", Memory(1, 2048, written=True), 0),
+    ],
+)
+def test_block_count_takes_the_best_shape(board: str, memory: Memory, blocks: int) -> None:
+    assert fit.blocks(find(board), memory) == blocks
+
+
+def test_block_count_is_what_synthesis_takes(tiny: Network) -> None:
+    board = find("hx8k")
+    rtlil = build.plan(board, build.design(board, example("digits-small"))).files["top.il"]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "top.il")
+        source.write_text(rtlil)
+        said = run_yosys(f"read_rtlil {source}", "synth_ice40 -top top -run begin:map_ffs", "stat")
+    made = int(re.findall(r"^\s*(\d+)\s+SB_RAM40_4K", said, re.MULTILINE)[-1])
+    assert made == fit.block_count(board, fit.memories(rtlil)) > 0
+
+
+def test_loaded_weights_go_into_large_memories_first() -> None:
     board = find("icebreaker")
-    assert fit.blocks(board, 16, 64) == 0
-    assert fit.blocks(board, 16, 256) == 1
-    assert fit.blocks(board, 17, 256) == 2
-    assert fit.blocks(board, 2, 2048) == 1
-    assert fit.blocks(board, 1, 4097) == 2
-    text = "  memory width 8 size 512 \\memory\n  memory width 3 size 10 \\x\n"
-    assert fit.memories(text) == [(8, 512), (3, 10)]
+    weights = Memory(32, 8192, written=True, single=True), Memory(16, 4096, written=True, single=True)
+    others = Memory(8, 2048, written=True), Memory(3, 10, written=True, single=True)
+    assert fit.in_large(board, [others[1], weights[1], others[0], weights[0]]) == {1, 3}
+    assert fit.block_count(board, [*others, *weights]) == 4
+    assert fit.in_large(board, [*weights, *weights]) == {0, 2}
+    assert fit.in_large(find("hx8k"), list(weights)) == set()
 
 
 def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path) -> None:
     stages: list[str] = []
     message = (
-        r"vgg: expected at most 5280 LUTs and 30 block RAMs on icebreaker, found at least \d+ and \d+; "
-        r"no folding and no M fits: \d+ weights, 122880 bits of block RAM"
+        r"vgg: expected at most 5,280 LUTs and 30 block RAMs on icebreaker, found at least [\d,]+, [\d,]+ too "
+        r"many and [\d,]+, [\d,]+ too many; no folding and no M fits: [\d,]+ weights, 122,880 bits of block RAM"
     )
     with pytest.raises(InputError, match=message):
-        build.build(example("vgg"), find("icebreaker"), folder=tmp_path / "build", on_stage=stages.append)
+        build.build(example("vgg"), find("icebreaker"), folder=tmp_path / "build", weights="rom",
+                    on_stage=stages.append)
     assert stages == ["generation"]
     assert not (tmp_path / "build").exists()
 
 
-def test_folding_that_is_too_wide_is_refused_with_one_that_may_fit() -> None:
-    network = example("digits-small")
-    foldings = {
-        layer.name: LayerFolding(
-            simd=layer.in_shape[2] * layer.kernel[1], pe=layer.out_channels, mp=2, np=layer.input_bases.count
-        )
-        for layer in network.layers
-    }
+def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded() -> None:
     board = find("icebreaker")
-    message = "expected at most 30 block RAMs on icebreaker, found at least 88; a folding for 8000 cycles"
-    with pytest.raises(InputError, match=message):
-        fit.check(board, network, foldings)
-    fit.check(board, network, fold_for_cycles(network, 8000))
+    network, _ = load_network(Path(board.network))
+
+    def blocks(weights: str) -> int:
+        foldings = {s.layer.name: s.folding for s in build.design(board, network).accelerator.schedules}
+        made = build.plan(board, build.design(board, network, foldings, weights))  # type: ignore[arg-type]
+        return fit.block_count(board, fit.memories(made.files["top.il"]))
+
+    assert blocks("loaded") <= board.capacity.blocks < blocks("rom")
+
+
+def test_folding_that_is_too_wide_is_refused_with_one_that_has_room() -> None:
+    network = example("digits-small")
+
+    def needs(foldings: Mapping[str, LayerFolding]) -> int:
+        return 10 + max(schedule.xnors for schedule in schedules(network, foldings))
+
+    wide = fold_for_cycles(network, 4000)
+    assert needs(wide) > 32
+    board = dataclasses.replace(find("hx8k"), cycles=4000)
+    message = f"found at least {needs(wide)}, {needs(wide) - 32} too many; a folding"
+    with pytest.raises(InputError, match=message) as refused:
+        fit.check(board, network, wide, needs)
+    told = re.search(r"a folding for ([\d,]+) cycles per image has room enough", str(refused.value))
+    assert told is not None
+    slower = fold_for_cycles(network, int(told[1].replace(",", "")))
+    fit.check(board, network, slower, needs)
+    assert needs(slower) <= 32
 
 
 def test_network_that_fits_with_fewer_bases_is_told_how_many() -> None:
@@ -156,7 +208,10 @@ def test_network_that_fits_with_fewer_bases_is_told_how_many() -> None:
     )
     network = description.Description.model_validate(tomllib.loads(text)).network()
     with pytest.raises(InputError, match="no folding fits, M = 3 may"):
-        fit.check(find("icebreaker"), network, {layer.name: LayerFolding() for layer in network.layers})
+        fit.check(
+            find("icebreaker"), network, {layer.name: LayerFolding() for layer in network.layers},
+            needs=lambda foldings: 31,
+        )
 
 
 def test_image_too_large_for_the_link_is_refused() -> None:

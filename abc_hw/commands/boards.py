@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,17 @@ import typer
 
 from abc_hw.errors import InputError
 
-from .console import complain, err, need, percent, progress, say, show, table
-from .hardware import Cycles, FoldingOption, read_design
+from .console import Update, complain, err, need, percent, progress, say, show, table
+from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
 from .inputs import load_dataset, some_images
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
     from boards.build import Summary
+    from boards.toolchain import Stage
+
+STAGES = 4
+"""Of a build: generation, synthesis, place and route, bitstream."""
 
 BoardName = Annotated[str, typer.Option("--board", help="One of those that `abc-hw boards` lists.")]
 
@@ -24,25 +29,36 @@ BoardName = Annotated[str, typer.Option("--board", help="One of those that `abc-
 def boards() -> None:
     """List the boards that bitstreams can be built for."""
     need("board", "amaranth_boards")
+    from boards.board import LARGE_DEPTH, LARGE_WIDTH
     from boards.platforms import BOARDS
 
-    shown = table("board", "what it is", ">MHz", ">4-input LUTs", ">block RAM bits")
+    shown = table("board", "what it is", ">MHz", ">4-input LUTs", ">memory bits", "its own network")
     for board in BOARDS.values():
         part = board.capacity
-        bits = part.blocks * part.block_bits
-        shown.add_row(board.name, board.title, f"{board.clock / 1e6:g}", f"{part.luts:,}", f"{bits:,}")
+        bits = part.blocks * part.block.bits + part.large * LARGE_WIDTH * LARGE_DEPTH
+        numbers = f"{board.clock / 1e6:g}", f"{part.luts:,}", f"{bits:,}"
+        shown.add_row(board.name, board.title, *numbers, board.network)
     show("boards", shown)
 
 
 def build(
-    network: NetworkFile,
     board: BoardName,
+    network: Annotated[
+        Path | None,
+        typer.Argument(help="A network file, zoo:NAME, or a TOML description.", show_default="the board's own"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for all files of the build.")] = Path("build"),
     cycles: Cycles = None,
     folding: FoldingOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="rom: in the bitstream; loaded: by the host.", show_default="as suits the board"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the placement.")] = 1,
 ) -> None:
     """Make a bitstream with open tools: Yosys, nextpnr and the part's packer.
+
+    Without a network it is the board's own, which `abc-hw boards` names, and which fits and is fast enough.
 
     Exit code 0: made, every clock met; 1: made, but too slow, or a tool failed; 2: something cannot be used.
     """
@@ -51,11 +67,14 @@ def build(
     from boards.platforms import find
 
     target = find(board)
-    found, chosen = read_design(network, cycles, folding)
+    found, chosen = read_design(network or Path(target.network), cycles, folding)
     foldings = None if cycles is None and folding is None else chosen
+    source = None if weights is None else weight_source(weights)
     try:
-        with progress(f"building for {board}"):
-            summary = builder.build(found, target, folder=out, foldings=foldings, seed=seed, on_stage=_tell)
+        with progress(f"building for {board}") as update:
+            summary = builder.build(
+                found, target, folder=out, foldings=foldings, weights=source, seed=seed, on_stage=_teller(update)
+            )
     except RuntimeError as error:
         summary_line, _, log = str(error).partition("\n")
         complain(summary_line)
@@ -67,8 +86,17 @@ def build(
         raise typer.Exit(1)
 
 
-def _tell(stage: str) -> None:
-    err().print(f"{stage} ...", markup=False)
+def _teller(update: Update) -> Stage:
+    """Tells what begins, when, and moves the bar on."""
+    start, told = time.monotonic(), 0
+
+    def tell(stage: str) -> None:
+        nonlocal told
+        err().print(f"{time.monotonic() - start:5.0f} s  {stage} ...", markup=False)
+        update(told, STAGES)
+        told += 1
+
+    return tell
 
 
 def _show_summary(summary: Summary) -> None:
@@ -96,9 +124,12 @@ def run(
     simulate: Annotated[bool, typer.Option("--simulate", help="A simulated board in place of a port.")] = False,
     images: Annotated[int, typer.Option(help="How many test images, where no files are given.")] = 20,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    weights: WeightsOption = "rom",
     seed: Annotated[int, typer.Option(help="Of the choice of test images.")] = 0,
 ) -> None:
     """Classify images on a board, or on the simulation of one, through the same serial link.
+
+    A board that takes its weights from the host gets them, if it has not got them.
 
     Exit code 0: every score is the golden model's; 1: some differ; 2: something cannot be used.
     """
@@ -119,7 +150,9 @@ def run(
         pixels, labels = some_images(found, load_dataset(found, None, data_dir), images, seed)
         names = [f"test image {index}" for index in range(len(pixels))]
     with progress("simulating a board" if simulate else f"asking {port}") as update:
-        result = runner.run(found, pixels, port=port, foldings=foldings, progress=update)
+        result = runner.run(
+            found, pixels, port=port, foldings=foldings, weights=weight_source(weights), progress=update
+        )
     shown = table("image", "class", ">score", ">next")
     for name, scores, label in zip(names, result.scores, result.labels, strict=True):
         ordered = np.sort(scores)[::-1]

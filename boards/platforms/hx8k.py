@@ -2,7 +2,8 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
-from ..board import Board, Capacity
+from .. import synthesis
+from ..board import ICE40_BLOCK, Board, Capacity
 
 HX8K = Board(
     name="hx8k",
@@ -10,10 +11,11 @@ HX8K = Board(
     platform=ICE40HX8KBEVNPlatform,
     pll="ice40-core",
     clock=72_000_000,
-    capacity=Capacity(luts=7680, blocks=32, block_bits=4096, block_width=16),
+    capacity=Capacity(luts=7680, blocks=32, block=ICE40_BLOCK),
     serial="second port of its USB bridge",
     network="zoo:digits-lenet-m3n3",
-    cycles=4_000,
+    cycles=16_000,
     bitstream="bin",
     target="ice40",
+    overrides={"synth_opts": synthesis.ICE40_HX},
 )

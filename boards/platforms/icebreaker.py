@@ -2,7 +2,8 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from ..board import Board, Capacity
+from .. import synthesis
+from ..board import ICE40_BLOCK, Board, Capacity
 
 ICEBREAKER = Board(
     name="icebreaker",
@@ -10,12 +11,12 @@ ICEBREAKER = Board(
     platform=ICEBreakerPlatform,
     pll="ice40-pad",
     clock=24_000_000,
-    capacity=Capacity(luts=5280, blocks=30, block_bits=4096, block_width=16, multipliers=8, large=4),
+    capacity=Capacity(luts=5280, blocks=30, block=ICE40_BLOCK, multipliers=8, large=4),
     serial="second port of its USB bridge",
     network="zoo:mnist-lenet-m1n1",
-    cycles=8_000,
+    cycles=200_000,
     bitstream="bin",
     target="ice40",
     weights="loaded",
-    overrides={"synth_opts": "-dsp -spram"},
+    overrides={"synth_opts": synthesis.ICE40_UP},
 )

@@ -2,7 +2,8 @@
 
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
-from ..board import Board, Capacity
+from .. import synthesis
+from ..board import GOWIN_BLOCK, Board, Capacity
 
 
 class TangNano9k(TangNano9kPlatform):
@@ -35,11 +36,11 @@ TANG_NANO_9K = Board(
     platform=TangNano9k,
     pll="gowin",
     clock=54_000_000,
-    capacity=Capacity(luts=8640, blocks=26, block_bits=16_384, block_width=32),
+    capacity=Capacity(luts=8640, blocks=26, block=GOWIN_BLOCK),
     serial="second port of its USB bridge",
     network="zoo:digits-lenet-m3n3",
-    cycles=8_000,
+    cycles=16_000,
     bitstream="fs",
     target="gowin",
-    overrides={"nextpnr_opts": "--freq 54"},
+    overrides={"synth_opts": synthesis.GOWIN, "nextpnr_opts": "--freq 54"},
 )

@@ -2,7 +2,8 @@
 
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from ..board import Board, Capacity
+from .. import synthesis
+from ..board import ECP5_BLOCK, Board, Capacity
 
 ULX3S_85F = Board(
     name="ulx3s-85f",
@@ -10,11 +11,11 @@ ULX3S_85F = Board(
     platform=ULX3S_85F_Platform,
     pll="ecp5",
     clock=80_000_000,
-    capacity=Capacity(luts=83_640, blocks=208, block_bits=18_432, block_width=36, multipliers=156),
+    capacity=Capacity(luts=83_640, blocks=208, block=ECP5_BLOCK, multipliers=156),
     serial="its USB bridge",
     network="zoo:mnist-lenet-m3n3",
     cycles=20_000,
     bitstream="bit",
     target="ecp5-slices",
-    overrides={"synth_opts": "-nowidelut", "ecppack_opts": "--compress"},
+    overrides={"synth_opts": synthesis.ECP5, "ecppack_opts": "--compress"},
 )
