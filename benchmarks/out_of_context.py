@@ -37,13 +37,13 @@ class Device:
 
 
 ECP5 = ("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--lpf-allow-unconstrained", "--speed")
+ICE40 = ("nextpnr-ice40", "--hx8k", "--package", "ct256", "--pcf-allow-unconstrained", "--router", "router2")
 DEVICES = {
     device.name: device
     for device in (
         Device("ecp5-6", "synth_ecp5 -nowidelut", "ecp5-slices", (*ECP5, "6")),
         Device("ecp5-8", "synth_ecp5 -nowidelut", "ecp5-slices", (*ECP5, "8")),
-        Device("hx8k", "synth_ice40 -abc9", "ice40",
-               ("nextpnr-ice40", "--hx8k", "--package", "ct256", "--pcf-allow-unconstrained")),
+        Device("hx8k", "synth_ice40 -abc9", "ice40", ICE40),
         Device("gw1n-9c", "synth_gowin", "gowin",
                ("nextpnr-himbaechel", "--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C")),
         Device("xc7", "synth_xilinx -family xc7 -abc9", "lut6"),

@@ -21,7 +21,7 @@ Inputs = Sequence[Value | Mismatch]
 GENERIC_SLOTS = 16
 """Positions of one carry chain in plain operators."""
 
-CCU2C_SLOTS = 32
+CCU2C_SLOTS = 24
 """Positions of one chain of ECP5 carry slices."""
 
 

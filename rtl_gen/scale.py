@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,8 +19,25 @@ from .rom import Rom, pack_fields
 
 __all__ = ["AlphaCode", "ScaleUnit"]
 
-ITEM_LATENCY = 5
-"""Cycles from an item to its contribution: products with the betas, their sum, terms, products, sum of bases."""
+
+def _sum_cycles(count: int) -> int:
+    """Cycles of :func:`_sum`."""
+    return max(1, (count - 1).bit_length())
+
+
+def _sum(m: Module, values: list[Value], shape: Shape, name: str) -> Value:
+    """Sum of ``values``, all in ``shape``: a tree of adders of two, with a register behind each."""
+    if not values:
+        return Const(0, shape)
+    terms = [extend(value, shape) for value in values]
+    for level in range(_sum_cycles(len(values))):
+        pairs = [terms[start : start + 2] for start in range(0, len(terms), 2)]
+        terms = [
+            delayed(m, extend(pair[0] + pair[1], shape) if len(pair) == 2 else pair[0], 1,
+                    name=f"{name}_{level}_{index}")
+            for index, pair in enumerate(pairs)
+        ]
+    return terms[0]
 
 
 class AlphaCode:
@@ -41,29 +58,34 @@ class AlphaCode:
         self.multiplies = form.kind == "fixed" and max(abs(value) for value in values) > 1
         """Does the product need a multiplier?"""
         self._number = range_shape(values[0], values[-1])
+        self.term_count = 1
+        """Addends of a product."""
+        self.has_signs = False
+        """Has a product single bits to add?"""
         if self.multiplies:
             return
         self._terms = {value: form.terms_of(value) if form.kind != "fixed" else
                        ((value, 0),) if value else () for value in values}
         used = [term for terms in self._terms.values() for term in terms]
-        self._term_count = max(len(terms) for terms in self._terms.values())
+        self.term_count = max(len(terms) for terms in self._terms.values())
         self._low_shift = min((shift for _, shift in used), default=0)
         self._shift_bits = (max((shift for _, shift in used), default=0) - self._low_shift).bit_length()
-        self._sign_bits = int(any(sign < 0 for sign, _ in used))
-        self._enable_bits = int(min(len(terms) for terms in self._terms.values()) < self._term_count)
+        self.has_signs = any(sign < 0 for sign, _ in used)
+        self._sign_bits = int(self.has_signs)
+        self._enable_bits = int(min(len(terms) for terms in self._terms.values()) < self.term_count)
 
     @property
     def width(self) -> int:
         """Bits of a stored alpha."""
         if self.multiplies:
             return self._number.width
-        return self._term_count * (self._shift_bits + self._sign_bits + self._enable_bits)
+        return self.term_count * (self._shift_bits + self._sign_bits + self._enable_bits)
 
     def encode(self, alpha: int) -> int:
         if self.multiplies:
             return pack_fields([(alpha, self.width)])
         terms = [(sign, shift, 1) for sign, shift in self._terms[alpha]]
-        terms += [(1, self._low_shift, 0)] * (self._term_count - len(terms))
+        terms += [(1, self._low_shift, 0)] * (self.term_count - len(terms))
         return pack_fields([
             field
             for sign, shift, enable in terms
@@ -85,7 +107,7 @@ class AlphaCode:
         terms: list[Value] = []
         bits: list[Value] = []
         size = self._shift_bits + self._sign_bits + self._enable_bits
-        for term in range(self._term_count):
+        for term in range(self.term_count):
             fields = code[term * size : (term + 1) * size]
             shifted = extend(factor << self._low_shift, shape)
             for bit in range(self._shift_bits):
@@ -147,7 +169,19 @@ class ScaleUnit(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``load`` to the first ``valid`` of a group of one pass."""
-        return ITEM_LATENCY + 2
+        return self._item_latency + 2
+
+    @property
+    def _beta_latency(self) -> int:
+        """Cycles from an item to its sum over the activation bases."""
+        return 1 + _sum_cycles(self._schedule.folding.np)
+
+    @property
+    def _item_latency(self) -> int:
+        """Cycles from an item to its contribution: sum over activation bases, terms, product, sum of bases."""
+        _, bases = self._schedule.scale_lanes
+        addends = bases + int(self._code.has_signs)
+        return self._beta_latency + 1 + _sum_cycles(self._code.term_count) + _sum_cycles(addends)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -161,9 +195,9 @@ class ScaleUnit(wiring.Component):
         sums = self._beta_sums(m, nest, item)
         alphas = self._read_alphas(m, nest)
         added = self._products(m, sums, alphas)
-        valid = delayed(m, busy, ITEM_LATENCY, name="valid", reset_less=False)
-        fresh = delayed(m, Cat(nest.at_first[1:4]).all(), ITEM_LATENCY, name="fresh")
-        final = delayed(m, Cat(nest.at_last[1:4]).all(), ITEM_LATENCY, name="final")
+        valid = delayed(m, busy, self._item_latency, name="valid", reset_less=False)
+        fresh = delayed(m, Cat(nest.at_first[1:4]).all(), self._item_latency, name="fresh")
+        final = delayed(m, Cat(nest.at_last[1:4]).all(), self._item_latency, name="final")
         self._accumulate(m, added, valid, fresh, final)
         return m
 
@@ -196,7 +230,7 @@ class ScaleUnit(wiring.Component):
         return busy, [[held[lane * bases + basis] for basis in range(bases)] for lane in range(channels)]
 
     def _beta_sums(self, m: Module, nest: LoopNest, item: list[list[Value]]) -> list[list[Value]]:
-        """sum_n beta[n] p[m, n] for each channel and basis of the item, two cycles later."""
+        """sum_n beta[n] p[m, n] for each channel and basis of the item, ``_beta_latency`` cycles later."""
         layer, schedule, at_once = self._schedule.layer, self._schedule, self._schedule.folding.np
         betas = [int(beta) for beta in layer.beta] + [0] * (schedule.passes_n * at_once - layer.input_bases.count)
         passes = [betas[start : start + at_once] for start in range(0, len(betas), at_once)]
@@ -219,11 +253,11 @@ class ScaleUnit(wiring.Component):
                     for slot, field in enumerate(fields)
                 ]
                 held = [delayed(m, product, 1, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
-                sums[-1].append(delayed(m, total(held, shape), 1, name=f"beta_sum_{place}"))
+                sums[-1].append(_sum(m, held, shape, f"beta_sum_{place}"))
         return sums
 
     def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:
-        """Stored alphas of the item, ``Rom.latency`` later: [channel][basis]."""
+        """Stored alphas of the item, ``_beta_latency`` later: [channel][basis]."""
         schedule, (channels, bases) = self._schedule, self._schedule.scale_lanes
         width = self._code.width
         if not width:
@@ -236,14 +270,18 @@ class ScaleUnit(wiring.Component):
         slots = schedule.folding.pe // channels
         strides = [schedule.passes_m * items, 0, items, slots, 1]
         m.submodules.alpha_addr = address = AffineCounter(nest.bounds, strides)
-        m.d.comb += [*address.follow(nest.step, nest.ends), rom.addr.eq(address.value)]
+        waits = self._beta_latency - Rom.latency
+        m.d.comb += [
+            *address.follow(nest.step, nest.ends),
+            rom.addr.eq(delayed(m, address.value, waits, name="alpha_addr")),
+        ]
         return [
             [rom.data[(lane * bases + basis) * width :][:width] for basis in range(bases)]
             for lane in range(channels)
         ]
 
     def _products(self, m: Module, sums: list[list[Value]], alphas: list[list[Value]]) -> list[Value]:
-        """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape, three cycles later."""
+        """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape, when it is added there."""
         shape = match_shape(self._schedule.layer)
         added = []
         for lane, (row, codes) in enumerate(zip(sums, alphas, strict=True)):
@@ -253,12 +291,13 @@ class ScaleUnit(wiring.Component):
                 terms, bits = self._code.addends(code, beta_sum, shape)
                 place = f"{lane}_{basis}"
                 held = [delayed(m, term, 1, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
-                products.append(delayed(m, total(held, shape), 1, name=f"product_{place}"))
+                products.append(_sum(m, held, shape, f"product_{place}"))
                 all_bits += [delayed(m, bit, 1, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
             if all_bits:
                 most = unsigned(len(all_bits).bit_length())
-                products.append(delayed(m, total(all_bits, most), 1, name=f"negatives_{lane}"))
-            added.append(delayed(m, total(products, shape), 1, name=f"sum_{lane}"))
+                cycles = _sum_cycles(self._code.term_count)
+                products.append(delayed(m, total(all_bits, most), cycles, name=f"negatives_{lane}"))
+            added.append(_sum(m, products, shape, f"sum_{lane}"))
         return added
 
     def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:

@@ -87,8 +87,8 @@ def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "design.il"), Path(folder, "design.v")
         elaborated = prepared(component, name)
-        text, _ = rtlil.convert_fragment(elaborated, name=name, emit_src=False)
-        source.write_text(without_ram_contents(text))
+        made, _ = rtlil.convert_fragment(elaborated, name=name, emit_src=False)
+        source.write_text(without_ram_contents(made))
         run = _runner(design)
         run(f"read_rtlil {source}")
         restore_ports(design, member_wires(elaborated))
@@ -112,11 +112,24 @@ def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) 
         run("opt_clean -purge")
         plain_names(design)
         run(f"write_verilog -noattr -noparallelcase {target}")
-        text = target.read_text()
+        text = _marked(target.read_text(), set(_UNCHECKED.findall(made)))
     body = text[text.index("module ") :]
     comment = "".join(f"// {line}".rstrip() + "\n" for line in header)
     plain = {(module[1:], port[1:]): bits for (module, port), bits in kept_bits.items()}
     return Verilog(f"{comment}\n{body}", plain)
+
+
+_UNCHECKED = re.compile(r"attribute \\no_rw_check .*\n\s*memory .*\\(\w+)\n")
+"""In RTLIL: a memory that is never read and written at once at one address."""
+
+
+def _marked(text: str, memories: set[str]) -> str:
+    """Verilog with the attribute that tells synthesis so; no attribute is written otherwise."""
+
+    def mark(line: re.Match[str]) -> str:
+        return f"  (* no_rw_check *)\n{line[0]}" if line[1] in memories else line[0]
+
+    return re.sub(r"^  reg (?:\[\d+:0\] )?(\w+) \[\d+:0\];$", mark, text, flags=re.MULTILINE)
 
 
 def _runner(design: "ys.Design") -> Callable[[str], None]:

@@ -107,9 +107,11 @@ class WindowBuffer(wiring.Component):
         words = []
         for bank in range(self._schedule.columns):
             width = len(Value.cast(self.i.payload))
-            memory = Memory(shape=unsigned(width), depth=depth, init=[])
+            # A word is read long after it was written: what a read beside a write gives is of no interest, and
+            # no logic shall stand behind the block memory to settle it.
+            memory = Memory(shape=unsigned(width), depth=depth, init=[], attrs={"no_rw_check": 1})
             m.submodules[f"bank{bank}"] = memory
-            write, read = memory.write_port(), memory.read_port()
+            write, read = memory.write_port(), memory.read_port(domain="comb")
             m.d.comb += [
                 write.addr.eq(write_address),
                 write.data.eq(self.i.payload),
@@ -120,7 +122,7 @@ class WindowBuffer(wiring.Component):
             address = Mux(first_column > bank, next_address, read_address) if late else read_address
             m.d.comb += read.addr.eq(delayed(m, Value.cast(address), 1, name=f"bank{bank}_address"))
             # Block memory answers late in its cycle: what it says goes into a register before anything else.
-            words.append(delayed(m, read.data, 1, name=f"bank{bank}_word"))
+            words.append(delayed(m, read.data, 2, name=f"bank{bank}_word"))
         self._align(m, words, first_column)
         return m
 
