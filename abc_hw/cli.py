@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import boards, demo, hardware, networks, sweep, training, zoo
+from .commands import boards, demo, foldings, hardware, networks, report, sweep, training, zoo
 from .commands.console import complain, say
 from .errors import InputError
 
@@ -84,6 +84,14 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     networks.evaluate: (
         "abc-hw evaluate network.safetensors",
         "abc-hw evaluate network.safetensors --dataset mnist --data-dir data --onnx network.onnx",
+    ),
+    foldings.fold: (
+        "abc-hw fold zoo:mnist-lenet-m3n3 --device ecp5-25k --fps 2000",
+        "abc-hw fold zoo:cifar-vgg-m3n3 --device ecp5-85k --fit --budget 0.7 -o folding.toml",
+    ),
+    report.report: (
+        "abc-hw report zoo:mnist-lenet-m3n3 --device ecp5-85k --html report.html",
+        "abc-hw report examples/vgg.toml --folding folding.toml",
     ),
     hardware.generate: (
         "abc-hw generate network.safetensors -o accelerator.v",

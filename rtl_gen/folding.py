@@ -9,7 +9,9 @@ from abc_hw.network import Layer, Network
 
 from .arith import ceil_div
 
-__all__ = ["LayerFolding", "Schedule", "cycle_bound", "default_foldings", "fold_for_cycles", "schedules"]
+__all__ = [
+    "LayerFolding", "Schedule", "candidates", "cycle_bound", "default_foldings", "fold_for_cycles", "schedules",
+]
 
 
 DEFAULT_XNORS = 1024
@@ -161,7 +163,7 @@ class Schedule:
         return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np
 
 
-def _candidates(layer: Layer) -> list[Schedule]:
+def candidates(layer: Layer) -> list[Schedule]:
     """Every folding of a layer that wastes no lane, with its schedule."""
     channels, width = layer.in_shape[2], layer.kernel[1]
     simds = [simd for simd in range(1, channels + 1) if channels % simd == 0]
@@ -191,10 +193,10 @@ def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
     """
     chosen = {}
     for layer in network.layers:
-        candidates = _candidates(layer)
-        fitting = [schedule for schedule in candidates if schedule.cycles <= cycles]
+        every = candidates(layer)
+        fitting = [schedule for schedule in every if schedule.cycles <= cycles]
         if not fitting:
-            fastest = min(schedule.cycles for schedule in candidates)
+            fastest = min(schedule.cycles for schedule in every)
             raise InputError(
                 f"{layer.name}: expected a target of at least {fastest} cycles per image, its fastest folding, "
                 f"found {cycles}"
@@ -212,7 +214,7 @@ def default_foldings(network: Network) -> dict[str, LayerFolding]:
     The target is the cycles that all layers' XNORs take at ``DEFAULT_XNORS`` per cycle, or what the slowest layer
     can reach.
     """
-    fastest = max(min(schedule.cycles for schedule in _candidates(layer)) for layer in network.layers)
+    fastest = max(min(schedule.cycles for schedule in candidates(layer)) for layer in network.layers)
     return fold_for_cycles(network, max(fastest, ceil_div(network.binary_macs, DEFAULT_XNORS)))
 
 

@@ -20,10 +20,17 @@ from .stream import code_stream
 from .threshold import OutputUnit, output_shape
 from .window import WindowBuffer, window_bounds
 
-__all__ = ["LayerEngine"]
+__all__ = ["LayerEngine", "queue_depth"]
 
 ROW, COLUMN, GROUP, PASS_N, PASS_M, KERNEL_ROW, COLUMN_WORD, CHANNEL_WORD = range(8)
 """Loops of :func:`rtl_gen.window.window_bounds`, outermost first."""
+
+
+def queue_depth(schedule: Schedule, latency: int) -> int:
+    """:attr:`LayerEngine.queue_depth` of an engine of that latency."""
+    per_group = schedule.folding.pe // schedule.out_lanes
+    under_way = ceil_div(latency + schedule.scale_items + 4, schedule.group_cycles) + 1
+    return (under_way + 1) * per_group
 
 
 class LayerEngine(wiring.Component):
@@ -88,9 +95,7 @@ class LayerEngine(wiring.Component):
     @property
     def queue_depth(self) -> int:
         """Transfers that can be under way or waiting: enough that the array never waits for its own latency."""
-        per_group = self._schedule.folding.pe // self._schedule.out_lanes
-        under_way = ceil_div(self.latency + self._schedule.scale_items + 4, self._schedule.group_cycles) + 1
-        return (under_way + 1) * per_group
+        return queue_depth(self._schedule, self.latency)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

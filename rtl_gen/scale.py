@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.network import Layer, ScaleForm
+from abc_hw.network import ScaleForm
 
 from .arith import constant_product, extend, range_shape, select, total
 from .delay import delayed
@@ -69,17 +69,17 @@ class AlphaCode:
         used = [term for terms in self._terms.values() for term in terms]
         self.term_count = max(len(terms) for terms in self._terms.values())
         self._low_shift = min((shift for _, shift in used), default=0)
-        self._shift_bits = (max((shift for _, shift in used), default=0) - self._low_shift).bit_length()
+        self.shift_bits = (max((shift for _, shift in used), default=0) - self._low_shift).bit_length()
         self.has_signs = any(sign < 0 for sign, _ in used)
-        self._sign_bits = int(self.has_signs)
-        self._enable_bits = int(min(len(terms) for terms in self._terms.values()) < self.term_count)
+        self.sign_bits = int(self.has_signs)
+        self.enable_bits = int(min(len(terms) for terms in self._terms.values()) < self.term_count)
 
     @property
     def width(self) -> int:
         """Bits of a stored alpha."""
         if self.multiplies:
             return self._number.width
-        return self.term_count * (self._shift_bits + self._sign_bits + self._enable_bits)
+        return self.term_count * (self.shift_bits + self.sign_bits + self.enable_bits)
 
     def encode(self, alpha: int) -> int:
         if self.multiplies:
@@ -90,9 +90,9 @@ class AlphaCode:
             field
             for sign, shift, enable in terms
             for field in (
-                (shift - self._low_shift, self._shift_bits),
-                (int(sign < 0), self._sign_bits),
-                (enable, self._enable_bits),
+                (shift - self._low_shift, self.shift_bits),
+                (int(sign < 0), self.sign_bits),
+                (enable, self.enable_bits),
             )
         ])
 
@@ -106,16 +106,16 @@ class AlphaCode:
             return [extend(number * factor, shape)], []
         terms: list[Value] = []
         bits: list[Value] = []
-        size = self._shift_bits + self._sign_bits + self._enable_bits
+        size = self.shift_bits + self.sign_bits + self.enable_bits
         for term in range(self.term_count):
             fields = code[term * size : (term + 1) * size]
             shifted = extend(factor << self._low_shift, shape)
-            for bit in range(self._shift_bits):
+            for bit in range(self.shift_bits):
                 shifted = extend(Mux(fields[bit], extend(shifted << (1 << bit), shape), shifted), shape)
-            if self._enable_bits:
+            if self.enable_bits:
                 shifted = extend(Mux(fields[-1], shifted, 0), shape)
-            if self._sign_bits:
-                negative = fields[self._shift_bits]
+            if self.sign_bits:
+                negative = fields[self.shift_bits]
                 shifted = extend(shifted ^ negative.replicate(shape.width), shape)
                 bits.append(negative)
             terms.append(shifted)
@@ -144,7 +144,7 @@ class ScaleUnit(wiring.Component):
         self._schedule = schedule
         layer, folding = schedule.layer, schedule.folding
         dots = data.ArrayLayout(unsigned(layer.dot_length.bit_length()), folding.np)
-        self._alphas = self._alpha_items(layer, schedule)
+        self._alphas = self.alpha_items(schedule)
         self._code = AlphaCode(layer.alpha_scale, self._alphas.flat)
         super().__init__({
             "dots": In(data.ArrayLayout(data.ArrayLayout(dots, folding.mp), folding.pe)),
@@ -154,9 +154,9 @@ class ScaleUnit(wiring.Component):
         })
 
     @staticmethod
-    def _alpha_items(layer: Layer, schedule: Schedule) -> np.ndarray:
+    def alpha_items(schedule: Schedule) -> np.ndarray:
         """Alphas in order of use, [groups x passes_m x scale_items, channels, bases]; 0 where there is none."""
-        folding, (channels, bases) = schedule.folding, schedule.scale_lanes
+        layer, folding, (channels, bases) = schedule.layer, schedule.folding, schedule.scale_lanes
         padded = np.zeros((schedule.groups * folding.pe, schedule.passes_m * folding.mp), np.int64)
         padded[: layer.out_channels, : layer.weight_bases.count] = layer.alpha
         if schedule.groups * folding.pe > layer.out_channels:

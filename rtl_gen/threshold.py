@@ -13,7 +13,7 @@ from .folding import Schedule
 from .matches import match_bounds, match_offset, match_shape, match_thresholds, score_shape
 from .rom import Rom, pack_fields
 
-__all__ = ["OutputUnit", "output_shape"]
+__all__ = ["OutputUnit", "constant_table", "output_shape"]
 
 
 def output_shape(layer: Layer) -> Shape:
@@ -21,6 +21,28 @@ def output_shape(layer: Layer) -> Shape:
     if layer.thresholds is None:
         return score_shape(layer)
     return unsigned(layer.thresholds.shape[1].bit_length())
+
+
+def output_constants(layer: Layer) -> IntArray:
+    """Per channel: thresholds on the matches; of the classifier, the constant of the score."""
+    if layer.thresholds is not None:
+        return match_thresholds(layer)
+    bias = np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
+    return (bias - match_offset(layer))[:, None]
+
+
+def constant_table(schedule: Schedule) -> tuple[IntArray, Shape]:
+    """:func:`output_constants` as they are stored, [slots, lanes, constants per lane], and the shape of each."""
+    layer = schedule.layer
+    constants = output_constants(layer)
+    _, greatest = match_bounds(layer)
+    # A channel that is not there is always at level 0: its thresholds are above every accumulator.
+    absent = 0 if layer.thresholds is None else int(greatest.max()) + 1
+    padded = np.full((schedule.groups * schedule.folding.pe, constants.shape[1]), absent, np.int64)
+    padded[: layer.out_channels] = constants
+    # The constant of a score counts modulo 2**width, like the sum that it goes into.
+    shape = score_shape(layer) if layer.is_classifier else range_shape(int(padded.min()), int(padded.max()))
+    return padded.reshape(-1, schedule.out_lanes, constants.shape[1]), shape
 
 
 class OutputUnit(wiring.Component):
@@ -48,16 +70,6 @@ class OutputUnit(wiring.Component):
             "valid": Out(1),
         })
 
-    @property
-    def constants(self) -> IntArray:
-        """Per channel: thresholds on the matches; of the classifier, the constant of the score."""
-        layer = self._schedule.layer
-        if layer.thresholds is not None:
-            return match_thresholds(layer)
-        return (np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias)[
-            :, None
-        ] - match_offset(layer)[:, None]
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         schedule, layer, lanes = self._schedule, self._schedule.layer, self._schedule.out_lanes
@@ -65,7 +77,7 @@ class OutputUnit(wiring.Component):
         slot = Signal(range(slots))
         with m.If(self.i_valid):
             m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
-        constants = self._read_constants(m, slot, slots)
+        constants = self._read_constants(m, slot)
         for lane, row in enumerate(constants):
             value = delayed(m, Value.cast(self.matches[lane]), Rom.latency, name=f"matches_{lane}")
             if layer.thresholds is None:
@@ -79,24 +91,13 @@ class OutputUnit(wiring.Component):
         m.d.comb += self.valid.eq(delayed(m, Value.cast(real), self.latency, name="valid", reset_less=False))
         return m
 
-    def _read_constants(self, m: Module, slot: Signal, slots: int) -> list[list[Value]]:
+    def _read_constants(self, m: Module, slot: Signal) -> list[list[Value]]:
         """The constants of a slot's lanes, ``Rom.latency`` later: [lane][constant]."""
-        constants, lanes = self.constants, self._schedule.out_lanes
-        layer = self._schedule.layer
-        _, greatest = match_bounds(layer)
-        # A channel that is not there is always at level 0: its thresholds are above every accumulator.
-        absent = 0 if layer.thresholds is None else int(greatest.max()) + 1
-        padded = np.full((slots * lanes, constants.shape[1]), absent, np.int64)
-        padded[: layer.out_channels] = constants
-        # The constant of a score counts modulo 2**width, like the sum that it goes into.
-        shape = score_shape(layer) if layer.is_classifier else range_shape(int(padded.min()), int(padded.max()))
-        words = [
-            pack_fields([(int(value), shape.width) for value in row.flat])
-            for row in padded.reshape(slots, lanes, -1)
-        ]
-        m.submodules.constants = rom = Rom(width=shape.width * lanes * constants.shape[1], words=words)
+        table, shape = constant_table(self._schedule)
+        _, lanes, per_lane = table.shape
+        words = [pack_fields([(int(value), shape.width) for value in row.flat]) for row in table]
+        m.submodules.constants = rom = Rom(width=shape.width * lanes * per_lane, words=words)
         m.d.comb += rom.addr.eq(slot)
-        fields = [rom.data[index * shape.width :][: shape.width] for index in range(lanes * constants.shape[1])]
+        fields = [rom.data[index * shape.width :][: shape.width] for index in range(lanes * per_lane)]
         typed = [field.as_signed() if shape.signed else field for field in fields]
-        per_lane = constants.shape[1]
         return [typed[lane * per_lane : (lane + 1) * per_lane] for lane in range(lanes)]

@@ -5,13 +5,15 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import Layer
+
 from .arith import ceil_div, select
 from .delay import delayed
 from .folding import Schedule
 from .loops import AffineCounter
 from .stream import code_stream
 
-__all__ = ["WindowBuffer", "window_bounds"]
+__all__ = ["WindowBuffer", "ring_rows", "ring_words", "window_bounds"]
 
 
 def window_bounds(schedule: Schedule) -> list[int]:
@@ -25,6 +27,32 @@ def window_bounds(schedule: Schedule) -> list[int]:
         height, width, schedule.groups, schedule.passes_n, schedule.passes_m,
         schedule.layer.kernel[0], schedule.column_words, schedule.channel_words,
     ]
+
+
+def row_plan(layer: Layer) -> list[tuple[int, int]]:
+    """For each row of windows: rows it needs from the oldest one held, and rows to let go after it."""
+    height, last = layer.in_shape[0], layer.conv_shape[0] - 1
+    plan = []
+    for row in range(last + 1):
+        top = row * layer.stride - layer.padding
+        oldest = max(0, top)
+        if row == last:
+            plan.append((height - oldest, height - oldest))
+        else:
+            freed = min(height, max(0, top + layer.stride)) - oldest
+            plan.append((max(min(height, top + layer.kernel[0]) - oldest, freed), freed))
+    return plan
+
+
+def ring_rows(layer: Layer) -> int:
+    """Rows that a window buffer holds: those of a window, and those that the next one waits for."""
+    plan = row_plan(layer)
+    return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
+
+
+def ring_words(schedule: Schedule) -> int:
+    """Words of one row of the ring in one bank."""
+    return ceil_div(schedule.layer.in_shape[1], schedule.columns) * schedule.channel_words
 
 
 class WindowBuffer(wiring.Component):
@@ -68,31 +96,15 @@ class WindowBuffer(wiring.Component):
 
     # -- geometry -------------------------------------------------------------------------------------------
 
-    def _row_plan(self) -> list[tuple[int, int]]:
-        """For each row of windows: rows it needs from the oldest one held, and rows to let go after it."""
-        layer = self._layer
-        height, last = layer.in_shape[0], layer.conv_shape[0] - 1
-        plan = []
-        for row in range(last + 1):
-            top = row * layer.stride - layer.padding
-            oldest = max(0, top)
-            if row == last:
-                plan.append((height - oldest, height - oldest))
-            else:
-                freed = min(height, max(0, top + layer.stride)) - oldest
-                plan.append((max(min(height, top + layer.kernel[0]) - oldest, freed), freed))
-        return plan
-
     @property
     def rows(self) -> int:
-        """Rows in the ring: those of a window, and those that the next one waits for."""
-        plan = self._row_plan()
-        return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
+        """Rows in the ring, :func:`ring_rows`."""
+        return ring_rows(self._layer)
 
     @property
     def row_words(self) -> int:
         """Words of one row in one bank."""
-        return ceil_div(self._layer.in_shape[1], self._schedule.columns) * self._schedule.channel_words
+        return ring_words(self._schedule)
 
     # -- hardware -------------------------------------------------------------------------------------------
 
@@ -145,7 +157,7 @@ class WindowBuffer(wiring.Component):
 
     def _count_rows(self, m: Module, row_done: Value) -> None:
         """Rows held, rows needed: the handshake between both sides."""
-        plan = self._row_plan()
+        plan = row_plan(self._layer)
         held = Signal(range(self.rows + 1))
         row = Signal(range(len(plan)))
         need, freed = Signal(range(self.rows + 1), init=plan[0][0]), Signal(range(self.rows + 1), init=plan[0][1])

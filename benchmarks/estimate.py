@@ -1,0 +1,282 @@
+"""The estimator against synthesis: measures accelerators, fits the estimator's coefficients, prints the table.
+
+    python -m benchmarks.estimate [--devices ecp5,ice40] [--no-fit] [--cache build/estimate]
+
+Each accelerator is synthesised whole, with the flags of the boards; its cells are counted by block, which the
+names that Yosys gives them tell. Results are kept in the cache under a digest of netlist, flow and versions, so
+that a second run costs little. ``--no-fit`` leaves the coefficients in the package as they are and only compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from amaranth.back import rtlil
+from scipy.optimize import nnls
+
+from abc_hw import description, zoo
+from abc_hw.description import Description
+from abc_hw.network import Network
+from rtl_gen.accelerator import Accelerator
+from rtl_gen.blocks import adapter_quantities, argmax_quantities
+from rtl_gen.estimate import COEFFICIENTS, LUTS_PER_DISTRIBUTED, Estimator, estimate, memory_quantities, stored
+from rtl_gen.folding import LayerFolding, candidates, schedules
+from rtl_gen.matches import score_shape
+from rtl_gen.yosys import run_yosys
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+FLOWS = {"ecp5": "synth_ecp5 -nowidelut -abc9", "ice40": "synth_ice40 -abc9"}
+
+
+Found = dict[tuple[str, str], Counter[str]]
+"""Cells by type, for (layer, block)."""
+
+
+JOINED = ("control", "array", "scale")
+BLOCK_WEIGHT = 0.15
+
+
+class Case(NamedTuple):
+    """An accelerator to be measured."""
+
+    name: str
+    network: Network
+    foldings: dict[str, LayerFolding]
+
+
+# -- the set --------------------------------------------------------------------------------------------------
+
+
+def cases(random: int = 26) -> Iterator[Case]:
+    """Examples and networks of the zoo at several speeds, then random networks in random foldings."""
+    loaded = {name: description.load(EXAMPLES / f"{name}.toml")[0] for name in ("tiny", "digits-small", "lenet")}
+    loaded |= {name: zoo.load(name) for name in ("digits-lenet-m3n3", "mnist-lenet-m1n1", "mnist-lenet-m2n2")}
+    wanted = [
+        ("tiny", 200), ("digits-small", 600), ("digits-small", 2_000), ("digits-small", 8_000), ("lenet", 13_000),
+        ("lenet", 60_000), ("digits-lenet-m3n3", 4_000), ("mnist-lenet-m1n1", 5_000), ("mnist-lenet-m2n2", 20_000),
+    ]
+    for name, cycles in wanted:
+        yield Case(f"{name}, {cycles:,} cycles", loaded[name], least_xnors(loaded[name], cycles))
+    for seed in range(random):
+        yield random_case(seed)
+
+
+def least_xnors(network: Network, cycles: int) -> dict[str, LayerFolding]:
+    """The folding with the fewest XNORs, one that does not depend on what is fitted here."""
+    return {
+        layer.name: min(
+            (one for one in candidates(layer) if one.cycles <= cycles),
+            key=lambda one: (one.xnors, one.out_lanes, -one.folding.simd, one.folding.pe),
+        ).folding
+        for layer in network.layers
+    }
+
+
+def random_case(seed: int) -> Case:
+    """One or two convolutions and a classifier of middling size, each layer folded at random."""
+    rng = np.random.default_rng(seed)
+    side, channels = int(rng.integers(8, 15)), int(rng.choice([1, 3]))
+    forms = [{"kind": "fixed", "bits": 6}, {"kind": "csd", "bits": 6, "terms": 2}, {"kind": "pow2", "bits": 4}]
+    layers = []
+    for index in range(int(rng.integers(1, 3))):
+        layer = {
+            "kind": "conv", "out_channels": int(rng.choice([8, 12, 16, 24, 32])),
+            "kernel": int(rng.choice([3, 3, 3, 5])), "M": int(rng.integers(1, 4)),
+            "scale": forms[rng.integers(len(forms))],
+        }
+        if rng.random() < 0.5:
+            layer["padding"] = 1
+        if index == 0 and rng.random() < 0.6:
+            layer["pool"] = 2
+        layers.append(layer if index == 0 else layer | {"N": int(rng.integers(1, 4)), "kernel": 3})
+    layers.append({
+        "kind": "dense", "M": int(rng.integers(1, 4)), "N": int(rng.integers(1, 4)),
+        "scale": forms[rng.integers(len(forms))],
+    })
+    network = Description.model_validate({
+        "name": f"random-{seed}", "input_shape": (side, side, channels), "classes": 10, "seed": seed,
+        "layers": layers,
+    }).network()
+    foldings = {}
+    for layer in network.layers:
+        goal = 2 ** rng.uniform(2, 9)
+        found = [one for one in candidates(layer) if goal / 1.5 <= one.xnors <= 1.5 * goal]
+        found = found or candidates(layer)[:1]
+        foldings[layer.name] = found[rng.integers(len(found))].folding
+    return Case(network.name, network, foldings)
+
+
+# -- synthesis ------------------------------------------------------------------------------------------------
+
+
+def measured(case: Case, device: str, cache: Path) -> Found:
+    """Cells by layer, block and type."""
+    accelerator = Accelerator(case.network, case.foldings)
+    text = rtlil.convert(accelerator, name="top", emit_src=False)
+    key = hashlib.sha256("\0".join([text, FLOWS[device], version("pyosys")]).encode()).hexdigest()[:32]
+    file = cache / f"{key}.json"
+    if not file.exists():
+        with tempfile.TemporaryDirectory() as name:
+            source, target = Path(name, "top.il"), Path(name, "top.json")
+            source.write_text(text)
+            run_yosys(f"read_rtlil {source}", f"{FLOWS[device]} -top top", f"write_json {target}")
+            cells = json.loads(target.read_text())["modules"]["top"]["cells"]
+        counted: dict[str, Counter[str]] = {}
+        for cell, content in cells.items():
+            counted.setdefault(".".join(cell.split(".")[:2]), Counter())[content["type"]] += 1
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps(counted, sort_keys=True))
+        temporary.replace(file)
+    found: Found = {}
+    for cell, types in json.loads(file.read_text()).items():
+        found.setdefault(block_of(cell), Counter()).update(types)
+    return found
+
+
+def block_of(cell: str) -> tuple[str, str]:
+    """(layer, block) of a cell by its name; the accelerator's own blocks have layer ``""``."""
+    place = cell.split(".")
+    if place[0] in ("argmax", "scores"):
+        return "", {"scores": "adapter"}.get(place[0], place[0])
+    if place[0].endswith("_in"):
+        return place[0].removesuffix("_in"), "adapter"
+    own = len(place) > 1 and place[1] in ("window", "weights", "array", "scale", "output", "queue", "pool")
+    return place[0], place[1] if own else "control"
+
+
+def luts(cells: Mapping[str, int]) -> int:
+    """Look-up tables of four inputs, those in adders included and those in RAMs not."""
+    return sum(
+        number * (2 if cell == "CCU2C" else 1)
+        for cell, number in cells.items() if cell in ("LUT4", "CCU2C", "SB_LUT4")
+    )
+
+
+def ffs(cells: Mapping[str, int]) -> int:
+    return sum(number for cell, number in cells.items() if cell.startswith(("TRELLIS_FF", "SB_DFF")))
+
+
+# -- fit ------------------------------------------------------------------------------------------------------
+
+
+def rows(case: Case, device: str, found: Found) -> Iterator[tuple[str, Mapping[str, float], Counter[str]]]:
+    """(block, quantities, cells) of every block of every layer."""
+    estimator = Estimator(case.network, device)
+    made = schedules(case.network, case.foldings)
+    lanes = made[0].lanes
+    for schedule in made:
+        layer = schedule.layer
+        parts = estimator.parts(schedule)
+        quantities = dict(parts.quantities)
+        quantities["adapter"] = adapter_quantities(
+            layer.in_shape[2], lanes, schedule.lanes, layer.input_bases.bits
+        )
+        memories = stored(parts, device)
+        for block, counted in quantities.items():
+            of_memories = [memory_quantities(one) for one in memories if one.shape.block == block]
+            together = dict(sum(map(Counter, [counted, *of_memories]), Counter()))
+            yield block, together, found.get((layer.name, block), Counter())
+        lanes = schedule.out_lanes
+    last = case.network.layers[-1]
+    yield "adapter", adapter_quantities(
+        last.out_channels, lanes, 1, score_shape(last).width
+    ), found.get(("", "adapter"), Counter())
+    yield "argmax", argmax_quantities(last), found.get(("", "argmax"), Counter())
+
+
+Line = tuple[dict[tuple[str, str], float], int, int, float]
+"""Quantities, LUTs and FFs measured, and the weight of the line."""
+
+
+def fit(found: list[tuple[Case, Found]], device: str) -> dict[str, dict[str, list[float]]]:
+    """Coefficients, none negative, by least squares of errors relative to the whole accelerator.
+
+    Names of cells tell blocks apart, but where one block's registers take what another computes, the logic between
+    may bear either name: of the ``JOINED`` blocks a layer's sum counts in full, each by itself little.
+    """
+    lines: list[Line] = []
+    for case, cells in found:
+        size = luts(sum(cells.values(), Counter()))
+        joined: list[Line] = []
+        for block, quantities, counted in rows(case, device, cells):
+            named = {(block, name): number for name, number in quantities.items()}
+            line = named, luts(counted), ffs(counted), (BLOCK_WEIGHT if block in JOINED else 1) / size
+            lines.append(line)
+            if block in JOINED:
+                joined.append(line)
+            if len(joined) == len(JOINED):
+                together = {name: number for one in joined for name, number in one[0].items()}
+                lines.append((together, sum(one[1] for one in joined), sum(one[2] for one in joined), 1 / size))
+                joined = []
+    names = sorted({name for line in lines for name in line[0]})
+    matrix = np.array([[line[0].get(name, 0) for name in names] for line in lines], float)
+    weights = np.array([line[3] for line in lines])
+    each = [
+        nnls(matrix * weights[:, None], np.array([line[column] for line in lines]) * weights)[0]
+        for column in (1, 2)
+    ]
+    coefficients: dict[str, dict[str, list[float]]] = {}
+    for (block, name), *pair in zip(names, *each, strict=True):
+        if any(pair):
+            coefficients.setdefault(block, {})[name] = [round(float(one), 3) for one in pair]
+    return coefficients
+
+
+def compare(found: list[tuple[Case, Found]], device: str) -> None:
+    """The table of estimate against synthesis."""
+    print("| accelerator | LUT | estimate | error | FF | estimate | BRAM | estimate | DSP | estimate |")
+    print("|---" * 10 + "|")
+    errors = []
+    for case, cells in found:
+        counted = sum(cells.values(), Counter())
+        area = estimate(case.network, case.foldings, family=device).area
+        true = luts(counted) + LUTS_PER_DISTRIBUTED * counted["TRELLIS_DPR16X4"]
+        errors.append(area.luts / true - 1)
+        brams = counted["DP16KD"] + counted["PDPW16KD"] + sum(n for t, n in counted.items() if "RAM40" in t)
+        dsps = sum(n for t, n in counted.items() if "MULT18X18" in t)
+        print(
+            f"| {case.name} | {true:,} | {area.luts:,.0f} | {100 * errors[-1]:+.1f} % | {ffs(counted):,} | "
+            f"{area.ffs:,.0f} | {brams} | {area.brams} | {dsps} | {area.dsps} |"
+        )
+    worst, mean = max(map(abs, errors)), sum(map(abs, errors)) / len(errors)
+    print(f"\nerror of LUTs: at most {100 * worst:.1f} %, {100 * mean:.1f} % on average of {len(errors)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", default="ecp5")
+    parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
+    parser.add_argument("--no-fit", action="store_true", help="compare only")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    known = json.loads(COEFFICIENTS.read_text()) if COEFFICIENTS.exists() else {}
+    for device in options.devices.split(","):
+        found = []
+        for case in cases():
+            start = time.monotonic()
+            found.append((case, measured(case, device, options.cache)))
+            print(f"{device}: {case.name}, {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+        if not options.no_fit:
+            known[device] = {
+                "command": f"python -m benchmarks.estimate --devices {device}",
+                "flow": FLOWS[device], "yosys": version("pyosys"), "accelerators": len(found),
+                "blocks": fit(found, device),
+            }
+            COEFFICIENTS.write_text(json.dumps(known, indent=1) + "\n")
+        compare(found, device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
