@@ -1,9 +1,10 @@
 """How fast the tools themselves are: evaluation, generation, simulation, each beside something to compare with.
 
-    python benchmarks/speed.py [--images N]
+    python -m benchmarks.speed [--images N] [--only generation] [--networks lenet,vgg,zoo:cifar-vgg-m3n3]
 
-Runs examples/lenet.toml (random weights; 28 x 28 images, M = N = 3) and prints one table per question. Times are
-wall clock, whatever else the machine is doing; the ratios are what to look at.
+Prints one table per question. Evaluation and simulation run examples/lenet.toml (random weights; 28 x 28 images,
+M = N = 3), generation every network that is named, each in a process of its own for its peak of memory. Times of
+generation are the processor's, the others wall clock, whatever else the machine is doing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ import numpy as np
 import onnxruntime
 from amaranth.back import rtlil
 
-from abc_hw import description, onnx_export
+from abc_hw import description, onnx_export, zoo
+from abc_hw.network import Network
 from rtl_gen.accelerator import Accelerator
 from rtl_gen.folding import default_foldings
 from rtl_gen.ports import prepared
@@ -29,7 +33,7 @@ from rtl_gen.verilog import emit_accelerator
 from sim import fast, golden
 from sim.runner import simulate
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "lenet.toml"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -58,16 +62,27 @@ def evaluation(network: Any, images: np.ndarray) -> None:
         print(f"  {name:22} {len(images) / seconds:9.0f} images/s {base[0] / seconds:8.1f} x")
 
 
-def generation(network: Any, foldings: Any) -> None:
-    """Seconds from network to Verilog, beside Amaranth's own RTLIL of the same design."""
-    alone, text = timed(
-        lambda: rtlil.convert_fragment(prepared(Accelerator(network, foldings), "top"), emit_src=False)[0]
-    )
-    whole, verilog = timed(lambda: emit_accelerator(Accelerator(network, foldings)))
+def generation(name: str) -> str:
+    """Processor seconds from network to Verilog by stage, and the peak of memory: a line of a table."""
+    network = named(name)
+    start = time.process_time()
+    foldings = default_foldings(network)
+    folded = time.process_time()
+    rtlil.convert_fragment(prepared(Accelerator(network, foldings), "top"), emit_src=False)
+    elaborated = time.process_time()
+    text = emit_accelerator(Accelerator(network, foldings)).text
+    done = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\ngeneration, {len(verilog.text) / 1e6:.2f} MB of Verilog, peak {peak:.0f} MB")
-    print(f"  Amaranth to RTLIL      {alone:9.1f} s        {len(text) / 1e6:.2f} MB")
-    print(f"  network to Verilog     {whole:9.1f} s {whole / alone:8.1f} x")
+    return (
+        f"| {name} | {folded - start:.1f} | {elaborated - folded:.1f} | {done - elaborated:.1f} | "
+        f"{len(text) / 1e6:.2f} | {peak:.0f} |"
+    )
+
+
+def named(name: str) -> Network:
+    """An example, or a network of the zoo."""
+    return zoo.load(name.removeprefix("zoo:")) if name.startswith("zoo:") else description.load(
+        EXAMPLES / f"{name}.toml")[0]
 
 
 def simulation(network: Any, foldings: Any, images: np.ndarray) -> None:
@@ -86,13 +101,21 @@ def simulation(network: Any, foldings: Any, images: np.ndarray) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200, help="to evaluate; a fiftieth is simulated")
-    count = parser.parse_args().images
-    network, _ = description.load(EXAMPLE)
-    foldings = default_foldings(network)
-    images = np.random.default_rng(0).integers(256, size=(count, *network.input_shape), dtype=np.uint8)
-    evaluation(network, images)
-    generation(network, foldings)
-    simulation(network, foldings, images[: max(2, count // 50)])
+    parser.add_argument("--networks", default="lenet,zoo:mnist-lenet-m3n3,vgg,zoo:cifar-vgg-m3n3")
+    parser.add_argument("--only", choices=["evaluation", "generation", "simulation"])
+    options = parser.parse_args()
+    if options.only in (None, "generation"):
+        print("| network | folding, s | Amaranth to RTLIL, s | network to Verilog, s | Verilog, MB | peak, MB |")
+        print("|---" * 6 + "|")
+        for name in options.networks.split(","):
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                print(pool.submit(generation, name).result(), flush=True)
+    network = named("lenet")
+    images = np.random.default_rng(0).integers(256, size=(options.images, *network.input_shape), dtype=np.uint8)
+    if options.only in (None, "evaluation"):
+        evaluation(network, images)
+    if options.only in (None, "simulation"):
+        simulation(network, default_foldings(network), images[: max(2, options.images // 50)])
 
 
 if __name__ == "__main__":

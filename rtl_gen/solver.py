@@ -10,7 +10,7 @@ import dataclasses
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
@@ -21,7 +21,7 @@ from .folding import LayerFolding, candidates
 
 __all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "search"]
 
-RESOURCES = {"luts": "LUTs", "brams": "block RAMs", "dsps": "multipliers"}
+RESOURCES = {"luts": "LUTs", "ffs": "flip-flops", "brams": "block RAMs", "dsps": "multipliers"}
 """Fields of :class:`Limits`, and their names for people."""
 
 
@@ -30,6 +30,7 @@ class Limits:
     """The most that may be taken of each resource."""
 
     luts: float = math.inf
+    ffs: float = math.inf
     brams: float = math.inf
     dsps: float = math.inf
 
@@ -37,8 +38,8 @@ class Limits:
     def of(cls, device: Device, share: float) -> "Limits":
         """A share, 0 to 1, of what the device has."""
         return cls(
-            luts=math.floor(share * device.luts), brams=math.floor(share * device.brams),
-            dsps=math.floor(share * device.dsps),
+            luts=math.floor(share * device.luts), ffs=math.floor(share * device.luts),
+            brams=math.floor(share * device.brams), dsps=math.floor(share * device.dsps),
         )
 
 
@@ -46,6 +47,7 @@ class Option(NamedTuple):
     """A folding of a layer: what it takes, cycles per image, lanes of its streams."""
 
     luts: int
+    ffs: int
     brams: int
     dsps: int
     cycles: int
@@ -58,6 +60,7 @@ class Choice(NamedTuple):
     """What the first layers take together, the last one's option and the choice before it."""
 
     luts: int
+    ffs: int
     brams: int
     dsps: int
     last: Option | None = None
@@ -70,8 +73,10 @@ class Choice(NamedTuple):
         return [*self.before.options(), self.last]
 
 
-Adapters = Callable[[int, int, int], int]
-"""LUTs between the layer before and layer ``index`` (or behind the last), for lanes before and after."""
+Costed = TypeVar("Costed", Option, Choice)
+
+Adapters = Callable[[int, int, int], tuple[int, int]]
+"""(LUTs, flip-flops) before layer ``index``, or behind the last, for the lanes on either side."""
 
 
 def search(
@@ -79,27 +84,27 @@ def search(
 ) -> Choice | None:
     """The choice of one option per layer with the fewest LUTs, none slower than ``cycles``, within the limits.
 
-    Of equal ones, that with the fewest block RAMs and then multipliers. None if there is no such choice.
+    Of equal ones, that with the fewest flip-flops, then block RAMs, then multipliers. None if there is none.
     """
-    at: dict[int, list[Choice]] = {0: [Choice(0, 0, 0)]}
+    at: dict[int, list[Choice]] = {0: [Choice(0, 0, 0, 0)]}
     for index, options in enumerate(layers):
         reached: dict[int, list[Choice]] = {}
         for (i_lanes, o_lanes), fitting in _useful(option for option in options if option.cycles <= cycles):
             for lanes, choices in at.items():
-                between = adapters(index, lanes, i_lanes) if index else 0
+                luts, ffs = adapters(index, lanes, i_lanes) if index else (0, 0)
                 reached.setdefault(o_lanes, []).extend(
                     Choice(
-                        before.luts + option.luts + between, before.brams + option.brams,
-                        before.dsps + option.dsps, option, before,
+                        before.luts + option.luts + luts, before.ffs + option.ffs + ffs,
+                        before.brams + option.brams, before.dsps + option.dsps, option, before,
                     )
                     for before in choices for option in fitting
                 )
         at = {lanes: _front(choices, limits) for lanes, choices in reached.items()}
-    ends = [
-        choice._replace(luts=choice.luts + adapters(len(layers), lanes, 1))
-        for lanes, choices in at.items() for choice in choices
-    ]
-    return min(_front(ends, limits), key=lambda one: one[:3], default=None)
+    ends = []
+    for lanes, choices in at.items():
+        luts, ffs = adapters(len(layers), lanes, 1)
+        ends += [choice._replace(luts=choice.luts + luts, ffs=choice.ffs + ffs) for choice in choices]
+    return min(_front(ends, limits), key=lambda one: one[:4], default=None)
 
 
 def _useful(options: Iterable[Option]) -> Iterable[tuple[tuple[int, int], list[Option]]]:
@@ -108,20 +113,27 @@ def _useful(options: Iterable[Option]) -> Iterable[tuple[tuple[int, int], list[O
     for option in options:
         groups.setdefault((option.i_lanes, option.o_lanes), []).append(option)
     for lanes, group in groups.items():
-        kept: list[Option] = []
-        for option in sorted(group, key=lambda one: one[:4]):
-            if not any(one.brams <= option.brams and one.dsps <= option.dsps for one in kept):
-                kept.append(option)
-        yield lanes, kept
+        yield lanes, _unbeaten(sorted(group, key=lambda one: one[:5]))
 
 
 def _front(choices: Iterable[Choice], limits: Limits) -> list[Choice]:
     """Those within the limits that no other one beats in every resource."""
-    kept: list[Choice] = []
-    for choice in sorted(choices, key=lambda one: one[:3]):
-        within = choice.luts <= limits.luts and choice.brams <= limits.brams and choice.dsps <= limits.dsps
-        if within and not any(one.brams <= choice.brams and one.dsps <= choice.dsps for one in kept):
-            kept.append(choice)
+    within = (
+        one for one in choices
+        if one.luts <= limits.luts and one.ffs <= limits.ffs and one.brams <= limits.brams
+        and one.dsps <= limits.dsps
+    )
+    return _unbeaten(sorted(within, key=lambda one: one[:4]))
+
+
+def _unbeaten(ordered: Iterable[Costed]) -> list[Costed]:
+    """Of what is ordered by LUTs, flip-flops, block RAMs and multipliers, what nothing before beats in all."""
+    kept: list[Costed] = []
+    for one in ordered:
+        if not any(
+            other.ffs <= one.ffs and other.brams <= one.brams and other.dsps <= one.dsps for other in kept
+        ):
+            kept.append(one)
     return kept
 
 
@@ -140,7 +152,7 @@ class Solver:
         self._limits = limits or Limits.of(device, 1)
         self._estimator = Estimator(network, device.family)
         self._options = [self._options_of(index) for index in range(len(network.layers))]
-        self._adapters: dict[tuple[int, int, int], int] = {}
+        self._adapters: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     @property
     def network(self) -> Network:
@@ -163,13 +175,13 @@ class Solver:
             # The first layer cannot be faster than its input comes.
             cycles = schedule.cycles if index else max(schedule.cycles, height * width * schedule.channel_words)
             options.append(Option(
-                math.ceil(area.luts), area.brams, area.dsps, cycles, schedule.lanes, schedule.out_lanes,
-                schedule.folding,
+                math.ceil(area.luts), math.ceil(area.ffs), area.brams, area.dsps, cycles, schedule.lanes,
+                schedule.out_lanes, schedule.folding,
             ))
         return options
 
-    def _adapter(self, index: int, i_lanes: int, o_lanes: int) -> int:
-        """LUTs before layer ``index``, or behind the last."""
+    def _adapter(self, index: int, i_lanes: int, o_lanes: int) -> tuple[int, int]:
+        """(LUTs, flip-flops) before layer ``index``, or behind the last."""
         key = index, i_lanes, o_lanes
         if key not in self._adapters:
             if index == len(self._network.layers):
@@ -177,7 +189,7 @@ class Solver:
             else:
                 layer = self._network.layers[index]
                 area = self._estimator.adapter(layer.in_shape[2], i_lanes, o_lanes, layer.input_bases.bits)
-            self._adapters[key] = math.ceil(area.luts)
+            self._adapters[key] = math.ceil(area.luts), math.ceil(area.ffs)
         return self._adapters[key]
 
     # -- search ---------------------------------------------------------------------------------------------
@@ -192,7 +204,7 @@ class Solver:
     def cheapest(self, cycles: int, limits: Limits | None = None) -> dict[str, LayerFolding] | None:
         """The folding with the fewest LUTs of those with at most ``cycles`` per image, within the limits.
 
-        Of equal ones, that with the fewest block RAMs and then multipliers. None if there is no such folding.
+        Of equal ones, that with the fewest flip-flops, then block RAMs, then multipliers. None if there is none.
         """
         found = self._search(cycles, limits or self._limits)
         if found is None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from random_networks import random_images
 
-from abc_hw.description import random_layer
+from abc_hw import zoo
+from abc_hw.description import load, random_layer
 from abc_hw.network import Layer, Network
 from rtl_gen.arith import ceil_div
-from rtl_gen.folding import LayerFolding, cycle_bound, fold_for_cycles, schedules
+from rtl_gen.folding import LayerFolding, cycle_bound, default_foldings, fold_for_cycles, schedules
 from sim.runner import simulate
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def chain(*, name: str, shape: tuple[int, int, int], blocks: list[dict[str, object]], seed: int) -> Network:
@@ -80,6 +84,38 @@ def test_steady_state_meets_the_bound(name: str, target: int) -> None:
     assert result.ok, result.layers
     steady = result.cycles_between_images[2:]
     assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
+
+
+def named(name: str) -> Network:
+    """An example, or a network of the zoo."""
+    return zoo.load(name.removeprefix("zoo:")) if name.startswith("zoo:") else load(EXAMPLES / f"{name}.toml")[0]
+
+
+SMALL = ["tiny", "digits-small", "zoo:digits-lenet-m3n3"]
+LARGE = ["lenet", "mlp", "vgg", "cnv", *(f"zoo:{name}" for name in zoo.names() if f"zoo:{name}" not in SMALL)]
+"""Simulated by ``pytest -m long tests/test_cycles.py``, in minutes each."""
+
+
+def test_no_example_is_forgotten() -> None:
+    examples = {path.stem for path in EXAMPLES.glob("*.toml")}
+    assert examples | {f"zoo:{name}" for name in zoo.names()} == {*SMALL, *LARGE}
+
+
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.long) for name in LARGE)])
+def test_examples_meet_the_bound_under_stalls(name: str) -> None:
+    """At the default folding, whose bound leaves the input the time that it loses by being held back."""
+    network = named(name)
+    foldings = default_foldings(network)
+    made = schedules(network, foldings)
+    bound = cycle_bound(made)
+    transfers = network.input_shape[0] * network.input_shape[1] * made[0].channel_words
+    stalls = 0.2 if transfers < 0.75 * bound else 0.0
+    images = random_images(np.random.default_rng(0), network, 5)
+    result = simulate(network, images, foldings=foldings, simulator="verilator", stalls=stalls)
+    assert result.ok, result.layers
+    steady = result.cycles_between_images[2:]
+    assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
+    assert result.latency > max(transfers, max(schedule.cycles for schedule in made))
 
 
 def test_foldings_differ() -> None:

@@ -25,8 +25,8 @@ def random_options(rng: np.random.Generator) -> list[list[Option]]:
     return [
         [
             Option(
-                luts=int(rng.integers(1, 60)), brams=int(rng.integers(0, 8)), dsps=int(rng.integers(0, 3)),
-                cycles=int(rng.integers(1, 8)), i_lanes=int(rng.choice([1, 2, 3])),
+                luts=int(rng.integers(1, 60)), ffs=int(rng.integers(1, 60)), brams=int(rng.integers(0, 8)),
+                dsps=int(rng.integers(0, 3)), cycles=int(rng.integers(1, 8)), i_lanes=int(rng.choice([1, 2, 3])),
                 o_lanes=int(rng.choice([1, 2, 3])), folding=LayerFolding(),
             )
             for _ in range(rng.integers(1, 8))
@@ -36,21 +36,25 @@ def random_options(rng: np.random.Generator) -> list[list[Option]]:
 
 
 def every_cost(
-    layers: list[list[Option]], adapters: dict[tuple[int, int, int], int], cycles: int, limits: Limits
-) -> list[tuple[int, int, int]]:
-    """(LUTs, block RAMs, multipliers) of every choice that is fast and small enough."""
+    layers: list[list[Option]], adapters: dict[tuple[int, int, int], tuple[int, int]], cycles: int,
+    limits: Limits,
+) -> list[tuple[int, int, int, int]]:
+    """(LUTs, flip-flops, block RAMs, multipliers) of every choice that is fast and small enough."""
     found = []
     for choice in itertools.product(*layers):
         lanes = [option.o_lanes for option in choice]
-        between = sum(
+        between = [
             adapters[index, before, option.i_lanes]
             for index, (before, option) in enumerate(zip(lanes, choice[1:], strict=False), 1)
-        ) + adapters[len(layers), lanes[-1], 1]
+        ] + [adapters[len(layers), lanes[-1], 1]]
         cost = (
-            sum(option.luts for option in choice) + between, sum(option.brams for option in choice),
-            sum(option.dsps for option in choice),
+            sum(option.luts for option in choice) + sum(luts for luts, _ in between),
+            sum(option.ffs for option in choice) + sum(ffs for _, ffs in between),
+            sum(option.brams for option in choice), sum(option.dsps for option in choice),
         )
-        small = cost[0] <= limits.luts and cost[1] <= limits.brams and cost[2] <= limits.dsps
+        small = all(taken <= limit for taken, limit in zip(
+            cost, (limits.luts, limits.ffs, limits.brams, limits.dsps), strict=True
+        ))
         if small and max(option.cycles for option in choice) <= cycles:
             found.append(cost)
     return found
@@ -62,18 +66,21 @@ def test_search_finds_the_optimum_of_300_random_cases() -> None:
         rng = np.random.default_rng(seed)
         layers = random_options(rng)
         places = itertools.product(range(1, len(layers) + 1), (1, 2, 3), (1, 2, 3))
-        adapters = {place: int(rng.integers(0, 30)) * (place[1] != place[2]) for place in places}
+        adapters = {
+            place: (int(rng.integers(0, 30)), int(rng.integers(0, 30))) if place[1] != place[2] else (0, 0)
+            for place in places
+        }
         cycles = int(rng.integers(2, 9))
         limits = Limits(
-            luts=int(rng.integers(20, 60 * len(layers))), brams=int(rng.integers(0, 5 * len(layers))),
-            dsps=int(rng.integers(0, 2 * len(layers))),
+            luts=int(rng.integers(20, 60 * len(layers))), ffs=int(rng.integers(20, 60 * len(layers))),
+            brams=int(rng.integers(0, 5 * len(layers))), dsps=int(rng.integers(0, 2 * len(layers))),
         )
         found = search(layers, lambda *place, costs=adapters: costs[place], cycles, limits)
         every = every_cost(layers, adapters, cycles, limits)
         assert (found is None) == (not every), seed
         outcomes[found is None] += 1
         if found is not None:
-            assert found[:3] == min(every), seed
+            assert found[:4] == min(every), seed
             chosen = found.options()
             assert all(option in options for option, options in zip(chosen, layers, strict=True))
             assert max(option.cycles for option in chosen) <= cycles
@@ -153,8 +160,8 @@ def test_refusals_name_layer_resource_need_limit_and_what_works(limits: Limits, 
 
 def test_a_share_of_a_device() -> None:
     device = Device(name="x", family="ecp5", luts=1001, brams=9, bram_bits=18432, dsps=3, clock=1)
-    assert Limits.of(device, 0.5) == Limits(luts=500, brams=4, dsps=1)
+    assert Limits.of(device, 0.5) == Limits(luts=500, ffs=500, brams=4, dsps=1)
 
 
 def test_choice_without_layers_has_no_options() -> None:
-    assert Choice(0, 0, 0).options() == []
+    assert Choice(0, 0, 0, 0).options() == []
