@@ -30,7 +30,15 @@ from abc_hw.description import Description
 from abc_hw.network import Network
 from rtl_gen.accelerator import Accelerator
 from rtl_gen.blocks import adapter_quantities, argmax_quantities
-from rtl_gen.estimate import COEFFICIENTS, LUTS_PER_DISTRIBUTED, Estimator, estimate, memory_quantities, stored
+from rtl_gen.estimate import (
+    COEFFICIENTS,
+    LUTS_PER_DISTRIBUTED,
+    TARGETS,
+    Estimator,
+    estimate,
+    memory_quantities,
+    stored,
+)
 from rtl_gen.folding import LayerFolding, candidates, schedules
 from rtl_gen.matches import score_shape
 from rtl_gen.yosys import run_yosys
@@ -126,7 +134,7 @@ def random_case(seed: int) -> Case:
 
 def measured(case: Case, device: str, cache: Path) -> Found:
     """Cells by layer, block and type."""
-    accelerator = Accelerator(case.network, case.foldings)
+    accelerator = Accelerator(case.network, case.foldings, target=TARGETS[device])
     text = rtlil.convert(accelerator, name="top", emit_src=False)
     key = hashlib.sha256("\0".join([text, FLOWS[device], version("pyosys")]).encode()).hexdigest()[:32]
     file = cache / f"{key}.json"

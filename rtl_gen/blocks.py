@@ -11,13 +11,14 @@ import numpy as np
 from abc_hw.network import IntArray, Layer
 
 from .arith import ceil_div, range_shape, signed_digits
+from .array import PEArray
 from .folding import LayerFolding, Schedule
 from .layer import LayerEngine, queue_depth
 from .matches import match_shape, score_shape
 from .rom import pack_fields
-from .scale import AlphaCode, ScaleUnit
-from .threshold import constant_table, output_shape
-from .window import ring_rows, ring_words, window_bounds
+from .scale import AlphaCode, ScaleUnit, scale_latency
+from .threshold import OutputUnit, constant_table, output_shape
+from .window import WindowBuffer, ring_rows, ring_words, window_bounds
 
 __all__ = ["BLOCKS", "LayerBlocks", "LayerFacts", "MemoryShape", "adapter_quantities", "argmax_quantities"]
 
@@ -82,19 +83,32 @@ def _fixed(block: str, name: str, width: int, words: Sequence[int]) -> MemorySha
 class LayerFacts:
     """What is the same in all foldings of a layer, or asked for again and again."""
 
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
+    def __init__(self, layer: Layer, target: str) -> None:
+        self.layer, self._target = layer, target
         self.match_bits = match_shape(layer).width
         self.code_bits = output_shape(layer).width
         self.rows = ring_rows(layer)
         self._latencies: dict[int, int] = {}
+        self._codes: dict[tuple[int, int], AlphaCode] = {}
         self._memories: dict[tuple[object, ...], MemoryShape] = {}
 
-    def latency(self, simd: int) -> int:
-        """Of the layer's engine; other knobs do not matter."""
+    def latency(self, schedule: Schedule) -> int:
+        """:attr:`rtl_gen.layer.LayerEngine.latency`, without making an engine."""
+        simd, layer = schedule.folding.simd, self.layer
         if simd not in self._latencies:
-            self._latencies[simd] = LayerEngine(Schedule(self.layer, LayerFolding(simd=simd))).latency
-        return self._latencies[simd]
+            self._latencies[simd] = PEArray(
+                weight_bases=layer.weight_bases, input_bases=layer.input_bases, simd=simd, pe=1, mp=1, np=1,
+                dot_length=layer.dot_length, target=self._target,
+            ).latency
+        scale = scale_latency(schedule, self.code(schedule))
+        return WindowBuffer.latency + self._latencies[simd] + scale + OutputUnit.latency
+
+    def code(self, schedule: Schedule) -> AlphaCode:
+        """How alphas are stored."""
+        key = schedule.passes_m * schedule.folding.mp, schedule.groups * schedule.folding.pe
+        if key not in self._codes:
+            self._codes[key] = AlphaCode(self.layer.alpha_scale, ScaleUnit.alpha_items(schedule).ravel().tolist())
+        return self._codes[key]
 
     def weights(self, schedule: Schedule) -> MemoryShape:
         """The weight memory."""
@@ -105,7 +119,8 @@ class LayerFacts:
         simd, pe = schedule.folding.simd, schedule.folding.pe
         width, words = pe * simd * self.layer.weight_bases.bits, schedule.groups * schedule.words
         if words <= FEW_WORDS and width <= WIDE:
-            engine = LayerEngine(Schedule(self.layer, LayerFolding(simd=simd, pe=pe)))
+            folding = LayerFolding(simd=simd, pe=pe)
+            engine = LayerEngine(Schedule(self.layer, folding), target=self._target)
             return _fixed("weights", "weights", width, engine.weight_words)
         return MemoryShape(
             block="weights", name="weights", width=width, words=words, writable=False, varying=width, columns=width
@@ -115,10 +130,10 @@ class LayerFacts:
         """The memory of alphas."""
         items = ScaleUnit.alpha_items(schedule)
         key = "alphas", schedule.folding.pe, schedule.folding.mp, *items.shape
-        return self._once(key, lambda: self._alphas(items))
+        return self._once(key, lambda: self._alphas(items, self.code(schedule)))
 
-    def _alphas(self, items: IntArray) -> MemoryShape:
-        code = AlphaCode(self.layer.alpha_scale, items.ravel().tolist())
+    @staticmethod
+    def _alphas(items: IntArray, code: AlphaCode) -> MemoryShape:
         codes = {int(alpha): code.encode(int(alpha)) for alpha in np.unique(items)}
         words = [pack_fields([(codes[int(alpha)], code.width) for alpha in item.flat]) for item in items]
         return _fixed("scale", "alphas", items[0].size * code.width, words)
@@ -151,6 +166,10 @@ class LayerBlocks:
     def __init__(self, facts: LayerFacts, schedule: Schedule) -> None:
         self._facts, self._schedule, self._layer = facts, schedule, schedule.layer
 
+    @cached_property
+    def _queue_depth(self) -> int:
+        return queue_depth(self._schedule, self._facts.latency(self._schedule))
+
     # -- memories -------------------------------------------------------------------------------------------
 
     @cached_property
@@ -163,7 +182,7 @@ class LayerBlocks:
             for bank in range(schedule.columns)
         ]
         found += [self._facts.weights(schedule), self._facts.alphas(schedule), self._facts.constants(schedule)]
-        depth = queue_depth(schedule, self._facts.latency(schedule.folding.simd))
+        depth = self._queue_depth
         found.append(_writable("queue", "storage", schedule.out_lanes * self._facts.code_bits, depth - 1))
         if layer.pool > 1:
             entries = layer.conv_shape[1] // layer.pool * schedule.out_transfers
@@ -206,7 +225,7 @@ class LayerBlocks:
         return {
             "one": 1, "loops": len(bounds), "loop bits": sum(map(_bits, bounds)),
             "weight address": _bits(weights.words), "passes": len(passes),
-            "queue bits": _bits(queue_depth(self._schedule, self._facts.latency(self._schedule.folding.simd))),
+            "queue bits": _bits(self._queue_depth),
         }
 
     def _array(self) -> Quantities:
@@ -230,7 +249,7 @@ class LayerBlocks:
         lanes = channels * bases
         dot, width = layer.dot_length.bit_length(), self._facts.match_bits
         dots = folding.pe * folding.mp * folding.np * dot
-        code = AlphaCode(layer.alpha_scale, ScaleUnit.alpha_items(schedule).flat)
+        code = self._facts.code(schedule)
         beta_adders, beta_choices = self._beta_work()
         terms = shifts = signs = 1
         if not code.multiplies:
@@ -276,8 +295,8 @@ class LayerBlocks:
         }
 
     def _queue(self) -> Quantities:
-        depth = queue_depth(self._schedule, self._facts.latency(self._schedule.folding.simd))
-        return {"one": 1, "depth bits": _bits(depth), "word": self._schedule.out_lanes * self._facts.code_bits}
+        word = self._schedule.out_lanes * self._facts.code_bits
+        return {"one": 1, "depth bits": _bits(self._queue_depth), "word": word}
 
     def _pool(self) -> Quantities:
         schedule, layer = self._schedule, self._layer
@@ -296,8 +315,7 @@ class LayerBlocks:
     def products(self) -> tuple[int, int, int]:
         """(how many, bits of the one factor, bits of the other) of products that need a multiplier."""
         schedule, layer = self._schedule, self._layer
-        items = ScaleUnit.alpha_items(schedule)
-        code = AlphaCode(layer.alpha_scale, items.flat)
+        code = self._facts.code(schedule)
         if not code.multiplies:
             return 0, 0, 0
         at_once, passes = schedule.folding.np, schedule.passes_n

@@ -22,9 +22,12 @@ from .folding import LayerFolding, Schedule, cycle_bound, schedules
 from .matches import score_shape
 from .memories import Mapped, map_memory
 
-__all__ = ["Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate"]
+__all__ = ["TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate"]
 
 COEFFICIENTS = Path(__file__).parent / "estimate.json"
+
+TARGETS = {"ecp5": "ecp5-slices", "ice40": "ice40"}
+"""Technology that an accelerator for a family is generated for, a key of :data:`rtl_gen.popcount.TARGETS`."""
 
 LUTS_PER_DISTRIBUTED = 4
 """Look-up tables in a cell that holds 16 x 4 bits."""
@@ -159,7 +162,7 @@ class Estimator:
 
     def __init__(self, network: Network, family: str) -> None:
         self._network, self._family = network, family
-        self._facts = {layer.name: LayerFacts(layer) for layer in network.layers}
+        self._facts = {layer.name: LayerFacts(layer, TARGETS[family]) for layer in network.layers}
 
     def parts(self, schedule: Schedule) -> LayerBlocks:
         """What a layer is made of."""

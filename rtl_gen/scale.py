@@ -17,7 +17,7 @@ from .loops import AffineCounter, LoopNest
 from .matches import match_shape
 from .rom import Rom, pack_fields
 
-__all__ = ["AlphaCode", "ScaleUnit"]
+__all__ = ["AlphaCode", "ScaleUnit", "scale_latency"]
 
 
 def _sum_cycles(count: int) -> int:
@@ -122,6 +122,17 @@ class AlphaCode:
         return terms, bits
 
 
+def _beta_cycles(schedule: Schedule) -> int:
+    return 1 + _sum_cycles(schedule.folding.np)
+
+
+def scale_latency(schedule: Schedule, code: AlphaCode) -> int:
+    """:attr:`ScaleUnit.latency` of a unit whose alphas are stored so."""
+    _, bases = schedule.scale_lanes
+    addends = bases + int(code.has_signs)
+    return _beta_cycles(schedule) + 1 + _sum_cycles(code.term_count) + _sum_cycles(addends) + 2
+
+
 class ScaleUnit(wiring.Component):
     """Works off the dots of a pass, a few at a time, and adds up the passes of a group.
 
@@ -169,19 +180,17 @@ class ScaleUnit(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from ``load`` to the first ``valid`` of a group of one pass."""
-        return self._item_latency + 2
+        return scale_latency(self._schedule, self._code)
 
     @property
     def _beta_latency(self) -> int:
         """Cycles from an item to its sum over the activation bases."""
-        return 1 + _sum_cycles(self._schedule.folding.np)
+        return _beta_cycles(self._schedule)
 
     @property
     def _item_latency(self) -> int:
         """Cycles from an item to its contribution: sum over activation bases, terms, product, sum of bases."""
-        _, bases = self._schedule.scale_lanes
-        addends = bases + int(self._code.has_signs)
-        return self._beta_latency + 1 + _sum_cycles(self._code.term_count) + _sum_cycles(addends)
+        return self.latency - 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

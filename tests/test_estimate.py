@@ -15,7 +15,7 @@ from abc_hw.description import random_layer
 from abc_hw.network import Network, ScaleForm
 from rtl_gen.accelerator import Accelerator
 from rtl_gen.blocks import BLOCKS, LayerBlocks, LayerFacts
-from rtl_gen.estimate import COEFFICIENTS, LUTS_PER_DISTRIBUTED, Area, estimate, total
+from rtl_gen.estimate import COEFFICIENTS, LUTS_PER_DISTRIBUTED, TARGETS, Area, estimate, total
 from rtl_gen.folding import LayerFolding, Schedule, candidates, default_foldings, schedules
 from rtl_gen.layer import LayerEngine
 from rtl_gen.yosys import run_yosys
@@ -26,7 +26,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def synthesised(network: Network, foldings: dict[str, LayerFolding], folder: Path) -> Counter[str]:
     """Cells of the whole accelerator by type."""
     source, report = folder / "top.il", folder / "stat.json"
-    source.write_text(rtlil.convert(Accelerator(network, foldings), name="top", emit_src=False))
+    accelerator = Accelerator(network, foldings, target=TARGETS["ecp5"])
+    source.write_text(rtlil.convert(accelerator, name="top", emit_src=False))
     run_yosys(f"read_rtlil {source}", "synth_ecp5 -nowidelut -abc9 -top top", f"tee -q -o {report} stat -json")
     return Counter(json.loads(report.read_text())["design"]["num_cells_by_type"])
 
@@ -70,7 +71,7 @@ def test_memories_are_those_of_the_hardware() -> None:
     """Shapes, by asking the generated netlist."""
     network = multiplying()
     foldings = {"conv1": LayerFolding(simd=4, pe=6, mp=3, np=4), "dense2": LayerFolding(simd=6, pe=1)}
-    text = rtlil.convert(Accelerator(network, foldings), name="top", emit_src=False)
+    text = rtlil.convert(Accelerator(network, foldings, target=TARGETS["ecp5"]), name="top", emit_src=False)
     built = sorted(
         (int(words[2]), int(words[4]))
         for words in (line.split() for line in text.splitlines())
@@ -94,17 +95,18 @@ def test_cycles_and_parts_add_up() -> None:
     assert parts.luts == pytest.approx(made.area.luts)
 
 
-def test_latency_depends_on_simd_only() -> None:
-    """What the estimator relies on to size queues without making engines."""
+@pytest.mark.parametrize("target", sorted(TARGETS.values()))
+def test_latency_is_that_of_the_engine(target: str) -> None:
+    """What queues are sized by."""
     layer = multiplying().layers[0]
-    facts = LayerFacts(layer)
+    facts = LayerFacts(layer, target)
     for schedule in candidates(layer)[::17]:
-        assert facts.latency(schedule.folding.simd) == LayerEngine(schedule).latency
+        assert facts.latency(schedule) == LayerEngine(schedule, target=target).latency
 
 
 def test_more_hardware_costs_more() -> None:
     layer = multiplying().layers[0]
-    facts = LayerFacts(layer)
+    facts = LayerFacts(layer, "generic")
     few, many = (LayerBlocks(facts, Schedule(layer, LayerFolding(simd=2, pe=pe, mp=3, np=4))) for pe in (2, 8))
     assert many.quantities["array"]["xnors"] == 4 * few.quantities["array"]["xnors"]
     assert Area(1, 2, 3, 4) + Area(10, 20, 30, 40) == Area(11, 22, 33, 44)
