@@ -16,6 +16,7 @@ from pathlib import Path
 from amaranth._toolchain import tool_env_var
 
 from abc_hw.errors import InputError
+from rtl_gen.yosys import search_path
 
 Stage = Callable[[str], None]
 """Told what begins."""
@@ -50,7 +51,7 @@ def find_tool(name: str) -> list[str]:
     if found := shutil.which(name, path=path):
         return [found]
     if name == "yosys" and importlib.util.find_spec("pyosys"):
-        return [sys.executable, "-m", "boards.yosys"]
+        return [sys.executable, "-m", "rtl_gen.yosys"]
     wasm = YOWASP.get(name, f"yowasp-{name}")
     if found := shutil.which(wasm, path=path):
         return [found]
@@ -84,8 +85,7 @@ def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage 
         wrapper.write_text(f'#!/bin/sh\necho "{MARK}{tool}"\nexec {shlex.join(find_tool(tool))} "$@"\n')
         wrapper.chmod(0o755)
         variables[tool_env_var(tool)] = str(wrapper)
-    source = str(Path(__file__).resolve().parent.parent)
-    variables["PYTHONPATH"] = os.pathsep.join(filter(None, [source, variables.get("PYTHONPATH")]))
+    variables["PYTHONPATH"] = search_path()
     seconds: dict[str, float] = {}
     said: list[str] = []
     current, began = "", time.monotonic()

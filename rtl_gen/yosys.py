@@ -1,22 +1,24 @@
 """Yosys as a program: the one on PATH, or the one in the pyosys wheel.
 
-A Yosys error ends its process; so whatever a user's design can upset runs in one of its own.
+A Yosys error ends its process; so whatever a user's design can upset runs in one of its own. ``python -m
+rtl_gen.yosys`` is the wheel's Yosys with as much of the usual command line as is used here and by Amaranth's build
+scripts.
 """
 
+import argparse
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["run_yosys"]
+__all__ = ["main", "run_yosys", "search_path"]
 
-_WHEEL = """
-import sys
-from pyosys import libyosys as ys
-design = ys.Design()
-for command in sys.argv[1:]:
-    ys.Pass.call(design, command)
-"""
+
+def search_path() -> str:
+    """``PYTHONPATH`` with which ``python -m rtl_gen.yosys`` is found from anywhere."""
+    source = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
 
 
 def run_yosys(*commands: str) -> str:
@@ -28,10 +30,34 @@ def run_yosys(*commands: str) -> str:
         if Yosys fails; the message has the end of what it printed.
     """
     native = shutil.which("yosys")
-    line: Sequence[str] = (
-        [native, "-p", "; ".join(commands)] if native else [sys.executable, "-c", _WHEEL, *commands]
+    program = [native] if native else [sys.executable, "-m", "rtl_gen.yosys"]
+    done = subprocess.run(
+        [*program, "-p", "; ".join(commands)], env=os.environ | {"PYTHONPATH": search_path()}, capture_output=True,
+        text=True, check=False,
     )
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"Yosys failed at: {(done.stdout + done.stderr).strip()[-1500:]}")
     return done.stdout
+
+
+def main() -> None:
+    """Run commands, then a script of commands."""
+    from pyosys import libyosys as ys
+
+    parser = argparse.ArgumentParser(prog="python -m rtl_gen.yosys")
+    parser.add_argument("-q", action="store_true", help="say nothing")
+    parser.add_argument("-l", metavar="FILE", help="a log of what the script says")
+    parser.add_argument("-p", metavar="COMMANDS", default="", help="commands with ; between them")
+    parser.add_argument("script", nargs="?")
+    options = parser.parse_args()
+    design = ys.Design()
+    for command in filter(None, (part.strip() for part in options.p.split(";"))):
+        ys.Pass.call(design, command)
+    if options.script:
+        log = f" -o {options.l}" if options.l else ""
+        quiet = " -q" if options.q else ""
+        ys.Pass.call(design, f"tee{quiet}{log} script {options.script}")
+
+
+if __name__ == "__main__":
+    main()
