@@ -163,8 +163,8 @@ def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path
         r"vgg: expected at most 5,280 LUTs and 30 block RAMs on icebreaker, found at least [\d,]+, [\d,]+ too "
         r"many and [\d,]+, [\d,]+ too many; no folding and no M fits: [\d,]+ weights, 122,880 bits of block RAM"
     )
+    board = dataclasses.replace(find("icebreaker"), cycles=8000)
     with pytest.raises(InputError, match=message):
-        board = dataclasses.replace(find("icebreaker"), cycles=8000)
         build.build(example("vgg"), board, folder=tmp_path / "build", weights="rom", on_stage=stages.append)
     assert stages == ["generation"]
     assert not (tmp_path / "build").exists()
