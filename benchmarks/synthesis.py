@@ -1,0 +1,71 @@
+"""A whole accelerator through synthesis: what each layer takes of the device, and what there is.
+
+    python -m benchmarks.synthesis NETWORK [--cycles 50000 | --folding FILE] [--device ecp5-85k]
+
+LUTs count those in adders, as :mod:`benchmarks.estimate` does; block RAMs are those of 18 Kbit on ECP5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from abc_hw.commands.inputs import choose_foldings, load_folding, load_network
+from benchmarks.estimate import Case, ffs, luts, measured
+from rtl_gen.devices import DEVICES
+from rtl_gen.folding import cycle_bound, schedules
+
+
+def block_rams(cells: Counter[str]) -> int:
+    return sum(number for cell, number in cells.items() if cell in ("DP16KD", "PDPW16KD") or "RAM40" in cell)
+
+
+def multipliers(cells: Counter[str]) -> int:
+    return sum(number for cell, number in cells.items() if "MULT18X18" in cell or "SB_MAC16" in cell)
+
+
+def counts(cells: Counter[str]) -> str:
+    """LUTs, flip-flops, block RAMs and multipliers as cells of a row."""
+    return f"{luts(cells):,} | {ffs(cells):,} | {block_rams(cells)} | {multipliers(cells)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", type=Path)
+    parser.add_argument("--cycles", type=int)
+    parser.add_argument("--folding", type=Path)
+    parser.add_argument("--device", default="ecp5-85k", choices=list(DEVICES))
+    parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    network, knobs = load_network(options.network)
+    if options.folding:
+        knobs = load_folding(options.folding)
+    foldings = choose_foldings(network, cycles=options.cycles, knobs=knobs)
+    device = DEVICES[options.device]
+    start = time.monotonic()
+    found = measured(Case(network.name, network, foldings), device.family, options.cache)
+    seconds = time.monotonic() - start
+    by_layer: dict[str, Counter[str]] = {}
+    for (layer, _), cells in found.items():
+        by_layer.setdefault(layer, Counter()).update(cells)
+    made = {schedule.layer.name: schedule for schedule in schedules(network, foldings)}
+    print("| layer | simd | pe | mp | np | cycles | LUT | FF | block RAM | DSP |")
+    print("|---|" + "---:|" * 9)
+    for name, schedule in made.items():
+        one = schedule.folding
+        knobs_of = f"{one.simd} | {one.pe} | {one.mp} | {one.np} | {schedule.cycles:,}"
+        print(f"| {name} | {knobs_of} | {counts(by_layer.get(name, Counter()))} |")
+    rest = sum((cells for name, cells in by_layer.items() if name not in made), Counter())
+    print(f"| scores, argmax | | | | | | {counts(rest)} |")
+    every = sum(by_layer.values(), Counter())
+    print(f"| all | | | | | {cycle_bound(list(made.values())):,} | {counts(every)} |")
+    print(f"| {device.name} has | | | | | | {device.luts:,} | {device.luts:,} | {device.brams} | {device.dsps} |")
+    print(f"\n{seconds:.0f} s of synthesis", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
