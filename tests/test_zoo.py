@@ -18,6 +18,7 @@ from abc_hw.network import Network
 from abc_hw.reencode import reencode
 from rtl_gen import verilog
 from sim import fast, golden
+from sim.runner import simulate
 
 NETWORKS = zoo.names()
 ACCURACY = Path(__file__).parents[1] / "docs" / "accuracy.md"
@@ -75,6 +76,15 @@ def test_a_network_makes_an_accelerator(name: str) -> None:
     text = verilog.generate(network, choose_foldings(network, cycles=None, knobs={}), name="accelerator")
     assert "module accelerator(" in text
     assert text.count("\nendmodule") > len(network.layers)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_accelerator_of_a_network_agrees_with_the_golden_model_in_every_layer(name: str) -> None:
+    network = zoo.load(name)
+    result = simulate(network, synthetic(network, 1), foldings=choose_foldings(network, cycles=None, knobs={}))
+    assert [layer.name for layer in result.layers] == [*(layer.name for layer in network.layers), "output"]
+    assert all(layer.bits_compared > 0 for layer in result.layers)
+    assert result.ok
 
 
 def test_the_digits_network_is_as_good_as_its_card_says() -> None:
