@@ -20,13 +20,12 @@ from abc_hw import data, description
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 from boards import link
-from boards.build import design
 from boards.host import Accelerator, LinkError
 from boards.link import Cause, Counters, Frame, Kind
-from boards.platforms import BOARDS
 from boards.run import run
 from boards.simulated import SimulatedBoard, simulated_board
 from boards.top import LinkedAccelerator
+from rtl_gen.folding import fold_for_cycles
 from sim import golden
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -52,10 +51,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     network, _ = description.load(EXAMPLES / "digits-small.toml")
-    linked = design(BOARDS["icebreaker"], network)
-    top = LinkedAccelerator(
-        network, {s.layer.name: s.folding for s in linked.accelerator.schedules}, clock=12_000_000, baud=None
-    )
+    top = LinkedAccelerator(network, fold_for_cycles(network, 8000), clock=12_000_000, baud=None)
     images = data.load("digits").test.images
     with simulated_board(top) as board:
         yield Bench(board, network, top, images, golden.run(network, images).scores)
