@@ -16,6 +16,7 @@ from abc_hw.network import Network
 from rtl_gen.accelerator import WeightSource
 from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
 from rtl_gen.ram import without_ram_contents
+from rtl_gen.yosys import without_field_names
 
 from . import fit, link
 from .board import Board, BoardTop
@@ -118,7 +119,8 @@ def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
     overrides["nextpnr_opts"] = f"{options} {overrides.get('nextpnr_opts', '')}".strip()
     made = board.platform().build(BoardTop(board, linked), name=NAME, do_build=False, **overrides)
     text = made.files[f"{NAME}.il"]
-    made.files[f"{NAME}.il"] = fit.with_large_memories(board, without_ram_contents(text))
+    marked = fit.with_large_memories(board, without_ram_contents(text))
+    made.files[f"{NAME}.il"] = without_field_names(marked)
     return made
 
 

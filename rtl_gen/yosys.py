@@ -7,12 +7,13 @@ scripts.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["main", "run_yosys", "search_path"]
+__all__ = ["main", "run_yosys", "search_path", "without_field_names"]
 
 
 def search_path() -> str:
@@ -38,6 +39,15 @@ def run_yosys(*commands: str) -> str:
     if done.returncode:
         raise RuntimeError(f"Yosys failed at: {(done.stdout + done.stderr).strip()[-1500:]}")
     return done.stdout
+
+
+def without_field_names(rtlil: str) -> str:
+    """A design as Amaranth writes it, with ``name__3`` for every wire ``name[3]``.
+
+    Amaranth names the fields of a layout so. Yosys's ABC9 passes call bit 3 of ``name`` the same and, where both
+    are at an end of logic, stop with a failed assertion (0.70).
+    """
+    return re.sub(r"(?<=\S)\[(\d+)\]", r"__\1", rtlil)
 
 
 def main() -> None:
