@@ -1,53 +1,188 @@
-"""Area of a PE array as generated: popcounts, expansion of codes, accumulators.
+# amaranth: UnusedElaboratable=no
+"""Area and clock of the array, by itself and with everything around it, beside a plain sum of bits.
 
-    python benchmarks/array.py [--simd 64] [--pe 8]
+    python -m benchmarks.array [--devices ecp5-6,hx8k] [--rows array,unit] [--plot file.svg]
 
-Out of context: codes come from ports and dots go to ports. Units: LUT4 + 2 x CCU2C on ECP5, SB_LUT4 on iCE40; a
-binary multiply-accumulate (bMAC) is one XNOR and its count.
+Out of context: inputs come from a shift register, outputs go to a tree of parities, both subtracted (``frame``).
+Units: LUT4 + 2 x CCU2C on ECP5, SB_LUT4 on iCE40, LUT1 to LUT4 and ALU on Gowin, LUT1 to LUT6 on xc7; a binary
+multiply-accumulate (bMAC) is one XNOR and its count, and two operations. MHz: the median of the seeds.
+
+Rows: ``array`` is the PE array, expansion and accumulators included; ``unit`` a complete folded matrix-vector
+unit: a fully connected layer of 576 x 64 with input buffer, control, array, scaling, thresholds and output queue,
+its weights streamed in; ``naive`` sums bits with the language's ``+``, under the synthesiser's own flags.
 """
 
 import argparse
+import dataclasses
 import sys
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from amaranth.back import rtlil
-from popcount import FLOWS, cells, luts
+import numpy as np
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 
+from abc_hw.description import random_layer
 from abc_hw.network import Bases
+from benchmarks.out_of_context import DEVICES, Device, Measurement, measure
 from rtl_gen.array import PEArray
+from rtl_gen.folding import LayerFolding, Schedule
+from rtl_gen.layer import LayerEngine
+from rtl_gen.loops import LoopNest
 
-FLIP_FLOPS = ("TRELLIS_FF", "SB_DFF")
+HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz", "GOPS / kLUT", "frame LUT, FF")
+
+WORDS = 9
+"""Of a dot."""
+
+DEFAULT_FLAGS = {"ecp5-6": "synth_ecp5", "ecp5-8": "synth_ecp5", "hx8k": "synth_ice40", "gw1n-9c": "synth_gowin",
+                 "xc7": "synth_xilinx -family xc7"}
 
 
-def measure(device: str, bases: int, simd: int, pe: int) -> tuple[int, int]:
-    """(LUTs, flip-flops) of an array for M = N = ``bases``, all at once, dots of nine words."""
-    kind = Bases(kind="thermometer", count=bases)
-    array = PEArray(
-        weight_bases=kind, input_bases=kind, simd=simd, pe=pe, mp=bases, np=bases, dot_length=9 * simd
+class NaiveArray(wiring.Component):
+    """``pe`` sums of ``simd`` XNORs each, and their accumulators, as one would write them down."""
+
+    def __init__(self, *, simd: int, pe: int) -> None:
+        count = unsigned((WORDS * simd).bit_length())
+        super().__init__({
+            "a": In(simd), "w": In(data.ArrayLayout(unsigned(simd), pe)), "first": In(1),
+            "dots": Out(data.ArrayLayout(count, pe)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for index, dot in enumerate(self.dots):
+            matches = ~(self.a ^ self.w[index])
+            m.d.sync += dot.eq(Mux(self.first, 0, dot) + sum(matches))
+        return m
+
+
+class StreamedEngine(LayerEngine):
+    """A layer's engine whose weights come from the port ``w`` in place of a memory."""
+
+    def __init__(self, schedule: Schedule, *, target: str) -> None:
+        super().__init__(schedule, target=target)
+        self.w = Signal(self.weight_memory[0])
+
+    def _read_weights(self, m: Module, loops: LoopNest) -> Value:
+        return self.w
+
+
+def unit(simd: int, pe: int, bases: int, target: str) -> StreamedEngine:
+    """The matrix-vector unit for M = N = ``bases``, all of them at once."""
+    layer = random_layer(
+        np.random.default_rng(0), name="unit", in_shape=(1, 1, WORDS * simd), out_channels=8 * pe, kernel=(1, 1),
+        M=bases, N=bases, levels=bases + 1,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "top.il")
-        source.write_text(rtlil.convert(array, name="top", emit_src=False))
-        counts = cells(f"read_rtlil {source}", FLOWS[device], Path(folder))
-    return luts(counts), sum(number for cell, number in counts.items() if cell.startswith(FLIP_FLOPS))
+    return StreamedEngine(
+        Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=bases, np=bases)), target=target
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    device: str
+    what: str
+    simd: int
+    pe: int
+    bases: int
+    found: Measurement
+
+    @property
+    def work(self) -> int:
+        """bMACs per cycle."""
+        return self.simd * self.pe * self.bases**2
+
+    @property
+    def gops(self) -> float | None:
+        """Operations per second and 1000 LUTs, in 1e9."""
+        return 2 * self.work * self.found.clock / self.found.cost.luts if self.found.clock else None
+
+    def cells(self) -> list[str]:
+        cost, frame = self.found.cost, self.found.frame
+        clocks = " ".join(f"{clock:.0f}" for clock in sorted(self.found.clocks)) or "-"
+        return [
+            self.device, self.what, str(self.simd), str(self.pe), str(self.bases), str(cost.luts),
+            str(cost.flip_flops), f"{cost.luts / self.work:.2f}", clocks, f"{self.gops:.0f}" if self.gops else "-",
+            f"{frame.luts}, {frame.flip_flops}",
+        ]
+
+
+def measured(
+    device: Device, what: str, simd: int, pe: int, bases: int, seeds: list[int], pipeline: int, target: str | None
+) -> Row:
+    kind = Bases(kind="thermometer", count=bases)
+    target = target or device.target
+    if what == "naive":
+        device = dataclasses.replace(device, synthesis=DEFAULT_FLAGS[device.name])
+        found = measure(device, NaiveArray(simd=simd, pe=pe), seeds=seeds)
+    elif what == "array":
+        array = PEArray(
+            weight_bases=kind, input_bases=kind, simd=simd, pe=pe, mp=bases, np=bases, dot_length=WORDS * simd,
+            pipeline=pipeline, target=target,
+        )
+        found = measure(device, array, seeds=seeds)
+    else:
+        engine = unit(simd, pe, bases, target)
+        found = measure(device, engine, inputs=[engine.w], seeds=seeds)
+    label = what if target == device.target or what == "naive" else f"{what} ({target})"
+    return Row(device.name, label, simd, pe, bases, found)
+
+
+def plot(rows: list[Row]) -> str:
+    """Bars of operations per second and kLUT, as SVG."""
+    shown = [row for row in rows if row.gops]
+    most = max(row.gops or 0 for row in shown)
+    lines = []
+    for index, row in enumerate(shown):
+        length = 360 * (row.gops or 0) / most
+        y = 18 * index
+        name = f"{row.device} {row.what} {row.simd} x {row.pe}, M = N = {row.bases}"
+        colour = "#999" if row.what == "naive" else "#27a"
+        lines += [
+            f'<text x="238" y="{y + 13}" text-anchor="end">{name}</text>',
+            f'<rect x="244" y="{y + 2}" width="{length:.0f}" height="14" fill="{colour}"/>',
+            f'<text x="{248 + length:.0f}" y="{y + 13}">{row.gops:.0f}</text>',
+        ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="650" height="{18 * len(shown) + 20}" '
+        'font-family="sans-serif" font-size="11">\n' + "\n".join(lines)
+        + f'\n<text x="244" y="{18 * len(shown) + 14}">GOPS per 1000 LUTs</text>\n</svg>\n'
+    )
+
+
+def table(options: argparse.Namespace) -> Iterator[Row]:
+    for device in options.devices.split(","):
+        for what in options.rows.split(","):
+            for bases in map(int, options.bases.split(",")) if what != "naive" else (1,):
+                yield measured(
+                    DEVICES[device], what, options.simd, options.pe, bases,
+                    [int(seed) for seed in options.seeds.split(",") if seed], options.pipeline, options.target,
+                )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simd", type=int, default=64)
     parser.add_argument("--pe", type=int, default=8)
-    parser.add_argument("--devices", default="ecp5,ice40")
-    parser.add_argument("--bases", default="1,3")
+    parser.add_argument("--bases", default="1,3", help="M = N")
+    parser.add_argument("--devices", default=",".join(DEVICES))
+    parser.add_argument("--rows", default="naive,array,unit")
+    parser.add_argument("--seeds", default="1,2,3", help="of the placement; empty: area only")
+    parser.add_argument("--pipeline", type=int, default=1, help="adder levels between registers, of the array")
+    parser.add_argument("--target", help="of the popcounts, in place of the device's own")
+    parser.add_argument("--plot", type=Path, help="also draw the last column but one, as SVG")
     options = parser.parse_args()
-    print("| device | simd | pe | M = N | LUT | FF | LUT per bMAC | FF per bMAC |\n" + "|---" * 8 + "|")
-    for device in options.devices.split(","):
-        for bases in map(int, options.bases.split(",")):
-            found = measure(device, bases, options.simd, options.pe)
-            work = options.simd * options.pe * bases * bases
-            each = " | ".join(f"{count / work:.2f}" for count in found)
-            print(f"| {device} | {options.simd} | {options.pe} | {bases} | {found[0]} | {found[1]} | {each} |",
-                  flush=True)
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
+    rows = []
+    for row in table(options):
+        print(f"| {' | '.join(row.cells())} |", flush=True)
+        rows.append(row)
+    if options.plot:
+        options.plot.write_text(plot(rows))
 
 
 if __name__ == "__main__":

@@ -81,21 +81,22 @@ class OutOfContext(Elaboratable):
     Without a component: as many inputs and outputs, with nothing between them.
     """
 
-    def __init__(self, component: wiring.Component | None, inputs: int, outputs: int) -> None:
+    def __init__(
+        self, component: wiring.Component | None, inputs: Sequence[Value], outputs: Sequence[Value]
+    ) -> None:
         self._component, self._inputs, self._outputs = component, inputs, outputs
         self.serial_in, self.serial_out = Signal(), Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        shift = Signal(self._inputs, reset_less=True)
+        shift = Signal(len(Cat(self._inputs)), reset_less=True)
         m.d.sync += shift.eq(Cat(self.serial_in, shift))
         if self._component is None:
-            bits = [shift[index % self._inputs] for index in range(self._outputs)]
+            bits = [shift[index % len(shift)] for index in range(len(Cat(self._outputs)))]
         else:
             m.submodules.block = self._component
-            inputs, outputs = members(self._component)
-            m.d.comb += Cat(inputs).eq(shift)
-            bits = list(Cat(outputs))
+            m.d.comb += Cat(self._inputs).eq(shift)
+            bits = list(Cat(self._outputs))
         bits = self._registered(m, bits)
         while len(bits) > 1:
             bits = self._registered(m, [reduce(xor, bits[start : start + 4]) for start in range(0, len(bits), 4)])
@@ -128,7 +129,7 @@ def run(device: Device, source: str, reader: str, folder: Path) -> Cost:
     return cost(json.loads(report.read_text())["design"]["num_cells_by_type"])
 
 
-def wrapped(component: wiring.Component | None, inputs: int, outputs: int) -> str:
+def wrapped(component: wiring.Component | None, inputs: Sequence[Value], outputs: Sequence[Value]) -> str:
     top = OutOfContext(component, inputs, outputs)
     return rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False)
 
@@ -137,7 +138,8 @@ def wrapped(component: wiring.Component | None, inputs: int, outputs: int) -> st
 def frame(device: Device, inputs: int, outputs: int) -> Cost:
     """What shift register and reduction take."""
     with tempfile.TemporaryDirectory() as folder:
-        return run(device, wrapped(None, inputs, outputs), "read_rtlil", Path(folder))
+        text = wrapped(None, [Signal(inputs)], [Signal(outputs)])
+        return run(device, text, "read_rtlil", Path(folder))
 
 
 def clocks(device: Device, folder: Path, seeds: Sequence[int]) -> list[float]:
@@ -174,14 +176,19 @@ class Measurement:
 
 
 def measure(
-    device: Device, component: wiring.Component, *, seeds: Sequence[int] = (1, 2, 3), keep: Path | None = None
+    device: Device, component: wiring.Component, *, inputs: Sequence[Value] = (), seeds: Sequence[int] = (1, 2, 3),
+    keep: Path | None = None,
 ) -> Measurement:
-    """Area and clock of ``component`` on ``device``; files stay in ``keep``, if given."""
-    inputs, outputs = (len(Cat(values)) for values in members(component))
+    """Area and clock of ``component`` on ``device``.
+
+    ``inputs`` are those beside its members; files stay in ``keep``, if given.
+    """
+    found_inputs, outputs = members(component)
+    inputs = [*found_inputs, *inputs]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole = run(device, wrapped(component, inputs, outputs), "read_rtlil", folder)
-        around = frame(device, inputs, outputs)
+        around = frame(device, len(Cat(inputs)), len(Cat(outputs)))
         found = Measurement(whole.less(around), around, clocks(device, folder, seeds))
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)

@@ -134,6 +134,14 @@ def test_proven_wide(form: str, code: str, width: int, tmp_path: Path) -> None:
     prove(form, code, width, tmp_path)
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("deep_recursion")
+@pytest.mark.parametrize("width", [*range(1, 21), 31, 33])
+@pytest.mark.parametrize(("form", "code"), sorted(set(TARGETS.values())))
+def test_proven_as_generated(form: str, code: str, width: int, tmp_path: Path) -> None:
+    prove(form, code, width, tmp_path)
+
+
 def test_slices_take_in_their_operands_registered_or_not() -> None:
     assert XorPopcount(64, target="ecp5-slices").latency == XorPopcount(64, target="generic").latency == 2
     assert {XorPopcount(64, target=target, pipeline=0).latency for target in TARGETS} == {0}
