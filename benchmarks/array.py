@@ -25,7 +25,7 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.description import random_layer
 from abc_hw.network import Bases
-from benchmarks.out_of_context import DEVICES, Device, Measurement, measure
+from benchmarks.out_of_context import DEVICES, Device, Measurement, by_block, measure
 from rtl_gen.array import PEArray
 from rtl_gen.folding import LayerFolding, Schedule
 from rtl_gen.layer import LayerEngine
@@ -36,8 +36,8 @@ HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz
 WORDS = 9
 """Of a dot."""
 
-DEFAULT_FLAGS = {"ecp5-6": "synth_ecp5", "ecp5-8": "synth_ecp5", "hx8k": "synth_ice40", "gw1n-9c": "synth_gowin",
-                 "xc7": "synth_xilinx -family xc7"}
+DEFAULT_FLAGS = {"ecp5-6": "synth_ecp5", "ecp5-8": "synth_ecp5", "hx8k": "synth_ice40", "gw1n-9c": "synth_gowin"}
+"""For ``naive``. Yosys 0.70 ends with a failed assertion on it for xc7."""
 
 
 class NaiveArray(wiring.Component):
@@ -157,11 +157,27 @@ def plot(rows: list[Row]) -> str:
 def table(options: argparse.Namespace) -> Iterator[Row]:
     for device in options.devices.split(","):
         for what in options.rows.split(","):
+            if what == "naive" and device not in DEFAULT_FLAGS:
+                continue
             for bases in map(int, options.bases.split(",")) if what != "naive" else (1,):
                 yield measured(
                     DEVICES[device], what, options.simd, options.pe, bases,
                     [int(seed) for seed in options.seeds.split(",") if seed], options.pipeline, options.target,
                 )
+
+
+def split(device: Device, simd: int, pe: int, bases: int) -> None:
+    """Print what the blocks of a unit take."""
+    engine = unit(simd, pe, bases, device.target)
+    blocks: dict[str, int] = {}
+    for path, cost in by_block(device, engine, [engine.w]).items():
+        names = path.split(".")[1:]
+        place = "array, counts" if names[-1:] and names[-1].startswith("count_") else "array, accumulators" \
+            if len(names) == 2 and names[1].startswith("pe") else names[0] if names else "engine"
+        blocks[place] = blocks.get(place, 0) + cost.luts
+    print(f"\n| block of a unit on {device.name} | LUT | LUT / bMAC |\n|---|---|---|")
+    for place, luts in sorted(blocks.items(), key=lambda entry: -entry[1]):
+        print(f"| {place} | {luts} | {luts / (simd * pe * bases**2):.2f} |", flush=True)
 
 
 def main() -> None:
@@ -174,8 +190,13 @@ def main() -> None:
     parser.add_argument("--seeds", default="1,2,3", help="of the placement; empty: area only")
     parser.add_argument("--pipeline", type=int, default=1, help="adder levels between registers, of the array")
     parser.add_argument("--target", help="of the popcounts, in place of the device's own")
+    parser.add_argument("--split", action="store_true", help="print the LUTs of a unit by block, and no more")
     parser.add_argument("--plot", type=Path, help="also draw the last column but one, as SVG")
     options = parser.parse_args()
+    if options.split:
+        for device in options.devices.split(","):
+            split(DEVICES[device], options.simd, options.pe, int(options.bases.split(",")[0]))
+        return
     print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
     rows = []
     for row in table(options):

@@ -129,6 +129,19 @@ def run(device: Device, source: str, reader: str, folder: Path) -> Cost:
     return cost(json.loads(report.read_text())["design"]["num_cells_by_type"])
 
 
+def by_block(device: Device, component: wiring.Component, inputs: Sequence[Value] = ()) -> dict[str, Cost]:
+    """What each module below ``component`` takes, synthesised by itself; by its path."""
+    found_inputs, outputs = members(component)
+    synthesis = dataclasses.replace(device, synthesis=f"{device.synthesis} -noflatten")
+    with tempfile.TemporaryDirectory() as folder:
+        run(synthesis, wrapped(component, [*found_inputs, *inputs], outputs), "read_rtlil", Path(folder))
+        modules = json.loads(Path(folder, "stat.json").read_text())["modules"]
+    return {
+        name.removeprefix("\\top.block"): cost(module["num_cells_by_type"])
+        for name, module in modules.items() if name.startswith("\\top.block")
+    }
+
+
 def wrapped(component: wiring.Component | None, inputs: Sequence[Value], outputs: Sequence[Value]) -> str:
     top = OutOfContext(component, inputs, outputs)
     return rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False)
@@ -142,13 +155,13 @@ def frame(device: Device, inputs: int, outputs: int) -> Cost:
         return run(device, text, "read_rtlil", Path(folder))
 
 
-def clocks(device: Device, folder: Path, seeds: Sequence[int]) -> list[float]:
-    """MHz that place and route reaches with each seed; none where the device is not placed."""
+def clocks(device: Device, folder: Path, seeds: Sequence[int], wanted: int) -> list[float]:
+    """MHz that place and route reaches with each seed, asked for ``wanted``; none where it is not placed."""
     reached = []
     for seed in seeds if device.place else ():
         command = [
             *find_tool(device.place[0]), *device.place[1:], "--json", "design.json", "--seed", str(seed),
-            "--freq", "300", "--timing-allow-fail", "--report", "report.json", "--quiet",
+            "--freq", str(wanted), "--timing-allow-fail", "--report", "report.json", "--quiet",
         ]
         if device.place[0].startswith("nextpnr-himbaechel"):
             (folder / "empty.cst").write_text("")
@@ -177,11 +190,12 @@ class Measurement:
 
 def measure(
     device: Device, component: wiring.Component, *, inputs: Sequence[Value] = (), seeds: Sequence[int] = (1, 2, 3),
-    keep: Path | None = None,
+    keep: Path | None = None, wanted: int = 300,
 ) -> Measurement:
     """Area and clock of ``component`` on ``device``.
 
-    ``inputs`` are those beside its members; files stay in ``keep``, if given.
+    ``inputs`` are those beside its members; files stay in ``keep``, if given; ``wanted`` is the clock, in MHz,
+    that placement aims at.
     """
     found_inputs, outputs = members(component)
     inputs = [*found_inputs, *inputs]
@@ -189,7 +203,7 @@ def measure(
         folder = Path(name)
         whole = run(device, wrapped(component, inputs, outputs), "read_rtlil", folder)
         around = frame(device, len(Cat(inputs)), len(Cat(outputs)))
-        found = Measurement(whole.less(around), around, clocks(device, folder, seeds))
+        found = Measurement(whole.less(around), around, clocks(device, folder, seeds, wanted))
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)
         return found

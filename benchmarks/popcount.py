@@ -1,15 +1,20 @@
 """Area of XNOR-popcounts: device x form x width, in look-up tables per binary multiply-accumulate.
 
-    python benchmarks/popcount.py [--widths 16,64] [--devices ecp5,ice40,xc7] [--csv file]
+    python -m benchmarks.popcount [--widths 16,64] [--devices ecp5,ice40,xc7] [--csv file]
+    python -m benchmarks.popcount --registered [--widths 64] [--devices ecp5-6,hx8k]
 
 One word comes complemented, for agreements to be counted. That costs nothing but in slices (``ccu2c``), where a
 word shared by all counters is complemented once. Out of context: operands come from ports and the count goes to a
 port, no register; so every look-up table counted is the popcount's own. Units: ECP5 LUT4 + 2 x CCU2C, iCE40
 SB_LUT4, xc7 LUT1 to LUT6.
+
+``--registered`` measures area and clock, with a register behind every level and three seeds, between a shift
+register and a tree of parities, which are subtracted (``benchmarks/out_of_context.py``).
 """
 
 import argparse
 import csv
+import itertools
 import json
 import sys
 import tempfile
@@ -17,6 +22,7 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
+from benchmarks import out_of_context
 from rtl_gen.popcount import XorPopcount
 from rtl_gen.popcount_forms import FORMS
 from rtl_gen.yosys import run_yosys
@@ -64,6 +70,22 @@ def measure(width: int, device: str, form: str, code: str) -> int:
         return luts(cells(reader, FLOWS[device], folder))
 
 
+def registered(options: argparse.Namespace) -> None:
+    """The table of popcounts with a register behind every level."""
+    print("| device | form | operands | width | LUT | FF | MHz |\n|---|---|---|---|---|---|---|")
+    for device in options.devices.split(","):
+        for form, code in itertools.product(options.forms.split(","), options.codes.split(",")):
+            if form == "ccu2c" and not device.startswith("ecp5"):
+                continue
+            for width in map(int, options.widths.split(",")):
+                found = out_of_context.measure(
+                    out_of_context.DEVICES[device], XorPopcount(width, pipeline=1, form=form, code=code)
+                )
+                clocks = " ".join(f"{clock:.0f}" for clock in sorted(found.clocks))
+                print(f"| {device} | {form} | {code} | {width} | {found.cost.luts} | {found.cost.flip_flops} | "
+                      f"{clocks} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", default="16,32,64,128,256")
@@ -71,7 +93,11 @@ def main() -> None:
     parser.add_argument("--forms", default=",".join(["naive", *FORMS]))
     parser.add_argument("--codes", default="plain,parity")
     parser.add_argument("--csv", type=Path)
+    parser.add_argument("--registered", action="store_true", help="area and clock, a register behind every level")
     options = parser.parse_args()
+    if options.registered:
+        registered(options)
+        return
     widths = [int(width) for width in options.widths.split(",")]
     print("| device | form | operands | " + " | ".join(map(str, widths)) + " |")
     print("|---" * (len(widths) + 3) + "|")

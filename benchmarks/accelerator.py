@@ -1,0 +1,38 @@
+# amaranth: UnusedElaboratable=no
+"""Area and clock of whole accelerators, as generated, with weights in ROM.
+
+    python -m benchmarks.accelerator zoo:mnist-lenet-m3n3 --device ecp5-6 --cycles 20000
+
+Inputs come from a shift register, outputs go to a tree of parities, both subtracted.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from abc_hw.commands.inputs import choose_foldings, load_network
+from benchmarks.out_of_context import DEVICES, measure
+from rtl_gen.accelerator import Accelerator
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", help="a file, an example's description or zoo:name")
+    parser.add_argument("--device", default="ecp5-6", choices=DEVICES)
+    parser.add_argument("--cycles", type=int, default=20_000, help="per image, what the folding is chosen for")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--clock", type=int, default=155, help="MHz that placement aims at")
+    options = parser.parse_args()
+    device = DEVICES[options.device]
+    network, knobs = load_network(Path(options.network))
+    foldings = choose_foldings(network, cycles=options.cycles, knobs=knobs)
+    accelerator = Accelerator(network, foldings, target=device.target)
+    seeds = [int(seed) for seed in options.seeds.split(",") if seed]
+    found = measure(device, accelerator, seeds=seeds, wanted=options.clock)
+    blocks = {cell: number for cell, number in found.cost.cells.items() if cell in ("DP16KD", "SB_RAM40_4K")}
+    print(f"{network.name} on {device.name}: {found.cost.luts} LUTs, {found.cost.flip_flops} FFs, {blocks}, "
+          f"{accelerator.bound} cycles per image, MHz {' '.join(f'{clock:.0f}' for clock in found.clocks)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
