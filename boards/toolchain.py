@@ -78,7 +78,7 @@ def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage 
         if one fails; the message ends with its last words.
     """
     variables = dict(os.environ)
-    wrappers = folder / "tools"
+    wrappers = folder.resolve() / "tools"  # the script runs in the folder
     wrappers.mkdir(exist_ok=True)
     for tool in tools:
         wrapper = wrappers / tool

