@@ -39,7 +39,7 @@ TANG_NANO_9K = Board(
     capacity=Capacity(luts=8640, blocks=26, block=GOWIN_BLOCK),
     serial="second port of its USB bridge",
     network="zoo:digits-lenet-m3n3",
-    cycles=16_000,
+    cycles=40_000,
     bitstream="fs",
     target="gowin",
     overrides={"synth_opts": synthesis.GOWIN, "nextpnr_opts": "--freq 54"},
