@@ -159,7 +159,7 @@ def build(
 
     def needs(foldings: Mapping[str, LayerFolding]) -> int:
         least = fit.least_blocks(board, network, foldings, loaded=linked.accelerator.loads)
-        if least > board.capacity.blocks or fit.least_luts(network, foldings) > board.capacity.luts:
+        if least > board.capacity.blocks or fit.least_luts(board, network, foldings) > board.capacity.luts:
             return least
         tried = plan(board, design(board, network, foldings, weights))
         return fit.block_count(board, fit.memories(tried.files[f"{NAME}.il"]))

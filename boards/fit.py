@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Network
 from rtl_gen.arith import ceil_div
+from rtl_gen.estimate import TARGETS, estimate, known_families
 from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
 from rtl_gen.ram import SINGLE_PORT
 
@@ -16,6 +17,9 @@ from .board import LARGE_DEPTH, LARGE_WIDTH, Board
 
 LUTS_PER_XNOR = 1.0
 """A bound, no estimate: whole designs take 9 to 17, with popcounts, scaling, buffers and control."""
+
+CERTAIN_SHARE = 0.85
+"""Of the LUTs that are estimated (docs/estimates.md), the share that a design takes for certain."""
 
 LINK_LUTS = 1000
 """At the least, for line, frames, image buffer and answers."""
@@ -105,9 +109,14 @@ def least_blocks(board: Board, network: Network, foldings: Mapping[str, LayerFol
     ])
 
 
-def least_luts(network: Network, foldings: Mapping[str, LayerFolding]) -> int:
-    """LUTs without which the design cannot be."""
-    return LINK_LUTS + round(LUTS_PER_XNOR * sum(schedule.xnors for schedule in schedules(network, foldings)))
+def least_luts(board: Board, network: Network, foldings: Mapping[str, LayerFolding]) -> int:
+    """LUTs without which the design cannot be: nearly what is estimated, where the part's family can be."""
+    family = next((family for family in known_families() if TARGETS[family] == board.target), None)
+    if family is None:
+        luts = LUTS_PER_XNOR * sum(schedule.xnors for schedule in schedules(network, foldings))
+    else:
+        luts = CERTAIN_SHARE * estimate(network, foldings, family=family).area.luts
+    return LINK_LUTS + round(luts)
 
 
 def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], needs: Needs) -> None:
@@ -119,7 +128,7 @@ def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], 
     """
     short = []
     for resource, needed, there_are in (
-        ("LUTs", least_luts(network, foldings), board.capacity.luts),
+        ("LUTs", least_luts(board, network, foldings), board.capacity.luts),
         ("block RAMs", needs(foldings), board.capacity.blocks),
     ):
         if needed > there_are:
@@ -135,7 +144,8 @@ def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], 
 def remedy(board: Board, network: Network, needs: Needs) -> str:
     """What would fit: a slower folding, weights that are loaded, or fewer weight bases."""
     for foldings in slower(board, network):
-        if least_luts(network, foldings) <= board.capacity.luts and needs(foldings) <= board.capacity.blocks:
+        enough = least_luts(board, network, foldings) <= board.capacity.luts
+        if enough and needs(foldings) <= board.capacity.blocks:
             cycles = max(schedule.cycles for schedule in schedules(network, foldings))
             return f"a folding for {cycles:,} cycles per image has room enough"
     bits = board.capacity.blocks * board.capacity.block.bits

@@ -33,8 +33,6 @@ class Device:
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
-        Device(name="ice40-up5k", family="ice40", luts=5_280, brams=30, bram_bits=4_096, dsps=8, clock=30),
-        Device(name="ice40-hx8k", family="ice40", luts=7_680, brams=32, bram_bits=4_096, dsps=0, clock=80),
         Device(name="ecp5-25k", family="ecp5", luts=24_288, brams=56, bram_bits=18_432, dsps=28, clock=100),
         Device(name="ecp5-45k", family="ecp5", luts=43_848, brams=108, bram_bits=18_432, dsps=72, clock=100),
         Device(name="ecp5-85k", family="ecp5", luts=83_640, brams=208, bram_bits=18_432, dsps=156, clock=100),

@@ -22,7 +22,9 @@ from .folding import LayerFolding, Schedule, cycle_bound, schedules
 from .matches import score_shape
 from .memories import Mapped, map_memory
 
-__all__ = ["TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate"]
+__all__ = [
+    "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate", "known_families",
+]
 
 COEFFICIENTS = Path(__file__).parent / "estimate.json"
 
@@ -126,6 +128,11 @@ def total(areas: Iterable[Area]) -> Area:
 def coefficients(family: str) -> Mapping[str, Any]:
     """LUTs and FFs per unit of each quantity: block -> quantity -> [LUTs, FFs]."""
     return json.loads(COEFFICIENTS.read_text())[family]["blocks"]
+
+
+def known_families() -> tuple[str, ...]:
+    """Families that there are coefficients for."""
+    return tuple(json.loads(COEFFICIENTS.read_text()))
 
 
 def memory_quantities(memory: StoredMemory) -> dict[str, float]:

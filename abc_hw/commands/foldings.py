@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from rtl_gen.folding import LayerFolding
     from rtl_gen.solver import Limits, Solver
 
-DeviceName = Annotated[
-    str, typer.Option("--device", help="ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-45k or ecp5-85k.")
-]
+DeviceName = Annotated[str, typer.Option("--device", help="ecp5-25k, ecp5-45k or ecp5-85k.")]
 
 
 def fold(
