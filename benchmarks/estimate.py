@@ -1,6 +1,6 @@
 """The estimator against synthesis: measures accelerators, fits the estimator's coefficients, prints the table.
 
-    python -m benchmarks.estimate [--devices ecp5,ice40] [--no-fit] [--cache build/estimate]
+    python -m benchmarks.estimate [--devices ecp5,ice40] [--random 25] [--no-fit] [--cache build/estimate]
 
 Each accelerator is synthesised whole, with the flags of the boards; its cells are counted by block, which the
 names that Yosys gives them tell. Results are kept in the cache under a digest of netlist, flow and versions, so
@@ -52,8 +52,6 @@ Found = dict[tuple[str, str], Counter[str]]
 """Cells by type, for (layer, block)."""
 
 
-RANDOM_CASES = 25
-
 JOINED = ("control", "array", "scale")
 BLOCK_WEIGHT = 0.15
 
@@ -69,8 +67,8 @@ class Case(NamedTuple):
 # -- the set --------------------------------------------------------------------------------------------------
 
 
-def cases() -> Iterator[Case]:
-    """Examples and a network of the zoo at several speeds, then random networks in random foldings."""
+def cases(random: int) -> Iterator[Case]:
+    """Examples and a network of the zoo at several speeds, then ``random`` random networks in random foldings."""
     loaded = {name: description.load(EXAMPLES / f"{name}.toml")[0] for name in ("tiny", "digits-small")}
     loaded["mnist-lenet-m3n3"] = zoo.load("mnist-lenet-m3n3")
     for name, cycles in [
@@ -78,7 +76,7 @@ def cases() -> Iterator[Case]:
         ("mnist-lenet-m3n3", 50_000),
     ]:
         yield Case(f"{name}, {cycles:,} cycles", loaded[name], least_xnors(loaded[name], cycles))
-    for seed in range(RANDOM_CASES):
+    for seed in range(random):
         yield random_case(seed)
 
 
@@ -267,19 +265,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", default="ecp5")
     parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
+    parser.add_argument("--random", type=int, default=25, help="random networks beside the five named ones")
     parser.add_argument("--no-fit", action="store_true", help="compare only")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     known = json.loads(COEFFICIENTS.read_text()) if COEFFICIENTS.exists() else {}
     for device in options.devices.split(","):
         found = []
-        for case in cases():
+        for case in cases(options.random):
             start = time.monotonic()
             found.append((case, measured(case, device, options.cache)))
             print(f"{device}: {case.name}, {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
         if not options.no_fit:
             known[device] = {
-                "command": f"python -m benchmarks.estimate --devices {device}",
+                "command": f"python -m benchmarks.estimate --random {options.random} --devices {device}",
                 "flow": FLOWS[device], "yosys": version("pyosys"), "accelerators": len(found),
                 "blocks": fit(found, device),
             }

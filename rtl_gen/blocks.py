@@ -46,6 +46,7 @@ class MemoryShape:
     writable : or fixed contents
     varying : bits of the word that are not the same in all words
     columns : of those, the ones that differ from each other, where the contents are known
+    settled : must a word that is read and written at once be the old one?
     """
 
     block: str
@@ -55,6 +56,7 @@ class MemoryShape:
     writable: bool
     varying: int
     columns: int
+    settled: bool = True
 
     @property
     def bits(self) -> int:
@@ -178,7 +180,9 @@ class LayerBlocks:
         schedule, layer = self._schedule, self._layer
         words = self._facts.rows * ring_words(schedule)
         found = [
-            _writable("window", f"bank{bank}", schedule.lanes * layer.input_bases.bits, words)
+            dataclasses.replace(
+                _writable("window", f"bank{bank}", schedule.lanes * layer.input_bases.bits, words), settled=False
+            )
             for bank in range(schedule.columns)
         ]
         found += [self._facts.weights(schedule), self._facts.alphas(schedule), self._facts.constants(schedule)]

@@ -153,7 +153,9 @@ def memory_quantities(memory: StoredMemory) -> dict[str, float]:
 def stored(parts: LayerBlocks, family: str) -> list[StoredMemory]:
     """A layer's memories and what they become."""
     return [
-        StoredMemory(shape, map_memory(family, width=shape.varying, words=shape.words, writable=shape.writable))
+        StoredMemory(shape, map_memory(
+            family, width=shape.varying, words=shape.words, writable=shape.writable, settled=shape.settled
+        ))
         for shape in parts.memories
     ]
 

@@ -69,28 +69,33 @@ class Mapped:
 
 
 @lru_cache(maxsize=1 << 16)
-def map_memory(family: str, *, width: int, words: int, writable: bool) -> Mapped:
+def map_memory(
+    family: str, *, width: int, words: int, writable: bool, settled: bool = True
+) -> Mapped:
     """Mapping of a memory with one synchronous read port and, if ``writable``, one write port.
 
     Parameters
     ----------
     family : a key of ``FAMILIES``
     width : bits of a word, of which none is constant; 0 for no memory at all
+    settled : must a word that is read and written at once be the old one?
     """
     if width < 1 or words < 2:
         return Mapped("logic")
     best, cheapest = Mapped("logic"), float(int(width * words * (1 if writable else ROM_BIT_COST)))
     for cells in FAMILIES[family]:
         if cells.constant or writable:
-            cost, mapped = _geometry(cells, width, words, writable)
+            cost, mapped = _geometry(cells, width, words, writable, settled)
             if cost < cheapest:
                 best, cheapest = mapped, float(int(cost))
     return best
 
 
-def _geometry(cells: MemoryCells, width: int, words: int, writable: bool) -> tuple[float, Mapped]:
+def _geometry(
+    cells: MemoryCells, width: int, words: int, writable: bool, settled: bool
+) -> tuple[float, Mapped]:
     """The cheapest arrangement of one kind of cell: (cost, mapping)."""
-    score = 1 + (READ_FIRST_SCORE if writable and cells.kind == "block" else 0)
+    score = 1 + (READ_FIRST_SCORE if writable and settled and cells.kind == "block" else 0)
     found: list[tuple[float, int, Mapped]] = []
     for index, unit in enumerate(cells.widths):
         if writable and index < cells.least:

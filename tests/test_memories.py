@@ -17,7 +17,7 @@ from rtl_gen.yosys import run_yosys
 SHAPES = [(width, words) for width in (1, 5, 8, 9, 13, 18, 36, 40, 72) for words in (16, 33, 100, 256, 600, 1100)]
 
 
-def memories(shapes: list[tuple[int, int]], *, writable: bool) -> str:
+def memories(shapes: list[tuple[int, int]], *, writable: bool, settled: bool) -> str:
     """A design of memories with one read port each, filled at random or written."""
     m = Module()
     rng = np.random.default_rng(0)
@@ -25,7 +25,8 @@ def memories(shapes: list[tuple[int, int]], *, writable: bool) -> str:
     for index, (width, words) in enumerate(shapes):
         init = [int.from_bytes(rng.bytes(10), "little") & ((1 << width) - 1) for _ in range(words)]
         m.submodules[f"m{index}"] = memory = Memory(
-            shape=unsigned(width), depth=words, init=[] if writable else init
+            shape=unsigned(width), depth=words, init=[] if writable else init,
+            attrs={} if settled else {"no_rw_check": 1},
         )
         read = memory.read_port()
         ends = [Signal.like(read.addr, name=f"ra{index}"), Signal(width, name=f"rd{index}")]
@@ -39,12 +40,14 @@ def memories(shapes: list[tuple[int, int]], *, writable: bool) -> str:
     return rtlil.convert(m, name="top", ports=ports, emit_src=False)
 
 
-@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize(("writable", "settled"), [(False, True), (True, True), (True, False)])
 @pytest.mark.parametrize(("family", "libraries"), [
     ("ecp5", ["lattice/lutrams_trellis.txt", "lattice/brams_16kd.txt"]), ("ice40", ["ice40/brams.txt"]),
 ])
-def test_cells_as_yosys_takes_them(family: str, libraries: list[str], writable: bool, tmp_path: Path) -> None:
-    (tmp_path / "top.il").write_text(memories(SHAPES, writable=writable))
+def test_cells_as_yosys_takes_them(
+    family: str, libraries: list[str], writable: bool, settled: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "top.il").write_text(memories(SHAPES, writable=writable, settled=settled))
     said = run_yosys(
         f"read_rtlil {tmp_path / 'top.il'}", "hierarchy -top top", "proc", "flatten", "opt -full", "memory -nomap",
         f"memory_libmap {' '.join(f'-lib +/{library}' for library in libraries)}",
@@ -52,7 +55,7 @@ def test_cells_as_yosys_takes_them(family: str, libraries: list[str], writable: 
     )
     cells = (tmp_path / "cells").read_text()
     for index, (width, words) in enumerate(SHAPES):
-        found = map_memory(family, width=width, words=words, writable=writable)
+        found = map_memory(family, width=width, words=words, writable=writable, settled=settled)
         via = re.search(rf"mapping memory top\.m{index} via (\S+)", said)
         in_logic = f"using FF mapping for memory top.m{index}\n" in said
         assert in_logic == (found.kind == "logic"), (width, words)
