@@ -53,7 +53,7 @@ Found = dict[tuple[str, str], Counter[str]]
 
 
 JOINED = ("control", "array", "scale")
-BLOCK_WEIGHT = 0.15
+BLOCK_WEIGHT = 0.3
 
 
 class Case(NamedTuple):
