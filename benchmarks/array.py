@@ -30,6 +30,7 @@ from rtl_gen.array import PEArray
 from rtl_gen.folding import LayerFolding, Schedule
 from rtl_gen.layer import LayerEngine
 from rtl_gen.loops import LoopNest
+from rtl_gen.matches import with_positive_alpha
 
 HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz", "GOPS / kLUT", "frame LUT, FF")
 
@@ -76,7 +77,7 @@ def unit(simd: int, pe: int, bases: int, target: str) -> StreamedEngine:
         M=bases, N=bases, levels=bases + 1,
     )
     return StreamedEngine(
-        Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=bases, np=bases)), target=target
+        Schedule(with_positive_alpha(layer), LayerFolding(simd=simd, pe=pe, mp=bases, np=bases)), target=target
     )
 
 

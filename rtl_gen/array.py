@@ -40,7 +40,8 @@ class PEArray(wiring.Component):
         w words --> pick mp of M, per PE -----+--> PE 0 .. PE pe-1 --> dots[pe][mp][np]
 
     Weights come as :meth:`stored` puts them into memory: basis bits, complemented and coded as the counters want
-    them, where that takes no more bits than level codes (M up to 2, bit-planes); else level codes, expanded here.
+    them, where that takes no more bits than level codes (M up to 2, bit-planes); else level codes of the negated
+    weight, expanded here.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ class PEArray(wiring.Component):
     def stored(self, levels: npt.NDArray[Any]) -> IntArray:
         """Level codes of words, [..., simd], as the weights of :attr:`w`."""
         if not self.stores_bases:
-            return levels.astype(np.int64)
+            return (self._weight_bases.levels - 1 - levels).astype(np.int64)
         bits = (~self._weight_bases.expand(levels)).astype(np.int64)
         coded = np.stack(operand_word([bits[..., position, :] for position in range(self._simd)], self._code), -2)
         return coded @ (1 << np.arange(self._weight_bases.count))
@@ -141,8 +142,8 @@ class PEArray(wiring.Component):
     def _weights(self, m: Module, index: int) -> list[Value]:
         """The operands of PE ``index``, one per basis at once."""
         def basis(code: Value, index: int) -> Value:
-            if not self.stores_bases:
-                return ~basis_bit(self._weight_bases, code, index)
+            if not self.stores_bases:  # -B_m of a level is the basis as far from the other end of the negated one
+                return basis_bit(self._weight_bases, code, self._weight_bases.count - 1 - index)
             return code[index] if index < len(code) else Const(0, 1)
 
         picked = self._expand(basis, self.w[index], self.group_m, self._groups_m, self._mp)

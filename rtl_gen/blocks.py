@@ -12,11 +12,13 @@ from abc_hw.network import IntArray, Layer
 
 from .arith import ceil_div, range_shape, signed_digits
 from .array import PEArray
+from .delay import chosen_gates
 from .folding import LayerFolding, Schedule
 from .layer import LayerEngine, queue_depth
-from .matches import match_shape, score_shape
+from .matches import match_shape, score_shape, with_positive_alpha
+from .queue import Queue
 from .rom import pack_fields
-from .scale import AlphaCode, ScaleUnit, scale_latency
+from .scale import AlphaCode, ScaleUnit, scale_latency, sums_passes
 from .threshold import OutputUnit, constant_table, output_shape
 from .window import WindowBuffer, ring_rows, ring_words, window_bounds
 
@@ -86,8 +88,8 @@ class LayerFacts:
     """What is the same in all foldings of a layer, or asked for again and again."""
 
     def __init__(self, layer: Layer, target: str) -> None:
-        self.layer, self._target = layer, target
-        self.match_bits = match_shape(layer).width
+        self.layer, self.target = with_positive_alpha(layer), target
+        self.match_bits = match_shape(self.layer).width
         self.code_bits = output_shape(layer).width
         self.rows = ring_rows(layer)
         self._latencies: dict[int, int] = {}
@@ -100,7 +102,7 @@ class LayerFacts:
         if simd not in self._latencies:
             self._latencies[simd] = PEArray(
                 weight_bases=layer.weight_bases, input_bases=layer.input_bases, simd=simd, pe=1, mp=1, np=1,
-                dot_length=layer.dot_length, target=self._target,
+                dot_length=layer.dot_length, target=self.target,
             ).latency
         scale = scale_latency(schedule, self.code(schedule))
         return WindowBuffer.latency + self._latencies[simd] + scale + OutputUnit.latency
@@ -122,7 +124,7 @@ class LayerFacts:
         width, words = pe * simd * self.layer.weight_bases.bits, schedule.groups * schedule.words
         if words <= FEW_WORDS and width <= WIDE:
             folding = LayerFolding(simd=simd, pe=pe)
-            engine = LayerEngine(Schedule(self.layer, folding), target=self._target)
+            engine = LayerEngine(Schedule(self.layer, folding), target=self.target)
             return _fixed("weights", "weights", width, engine.weight_words)
         return MemoryShape(
             block="weights", name="weights", width=width, words=words, writable=False, varying=width, columns=width
@@ -186,8 +188,9 @@ class LayerBlocks:
             for bank in range(schedule.columns)
         ]
         found += [self._facts.weights(schedule), self._facts.alphas(schedule), self._facts.constants(schedule)]
-        depth = self._queue_depth
-        found.append(_writable("queue", "storage", schedule.out_lanes * self._facts.code_bits, depth - 1))
+        word, depth = schedule.out_lanes * self._facts.code_bits, self._queue_depth
+        if Queue.has_memory(word, depth, self._facts.target):
+            found.append(_writable("queue", "storage", word, depth - 1))
         if layer.pool > 1:
             entries = layer.conv_shape[1] // layer.pool * schedule.out_transfers
             found.append(_writable("pool", "maxima", schedule.out_lanes * self._facts.code_bits, entries))
@@ -211,12 +214,12 @@ class LayerBlocks:
         address = _bits(self._facts.rows * ring_words(schedule))
         word = schedule.folding.simd * layer.input_bases.bits
         columns = schedule.columns
-        tail = layer.kernel[1] < schedule.column_words * columns
+        tail = schedule.column_words * columns - layer.kernel[1]  # columns that the last tile has too many
         places = _bits(layer.in_shape[0] + layer.padding) + _bits(layer.in_shape[1] + layer.padding)
         return {
             "one": 1, "address": address, "bank address": address * (columns - 1), "banks": columns - 1,
             "word": word, "turned word": word * (columns - 1) if columns > 1 else 0,
-            "masked word": word if (layer.padding or tail) and columns > 1 else 0,
+            "masked word": word if layer.padding else word * tail // columns,
             "padding": places if layer.padding else 0, "padded columns": columns if layer.padding else 0,
             "rows": _bits(self._facts.rows) + _bits(layer.conv_shape[0]),
             "input words": _bits(layer.in_shape[1] * schedule.channel_words),
@@ -253,7 +256,7 @@ class LayerBlocks:
         lanes = channels * bases
         dot, width = layer.dot_length.bit_length(), self._facts.match_bits
         dots = folding.pe * folding.mp * folding.np * dot
-        code = self._facts.code(schedule)
+        code, sums = self._facts.code(schedule), sums_passes(schedule)
         beta_adders, beta_choices = self._beta_work()
         terms = shifts = signs = 1
         if not code.multiplies:
@@ -264,10 +267,10 @@ class LayerBlocks:
             "one": 1, "loops": sum(_bits(bound) for bound in (
                 schedule.groups, schedule.passes_n, schedule.passes_m, folding.mp // bases,
                 folding.pe // channels) if bound > 1),
-            "held": dots, "shifted": dots if schedule.scale_items > 1 else 0,
-            "adders": lanes * beta_adders + (lanes * (terms - 1) + channels * bases) * width,
+            "held": dots, "chosen": lanes * folding.np * dot * chosen_gates(schedule.scale_items),
+            "adders": lanes * beta_adders + (lanes * (terms - 1) + channels * (bases - 1 + sums)) * width,
             "choices": lanes * (beta_choices + shifts * width), "signs": lanes * signs * width,
-            "ring": folding.pe * width,
+            "ring": (folding.pe if sums else channels) * width,
             "alpha address": _bits(len(items)),
         }
 

@@ -1,8 +1,17 @@
-"""Registers in a row."""
+"""Registers in a row, and choices with registers in them."""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 from amaranth.hdl import Module, Signal, Value
 
-__all__ = ["delayed"]
+from .arith import ceil_div
+
+__all__ = ["chosen", "chosen_cycles", "chosen_gates", "delayed"]
+
+INPUTS = 4
+"""Of a look-up table, for :func:`chosen`."""
 
 
 def delayed(m: Module, value: Value, cycles: int, *, name: str, reset_less: bool = True) -> Value:
@@ -12,3 +21,40 @@ def delayed(m: Module, value: Value, cycles: int, *, name: str, reset_less: bool
         m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def _levels(count: int) -> list[int]:
+    """Gates on each level of :func:`chosen` among ``count`` values."""
+    levels: list[int] = []
+    while count > 1:
+        count = ceil_div(count, INPUTS if levels else INPUTS // 2)
+        levels.append(count)
+    return levels
+
+
+def chosen_cycles(count: int) -> int:
+    """Cycles of :func:`chosen` among ``count`` values: a register behind each level of its tree."""
+    return len(_levels(count))
+
+
+def chosen_gates(count: int) -> int:
+    """Gates of :func:`chosen` among ``count`` values, for each of their bits."""
+    return sum(_levels(count))
+
+
+def chosen(m: Module, enables: Value, values: Sequence[Value], name: str) -> Value:
+    """The value whose bit of ``enables`` is on, no more than one, :func:`chosen_cycles` later.
+
+    A gate of four inputs takes two values with their enables, then four such gates: fewer than multiplexers are.
+    """
+    if len(values) == 1:
+        return values[0]
+    terms = [value & enable.replicate(len(value)) for value, enable in zip(values, enables, strict=True)]
+    size = INPUTS // 2
+    for level in range(chosen_cycles(len(values))):
+        groups = [terms[start : start + size] for start in range(0, len(terms), size)]
+        terms = [
+            delayed(m, reduce(or_, group), 1, name=f"{name}_{level}_{place}") for place, group in enumerate(groups)
+        ]
+        size = INPUTS
+    return terms[0]

@@ -8,6 +8,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 
 from .arith import ceil_div
+from .matches import with_positive_alpha
 
 __all__ = [
     "LayerFolding", "Schedule", "candidates", "cycle_bound", "default_foldings", "fold_for_cycles", "schedules",
@@ -225,7 +226,7 @@ def cycle_bound(layers: Sequence[Schedule]) -> int:
 
 
 def schedules(network: Network, foldings: Mapping[str, LayerFolding]) -> list[Schedule]:
-    """Schedules of all layers.
+    """Schedules of all layers, each :func:`rtl_gen.matches.with_positive_alpha`.
 
     Raises
     ------
@@ -239,4 +240,4 @@ def schedules(network: Network, foldings: Mapping[str, LayerFolding]) -> list[Sc
     missing = [name for name in names if name not in foldings]
     if missing:
         raise InputError(f"folding: expected one for each layer, found none for {', '.join(missing)}")
-    return [Schedule(layer, foldings[layer.name]) for layer in network.layers]
+    return [Schedule(with_positive_alpha(layer), foldings[layer.name]) for layer in network.layers]

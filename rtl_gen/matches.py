@@ -4,7 +4,12 @@ The array counts matches p; ``acc = sum alpha beta (2 p - K)``. The hardware acc
 ``matches = sum alpha beta p`` and leaves the factor 2 and the constant to the thresholds and the bias::
 
     acc = 2 matches - K (sum_m alpha)(sum_n beta)
+
+And a single weight basis needs no signed alpha: its weights can be negated instead.
 """
+
+import dataclasses
+from typing import TypeVar
 
 import numpy as np
 from amaranth.hdl import Shape
@@ -13,7 +18,24 @@ from abc_hw.network import IntArray, Layer
 
 from .arith import range_shape
 
-__all__ = ["match_bounds", "match_offset", "match_shape", "match_thresholds", "score_shape"]
+__all__ = [
+    "match_bounds", "match_offset", "match_shape", "match_thresholds", "score_shape", "with_positive_alpha",
+]
+
+LayerLike = TypeVar("LayerLike", bound=Layer)
+
+
+def with_positive_alpha(layer: LayerLike) -> LayerLike:
+    """The layer itself, or, if it has one weight basis, the same function with no negative alpha.
+
+    ``-1 x dot(b, a) = dot(-b, a)``: in channels of negative alpha the weights change sign in its place, at no cost
+    in their memory, and the scale unit has a sign less to apply.
+    """
+    if layer.weight_bases.count > 1 or (layer.alpha >= 0).all():
+        return layer
+    negative = (layer.alpha < 0).reshape(-1, 1, 1, 1)
+    weights = np.where(negative, 1 - layer.weights, layer.weights).astype(layer.weights.dtype)
+    return dataclasses.replace(layer, weights=weights, alpha=abs(layer.alpha))
 
 
 def match_offset(layer: Layer) -> IntArray:

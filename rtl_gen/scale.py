@@ -11,18 +11,18 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network import ScaleForm
 
 from .arith import constant_product, extend, range_shape, select, total
-from .delay import delayed
+from .delay import chosen, chosen_cycles, delayed
 from .folding import Schedule
 from .loops import AffineCounter, LoopNest
 from .matches import match_shape
 from .rom import Rom, pack_fields
 
-__all__ = ["AlphaCode", "ScaleUnit", "scale_latency"]
+__all__ = ["AlphaCode", "ScaleUnit", "scale_latency", "sums_passes"]
 
 
 def _sum_cycles(count: int) -> int:
     """Cycles of :func:`_sum`."""
-    return max(1, (count - 1).bit_length())
+    return max(count - 1, 0).bit_length()
 
 
 def _sum(m: Module, values: list[Value], shape: Shape, name: str) -> Value:
@@ -122,15 +122,23 @@ class AlphaCode:
         return terms, bits
 
 
+def sums_passes(schedule: Schedule) -> bool:
+    """Are the matches of a channel the sum of more than one item?"""
+    _, bases = schedule.scale_lanes
+    return schedule.passes_n * schedule.passes_m * (schedule.folding.mp // bases) > 1
+
+
 def _beta_cycles(schedule: Schedule) -> int:
-    return 1 + _sum_cycles(schedule.folding.np)
+    # no fewer than the alphas take to come
+    return max(1 + _sum_cycles(schedule.folding.np), Rom.latency)
 
 
 def scale_latency(schedule: Schedule, code: AlphaCode) -> int:
     """:attr:`ScaleUnit.latency` of a unit whose alphas are stored so."""
     _, bases = schedule.scale_lanes
     addends = bases + int(code.has_signs)
-    return _beta_cycles(schedule) + 1 + _sum_cycles(code.term_count) + _sum_cycles(addends) + 2
+    products = 1 + _sum_cycles(code.term_count) + _sum_cycles(addends)
+    return chosen_cycles(schedule.scale_items) + _beta_cycles(schedule) + products + 2
 
 
 class ScaleUnit(wiring.Component):
@@ -140,7 +148,7 @@ class ScaleUnit(wiring.Component):
 
         dots --> hold --> beta sum --> x alpha --> sum of bases --> + --> matches, when the last pass is in
                   |                      |                         ^ |
-                  shift per item       alpha ROM                   ring of pe / lanes accumulators
+                  choose an item       alpha ROM                   ring of pe / lanes accumulators
 
     Equals :func:`sim.golden.scale` up to the constant of :mod:`rtl_gen.matches`. The passes of a group come as
     ``for n: for m``; within a pass the items go ``for m: for channels``.
@@ -190,7 +198,7 @@ class ScaleUnit(wiring.Component):
     @property
     def _item_latency(self) -> int:
         """Cycles from an item to its contribution: sum over activation bases, terms, product, sum of bases."""
-        return self.latency - 2
+        return self.latency - chosen_cycles(self._schedule.scale_items) - 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -211,32 +219,30 @@ class ScaleUnit(wiring.Component):
         return m
 
     def _items(self, m: Module, nest: LoopNest) -> tuple[Value, list[list[Value]]]:
-        """Hold the dots of a pass and hand them on item by item: (busy, [channel][basis] -> np counts)."""
+        """Hold the dots of a pass and hand them on item by item: (valid, [channel][basis] -> np counts)."""
         schedule, folding = self._schedule, self._schedule.folding
         channels, bases = schedule.scale_lanes
-        order = [
-            (c * channels + lane, b * bases + basis)
-            for b in range(folding.mp // bases)
-            for c in range(folding.pe // channels)
-            for lane in range(channels)
-            for basis in range(bases)
-        ]
-        per_item = channels * bases
         width = len(Value.cast(self.dots[0][0]))
-        held = Signal(data.ArrayLayout(width, len(order)), reset_less=True)
+        held = Signal(data.ArrayLayout(data.ArrayLayout(width, folding.mp), folding.pe), reset_less=True)
         busy = Signal()
-        remaining = Signal(range(schedule.scale_items))
+        items = schedule.scale_items
+        turns = Signal(items)  # one bit on: the item that is handed on
+        with m.If(busy):
+            m.d.sync += busy.eq(~turns[-1])
         with m.If(self.load):
-            m.d.sync += [busy.eq(1), remaining.eq(schedule.scale_items - 1)]
-            m.d.sync += [held[slot].eq(Value.cast(self.dots[c][b])) for slot, (c, b) in enumerate(order)]
-        with m.Else():
-            if schedule.scale_items > 1:
-                m.d.sync += held.eq(held.as_value() >> (width * per_item))
-                m.d.sync += remaining.eq(remaining - 1)
-            with m.If(remaining == 0):
-                m.d.sync += busy.eq(0)
-        m.d.comb += nest.step.eq(busy)
-        return busy, [[held[lane * bases + basis] for basis in range(bases)] for lane in range(channels)]
+            m.d.sync += [busy.eq(1), held.eq(self.dots)]
+        m.d.sync += turns.eq(Cat(self.load, turns[:-1]))
+        counts = [
+            [
+                chosen(m, turns, [held[c][b] for b in range(basis, folding.mp, bases)
+                                  for c in range(lane, folding.pe, channels)], f"item_{lane}_{basis}")
+                for basis in range(bases)
+            ]
+            for lane in range(channels)
+        ]
+        valid = delayed(m, busy, chosen_cycles(items), name="item_valid", reset_less=False)
+        m.d.comb += nest.step.eq(valid)
+        return valid, counts
 
     def _beta_sums(self, m: Module, nest: LoopNest, item: list[list[Value]]) -> list[list[Value]]:
         """sum_n beta[n] p[m, n] for each channel and basis of the item, ``_beta_latency`` cycles later."""
@@ -261,7 +267,8 @@ class ScaleUnit(wiring.Component):
                                           for chosen in passes])
                     for slot, field in enumerate(fields)
                 ]
-                held = [delayed(m, product, 1, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
+                wait = self._beta_latency - _sum_cycles(at_once)
+                held = [delayed(m, product, wait, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
                 sums[-1].append(_sum(m, held, shape, f"beta_sum_{place}"))
         return sums
 
@@ -312,13 +319,14 @@ class ScaleUnit(wiring.Component):
     def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:
         """Add the passes of a group; the accumulators of a lane's channels take turns in a ring."""
         schedule = self._schedule
-        depth = schedule.folding.pe // schedule.out_lanes
+        depth = schedule.folding.pe // schedule.out_lanes if sums_passes(schedule) else 1
         for lane, value in enumerate(added):
             ring = [
                 Signal(value.shape(), name=f"matches_{lane}_{slot}", reset_less=True) for slot in range(depth)
             ]
+            before = Mux(fresh, 0, ring[0]) if sums_passes(schedule) else Const(0, value.shape())
             with m.If(valid):
-                m.d.sync += ring[-1].eq(extend(Mux(fresh, 0, ring[0]) + value, value.shape()))
-                m.d.sync += [before.eq(after) for before, after in itertools.pairwise(ring)]
+                m.d.sync += ring[-1].eq(extend(before + value, value.shape()))
+                m.d.sync += [earlier.eq(later) for earlier, later in itertools.pairwise(ring)]
             m.d.comb += self.matches[lane].eq(ring[-1])
         m.d.sync += self.valid.eq(valid & final)

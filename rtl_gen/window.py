@@ -161,7 +161,10 @@ class WindowBuffer(wiring.Component):
         held = Signal(range(self.rows + 1))
         row = Signal(range(len(plan)))
         need, freed = Signal(range(self.rows + 1), init=plan[0][0]), Signal(range(self.rows + 1), init=plan[0][1])
-        m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(held != self.rows)]
+        # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
+        room = Signal(init=1)
+        m.d.sync += room.eq(Mux(row_done, held < self.rows - 1, held < self.rows))
+        m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(room)]
         row_end = self.step & self.ends[1]
         m.d.sync += held.eq(held + row_done - Mux(row_end, freed, 0))
         with m.If(row_end):
@@ -212,11 +215,11 @@ class WindowBuffer(wiring.Component):
         for column, inside in enumerate(self._inside(m)):
             word = select(turned, [words[(turn + column) % columns] for turn in range(columns)])
             register = Signal(width, name=f"column{column}", reset_less=True)
-            m.d.sync += register.eq(word & inside.replicate(width))
+            m.d.sync += register.eq(word if inside is None else word & inside.replicate(width))
             m.d.comb += Cat(self.a[column * lanes + lane] for lane in range(lanes)).eq(register)
 
-    def _inside(self, m: Module) -> list[Value]:
-        """For each column of the tile: does it lie inside image and kernel? Three cycles after the step."""
+    def _inside(self, m: Module) -> list[Value | None]:
+        """For each column of the tile, three cycles after the step: is it in image and kernel? None: always."""
         schedule, layer = self._schedule, self._layer
         bounds = window_bounds(schedule)
         height, width, _ = layer.in_shape
@@ -239,5 +242,6 @@ class WindowBuffer(wiring.Component):
             last_tile = tile.value == bounds[6] - 1
             inside = [value & ~last_tile if column >= tail else value for column, value in enumerate(inside)]
         return [
-            delayed(m, value & row_inside, 3, name=f"inside{column}") for column, value in enumerate(inside)
+            delayed(m, value & row_inside, 3, name=f"inside{column}") if layer.padding or column >= tail else None
+            for column, value in enumerate(inside)
         ]

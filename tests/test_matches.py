@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_networks import random_images, random_network
 
-from rtl_gen.matches import match_bounds, match_offset, match_shape, match_thresholds, score_shape
+from rtl_gen.matches import match_bounds, match_offset, match_shape, match_thresholds, score_shape, with_positive_alpha
 from sim import golden
 
 
@@ -48,3 +48,20 @@ def test_classifier_has_no_thresholds() -> None:
     layer = random_network(np.random.default_rng(0), layers=1).layers[0]
     with pytest.raises(ValueError, match="is the classifier and has no thresholds"):
         match_thresholds(layer)
+
+
+def test_single_bases_lose_their_signs_and_nothing_else() -> None:
+    rewritten = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        network = random_network(rng)
+        codes = random_images(rng, network, 3)
+        for layer, trace in zip(network.layers, golden.run(network, codes).layers, strict=True):
+            same, given, codes = with_positive_alpha(layer), codes, trace.output
+            if layer.weight_bases.count > 1:
+                assert same is layer
+                continue
+            rewritten += same is not layer
+            assert (same.alpha >= 0).all()
+            np.testing.assert_array_equal(golden.run_layer(same, given).acc, trace.acc)
+    assert rewritten > 5
