@@ -26,16 +26,19 @@ LayerLike = TypeVar("LayerLike", bound=Layer)
 
 
 def with_positive_alpha(layer: LayerLike) -> LayerLike:
-    """The layer itself, or, if it has one weight basis, the same function with no negative alpha.
+    """The layer itself, or, if it has one weight basis, the same function without negative alphas.
 
     ``-1 x dot(b, a) = dot(-b, a)``: in channels of negative alpha the weights change sign in its place, at no cost
     in their memory, and the scale unit has a sign less to apply.
     """
-    if layer.weight_bases.count > 1 or (layer.alpha >= 0).all():
+    if layer.weight_bases.count > 1:
         return layer
-    negative = (layer.alpha < 0).reshape(-1, 1, 1, 1)
-    weights = np.where(negative, 1 - layer.weights, layer.weights).astype(layer.weights.dtype)
-    return dataclasses.replace(layer, weights=weights, alpha=abs(layer.alpha))
+    # The least number of the form ``fixed`` has no opposite and stays.
+    turned = (layer.alpha < 0) & layer.alpha_scale.allows(-layer.alpha)
+    if not turned.any():
+        return layer
+    weights = np.where(turned.reshape(-1, 1, 1, 1), 1 - layer.weights, layer.weights).astype(np.uint8)
+    return dataclasses.replace(layer, weights=weights, alpha=np.where(turned, -layer.alpha, layer.alpha))
 
 
 def match_offset(layer: Layer) -> IntArray:
