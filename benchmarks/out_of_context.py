@@ -12,6 +12,7 @@ import json
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache, reduce
@@ -49,6 +50,10 @@ DEVICES = {
         Device("xc7", "synth_xilinx -family xc7 -abc9", "lut6"),
     )
 }
+
+
+ROUTING_LIMIT = 600
+"""Seconds after which a placement counts as none: with some seeds nextpnr's router2 goes on for ever."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +171,13 @@ def clocks(device: Device, folder: Path, seeds: Sequence[int], wanted: int) -> l
         if device.place[0].startswith("nextpnr-himbaechel"):
             (folder / "empty.cst").write_text("")
             command += ["--vopt", "cst=empty.cst", "--write", "routed.json"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, check=False, timeout=ROUTING_LIMIT
+            )
+        except subprocess.TimeoutExpired:
+            print(f"{device.name}, seed {seed}: not routed within {ROUTING_LIMIT} s", file=sys.stderr)
+            continue
         if done.returncode:
             raise RuntimeError(f"{device.place[0]}: {done.stderr[-1000:]}")
         report = json.loads((folder / "report.json").read_text())
