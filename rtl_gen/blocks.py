@@ -16,7 +16,6 @@ from .delay import chosen_gates
 from .folding import LayerFolding, Schedule
 from .layer import LayerEngine, queue_depth
 from .matches import match_shape, score_shape, with_positive_alpha
-from .queue import Queue
 from .rom import pack_fields
 from .scale import AlphaCode, ScaleUnit, scale_latency, sums_passes
 from .threshold import OutputUnit, constant_table, output_shape
@@ -88,7 +87,7 @@ class LayerFacts:
     """What is the same in all foldings of a layer, or asked for again and again."""
 
     def __init__(self, layer: Layer, target: str) -> None:
-        self.layer, self.target = with_positive_alpha(layer), target
+        self.layer, self._target = with_positive_alpha(layer), target
         self.match_bits = match_shape(self.layer).width
         self.code_bits = output_shape(layer).width
         self.rows = ring_rows(layer)
@@ -102,7 +101,7 @@ class LayerFacts:
         if simd not in self._latencies:
             self._latencies[simd] = PEArray(
                 weight_bases=layer.weight_bases, input_bases=layer.input_bases, simd=simd, pe=1, mp=1, np=1,
-                dot_length=layer.dot_length, target=self.target,
+                dot_length=layer.dot_length, target=self._target,
             ).latency
         scale = scale_latency(schedule, self.code(schedule))
         return WindowBuffer.latency + self._latencies[simd] + scale + OutputUnit.latency
@@ -124,7 +123,7 @@ class LayerFacts:
         width, words = pe * simd * self.layer.weight_bases.bits, schedule.groups * schedule.words
         if words <= FEW_WORDS and width <= WIDE:
             folding = LayerFolding(simd=simd, pe=pe)
-            engine = LayerEngine(Schedule(self.layer, folding), target=self.target)
+            engine = LayerEngine(Schedule(self.layer, folding), target=self._target)
             return _fixed("weights", "weights", width, engine.weight_words)
         return MemoryShape(
             block="weights", name="weights", width=width, words=words, writable=False, varying=width, columns=width
@@ -188,9 +187,8 @@ class LayerBlocks:
             for bank in range(schedule.columns)
         ]
         found += [self._facts.weights(schedule), self._facts.alphas(schedule), self._facts.constants(schedule)]
-        word, depth = schedule.out_lanes * self._facts.code_bits, self._queue_depth
-        if Queue.has_memory(word, depth, self._facts.target):
-            found.append(_writable("queue", "storage", word, depth - 1))
+        depth = self._queue_depth
+        found.append(_writable("queue", "storage", schedule.out_lanes * self._facts.code_bits, depth - 1))
         if layer.pool > 1:
             entries = layer.conv_shape[1] // layer.pool * schedule.out_transfers
             found.append(_writable("pool", "maxima", schedule.out_lanes * self._facts.code_bits, entries))

@@ -4,6 +4,7 @@
 import numpy as np
 from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
@@ -12,7 +13,6 @@ from .delay import delayed
 from .folding import Schedule
 from .loops import AffineCounter, LoopNest
 from .pool import MaxPool
-from .queue import Queue
 from .ram import Ram, write_signature
 from .rom import Rom
 from .scale import ScaleUnit
@@ -68,7 +68,7 @@ class LayerEngine(wiring.Component):
         self, schedule: Schedule, *, pipeline: int = 1, loaded: bool = False, target: str = "generic"
     ) -> None:
         self._schedule = schedule
-        self._loaded, self._target = loaded, target
+        self._loaded = loaded
         self._window = WindowBuffer(schedule)
         self._array = PEArray(
             weight_bases=schedule.layer.weight_bases, input_bases=schedule.layer.input_bases,
@@ -200,21 +200,27 @@ class LayerEngine(wiring.Component):
     ) -> tuple[wiring.PureInterface, Value]:
         """The queue behind the output unit as a stream, and whether it has room for one more group."""
         schedule = self._schedule
+        width = len(Value.cast(output.o))
         depth = self.queue_depth
-        m.submodules.queue = queue = Queue(
-            lanes=schedule.out_lanes, shape=output_shape(schedule.layer), depth=depth, target=self._target
-        )
-        m.d.comb += [queue.codes.eq(output.o), queue.write.eq(output.valid)]
+        m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=depth)
+        queued = code_stream(schedule.out_lanes, output_shape(schedule.layer)).create(path=("queued",))
+        m.d.comb += [
+            queue.w_data.eq(output.o),
+            queue.w_en.eq(output.valid),
+            queued.valid.eq(queue.r_rdy),
+            queued.payload.eq(queue.r_data),
+            queue.r_en.eq(queued.ready),
+        ]
         per_group = schedule.folding.pe // schedule.out_lanes
         in_last_group = schedule.out_transfers - (schedule.groups - 1) * per_group
         free = Signal(range(depth + 1), init=depth)
         taken = Mux(loops.at_last[GROUP], in_last_group, per_group)
         begins = loops.step & loops.begins[GROUP + 1]
-        m.d.sync += free.eq(free - Mux(begins, taken, 0) + (queue.o.valid & queue.o.ready))
+        m.d.sync += free.eq(free - Mux(begins, taken, 0) + (queued.valid & queued.ready))
         # In a register, so that no step waits for a comparison: what leaves the queue counts a cycle late.
         room = Signal(init=1)
         m.d.sync += room.eq(Mux(begins, free >= 2 * per_group, free >= per_group))
-        return queue.o, room
+        return queued, room
 
     def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
         """Max-pool on the queue's stream, where the layer has one."""

@@ -14,28 +14,20 @@ __all__ = ["TARGETS", "Popcount", "Technology", "XorPopcount"]
 
 
 class Technology(NamedTuple):
-    """What takes the fewest resources in a technology.
-
-    Members
-    -------
-    form : of the popcounts
-    code : of an array's operands
-    small_memories : are a few words of memory cheaper than as many registers, as where LUTs serve as memory?
-    """
+    """What counts with the fewest resources in a technology: the form, and the code of an array's operands."""
 
     form: str
     code: str
-    small_memories: bool
 
 
 TARGETS = {
-    "generic": Technology("carry", "parity", True),
-    "ecp5": Technology("carry", "parity", True),
-    "ecp5-slices": Technology("ccu2c", "plain", True),
-    "ice40": Technology("carry", "parity", False),
-    "gowin": Technology("carry", "parity", True),
-    "lut6": Technology("carry", "parity", True),
-    "asic": Technology("full_adder", "parity", False),
+    "generic": Technology("carry", "parity"),
+    "ecp5": Technology("carry", "parity"),
+    "ecp5-slices": Technology("ccu2c", "plain"),
+    "ice40": Technology("carry", "parity"),
+    "gowin": Technology("carry", "parity"),
+    "lut6": Technology("carry", "parity"),
+    "asic": Technology("full_adder", "parity"),
 }
 """Technologies by name. All but ``ecp5-slices`` are described in plain operators."""
 
