@@ -12,6 +12,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 
@@ -86,10 +88,24 @@ def search(
 
     Of equal ones, that with the fewest flip-flops, then block RAMs, then multipliers. None if there is none.
     """
+    # Flip-flops seldom run short. Without a limit on them far fewer partial choices must be kept, and what is
+    # found is the answer if it keeps the limit all the same.
+    found = _search(layers, adapters, cycles, dataclasses.replace(limits, ffs=math.inf))
+    if found is None or found.ffs <= limits.ffs:
+        return found
+    return _search(layers, adapters, cycles, limits)
+
+
+def _search(
+    layers: Sequence[Sequence[Option]], adapters: Adapters, cycles: int, limits: Limits
+) -> Choice | None:
+    """As :func:`search`."""
+    count_ffs = limits.ffs < math.inf
     at: dict[int, list[Choice]] = {0: [Choice(0, 0, 0, 0)]}
     for index, options in enumerate(layers):
         reached: dict[int, list[Choice]] = {}
-        for (i_lanes, o_lanes), fitting in _useful(option for option in options if option.cycles <= cycles):
+        fast = (option for option in options if option.cycles <= cycles)
+        for (i_lanes, o_lanes), fitting in _useful(fast, count_ffs):
             for lanes, choices in at.items():
                 luts, ffs = adapters(index, lanes, i_lanes) if index else (0, 0)
                 reached.setdefault(o_lanes, []).extend(
@@ -107,13 +123,15 @@ def search(
     return min(_front(ends, limits), key=lambda one: one[:4], default=None)
 
 
-def _useful(options: Iterable[Option]) -> Iterable[tuple[tuple[int, int], list[Option]]]:
+def _useful(
+    options: Iterable[Option], count_ffs: bool
+) -> Iterable[tuple[tuple[int, int], list[Option]]]:
     """Options by (input lanes, output lanes), without those that another one beats in every resource."""
     groups: dict[tuple[int, int], list[Option]] = {}
     for option in options:
         groups.setdefault((option.i_lanes, option.o_lanes), []).append(option)
     for lanes, group in groups.items():
-        yield lanes, _unbeaten(sorted(group, key=lambda one: one[:5]))
+        yield lanes, _unbeaten(sorted(group, key=lambda one: one[:5]), count_ffs)
 
 
 def _front(choices: Iterable[Choice], limits: Limits) -> list[Choice]:
@@ -123,17 +141,22 @@ def _front(choices: Iterable[Choice], limits: Limits) -> list[Choice]:
         if one.luts <= limits.luts and one.ffs <= limits.ffs and one.brams <= limits.brams
         and one.dsps <= limits.dsps
     )
-    return _unbeaten(sorted(within, key=lambda one: one[:4]))
+    return _unbeaten(sorted(within, key=lambda one: one[:4]), limits.ffs < math.inf)
 
 
-def _unbeaten(ordered: Iterable[Costed]) -> list[Costed]:
-    """Of what is ordered by LUTs, flip-flops, block RAMs and multipliers, what nothing before beats in all."""
+def _unbeaten(ordered: Iterable[Costed], count_ffs: bool) -> list[Costed]:
+    """Of what is ordered by LUTs, flip-flops, block RAMs and multipliers, what nothing before beats in all (without
+    ``count_ffs`` in all but flip-flops)."""
     kept: list[Costed] = []
+    points = np.empty((64, 3), np.int64)  # of what is kept
     for one in ordered:
-        if not any(
-            other.ffs <= one.ffs and other.brams <= one.brams and other.dsps <= one.dsps for other in kept
-        ):
-            kept.append(one)
+        point = one.ffs if count_ffs else 0, one.brams, one.dsps
+        if (points[: len(kept)] <= point).all(axis=1).any():
+            continue
+        if len(kept) == len(points):
+            points = np.concatenate([points, np.empty_like(points)])
+        points[len(kept)] = point
+        kept.append(one)
     return kept
 
 
