@@ -145,7 +145,7 @@ def _front(choices: Iterable[Choice], limits: Limits) -> list[Choice]:
 
 
 def _unbeaten(ordered: Iterable[Costed], count_ffs: bool) -> list[Costed]:
-    """Of what is ordered by LUTs, flip-flops, block RAMs and multipliers, what nothing before beats in all (without
+    """Of what is ordered by LUTs, flip-flops, block RAMs, multipliers: what nothing before beats in all (without
     ``count_ffs`` in all but flip-flops)."""
     kept: list[Costed] = []
     points = np.empty((64, 3), np.int64)  # of what is kept
