@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What a layer's hardware is made of, block by block: its memories, and quantities that its logic grows with."""
 
 import dataclasses
