@@ -14,7 +14,7 @@ from amaranth._toolchain import tool_env_var
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 from rtl_gen.accelerator import WeightSource
-from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
+from rtl_gen.folding import LayerFolding, candidates, fold_for_cycles
 from rtl_gen.ram import without_ram_contents
 from rtl_gen.yosys import without_field_names
 
@@ -102,14 +102,7 @@ def design(
 
 def fastest_cycles(network: Network) -> int:
     """Least cycles per image that every layer can reach."""
-    most = {
-        layer.name: LayerFolding(
-            simd=layer.in_shape[2] * layer.kernel[1], pe=layer.out_channels, mp=layer.weight_bases.count,
-            np=layer.input_bases.count,
-        )
-        for layer in network.layers
-    }
-    return max(schedule.cycles for schedule in schedules(network, most))
+    return max(min(schedule.cycles for schedule in candidates(layer)) for layer in network.layers)
 
 
 def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:

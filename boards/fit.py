@@ -102,7 +102,7 @@ def least_blocks(board: Board, network: Network, foldings: Mapping[str, LayerFol
     """Block RAMs of the weights alone."""
     return block_count(board, [
         Memory(
-            schedule.folding.pe * schedule.columns * schedule.lanes * schedule.layer.weight_bases.bits,
+            schedule.folding.pe * schedule.folding.simd * schedule.layer.weight_bases.bits,
             schedule.groups * schedule.words, written=loaded, single=loaded,
         )
         for schedule in schedules(network, foldings)

@@ -17,10 +17,11 @@ from .delay import chosen_gates
 from .folding import LayerFolding, Schedule
 from .layer import LayerEngine, queue_depth
 from .matches import match_shape, score_shape, with_positive_alpha
+from .ring import Ring, held_rows, window_bounds
 from .rom import pack_fields
 from .scale import AlphaCode, ScaleUnit, scale_latency, sums_passes
 from .threshold import OutputUnit, constant_table, output_shape
-from .window import WindowBuffer, ring_rows, ring_words, window_bounds
+from .window import window_latency
 
 __all__ = ["BLOCKS", "LayerBlocks", "LayerFacts", "MemoryShape", "adapter_quantities", "argmax_quantities"]
 
@@ -91,7 +92,7 @@ class LayerFacts:
         self.layer, self._target = with_positive_alpha(layer), target
         self.match_bits = match_shape(self.layer).width
         self.code_bits = output_shape(layer).width
-        self.rows = ring_rows(layer)
+        self.held_rows = held_rows(layer)
         self._latencies: dict[int, int] = {}
         self._codes: dict[tuple[int, int], AlphaCode] = {}
         self._memories: dict[tuple[object, ...], MemoryShape] = {}
@@ -105,7 +106,8 @@ class LayerFacts:
                 dot_length=layer.dot_length, target=self._target,
             ).latency
         scale = scale_latency(schedule, self.code(schedule))
-        return WindowBuffer.latency + self._latencies[simd] + scale + OutputUnit.latency
+        window = window_latency(Ring(schedule, self.held_rows))
+        return window + self._latencies[simd] + scale + OutputUnit.latency
 
     def code(self, schedule: Schedule) -> AlphaCode:
         """How alphas are stored."""
@@ -171,6 +173,10 @@ class LayerBlocks:
         self._facts, self._schedule, self._layer = facts, schedule, schedule.layer
 
     @cached_property
+    def _ring(self) -> Ring:
+        return Ring(self._schedule, self._facts.held_rows)
+
+    @cached_property
     def _queue_depth(self) -> int:
         return queue_depth(self._schedule, self._facts.latency(self._schedule))
 
@@ -180,12 +186,12 @@ class LayerBlocks:
     def memories(self) -> list[MemoryShape]:
         """All memories of the layer."""
         schedule, layer = self._schedule, self._layer
-        words = self._facts.rows * ring_words(schedule)
         found = [
             dataclasses.replace(
-                _writable("window", f"bank{bank}", schedule.lanes * layer.input_bases.bits, words), settled=False
+                _writable("window", f"bank{bank}", schedule.lanes * layer.input_bases.bits, self._ring.words),
+                settled=False,
             )
-            for bank in range(schedule.columns)
+            for bank in range(schedule.rows * schedule.columns)
         ]
         found += [self._facts.weights(schedule), self._facts.alphas(schedule), self._facts.constants(schedule)]
         depth = self._queue_depth
@@ -210,17 +216,20 @@ class LayerBlocks:
 
     def _window(self) -> Quantities:
         schedule, layer = self._schedule, self._layer
-        address = _bits(self._facts.rows * ring_words(schedule))
+        address = _bits(self._ring.words)
         word = schedule.folding.simd * layer.input_bases.bits
-        columns = schedule.columns
+        rows, columns = schedule.rows, schedule.columns
+        turned_rows = word if len(self._ring.top_banks) > 1 else 0
         tail = schedule.column_words * columns - layer.kernel[1]  # columns that the last tile has too many
         places = _bits(layer.in_shape[0] + layer.padding) + _bits(layer.in_shape[1] + layer.padding)
         return {
-            "one": 1, "address": address, "bank address": address * (columns - 1), "banks": columns - 1,
-            "word": word, "turned word": word * (columns - 1) if columns > 1 else 0,
+            "one": 1, "address": address, "bank address": address * (rows * columns - 1),
+            "banks": rows * columns - 1, "word": word,
+            "turned word": word * (columns - 1) + turned_rows * (rows - 1), "turned rows": turned_rows,
             "masked word": word if layer.padding else word * tail // columns,
-            "padding": places if layer.padding else 0, "padded columns": columns if layer.padding else 0,
-            "rows": _bits(self._facts.rows) + _bits(layer.conv_shape[0]),
+            "padding": places if layer.padding else 0,
+            "padded columns": rows + columns - 1 if layer.padding else 0,
+            "rows": _bits(self._ring.rows) + _bits(layer.conv_shape[0]),
             "input words": _bits(layer.in_shape[1] * schedule.channel_words),
         }
 

@@ -25,8 +25,8 @@ class LayerFolding:
 
     Members
     -------
-    simd : positions of one dot per cycle: 1 .. C_in channels of one pixel, or all channels of 2 .. kernel-width
-        neighbouring pixels
+    simd : positions of one dot per cycle: 1 .. C_in channels of one pixel, all channels of 2 .. kernel-width
+        neighbouring pixels, or the whole window
     pe : output channels at once, 1 .. C_out
     mp, np : weight bases (of M) and activation bases (of N) at once
     """
@@ -55,33 +55,41 @@ class Schedule:
 
     def __post_init__(self) -> None:
         layer, folding = self.layer, self.folding
-        channels, width = layer.in_shape[2], layer.kernel[1]
+        channels, (height, width) = layer.in_shape[2], layer.kernel
         most = {"pe": layer.out_channels, "mp": layer.weight_bases.count, "np": layer.input_bases.count}
         for knob, limit in most.items():
             value = getattr(folding, knob)
             if not 1 <= value <= limit:
                 raise InputError(f"{layer.name}.folding.{knob}: expected 1 to {limit}, found {value}")
         allowed = [*range(1, channels + 1), *(channels * columns for columns in range(2, width + 1))]
+        if height > 1:
+            allowed.append(layer.dot_length)
         if folding.simd not in allowed:
             below = max((simd for simd in allowed if simd < folding.simd), default=allowed[0])
             above = min((simd for simd in allowed if simd > folding.simd), default=allowed[-1])
             nearest = f"{below}" if below == above else f"{below} or {above}"
             raise InputError(
-                f"{layer.name}.folding.simd: expected 1 to {channels} channels, or {channels} times 2 to {width} "
-                f"kernel columns, found {folding.simd}; nearest that fits: {nearest}"
+                f"{layer.name}.folding.simd: expected 1 to {channels} channels, {channels} times 2 to {width} "
+                f"kernel columns, or {layer.dot_length}, the whole window, found {folding.simd}; "
+                f"nearest that fits: {nearest}"
             )
 
     # -- the window word ------------------------------------------------------------------------------------
 
     @property
+    def rows(self) -> int:
+        """Kernel rows in one window word: 1, or all of them."""
+        return self.layer.kernel[0] if self.folding.simd == self.layer.dot_length else 1
+
+    @property
     def columns(self) -> int:
-        """Neighbouring pixels in one window word."""
-        return max(1, self.folding.simd // self.layer.in_shape[2])
+        """Neighbouring pixels of each of those rows in one window word."""
+        return max(1, self.folding.simd // (self.rows * self.layer.in_shape[2]))
 
     @property
     def lanes(self) -> int:
         """Channels of each of those pixels: lanes of the stream that the window buffer takes in."""
-        return self.folding.simd // self.columns
+        return self.folding.simd // (self.rows * self.columns)
 
     @property
     def channel_words(self) -> int:
@@ -94,9 +102,14 @@ class Schedule:
         return ceil_div(self.layer.kernel[1], self.columns)
 
     @property
+    def row_words(self) -> int:
+        """Window words for all rows of the kernel."""
+        return self.layer.kernel[0] // self.rows
+
+    @property
     def words(self) -> int:
         """Cycles from one finished dot to the next."""
-        return self.layer.kernel[0] * self.column_words * self.channel_words
+        return self.row_words * self.column_words * self.channel_words
 
     # -- the passes -----------------------------------------------------------------------------------------
 
@@ -166,9 +179,11 @@ class Schedule:
 
 def candidates(layer: Layer) -> list[Schedule]:
     """Every folding of a layer that wastes no lane, with its schedule."""
-    channels, width = layer.in_shape[2], layer.kernel[1]
+    channels, (height, width) = layer.in_shape[2], layer.kernel
     simds = [simd for simd in range(1, channels + 1) if channels % simd == 0]
     simds += [channels * columns for columns in range(2, width + 1) if width % columns == 0]
+    if height > 1:
+        simds.append(layer.dot_length)
     return [
         Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np))
         for simd in simds
@@ -185,7 +200,8 @@ def _divisors(number: int) -> list[int]:
 def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
     """For each layer the folding with the fewest XNORs that takes at most ``cycles`` per image.
 
-    Of equal ones, the one with the fewest scale lanes and then the widest word is taken.
+    Of equal ones, the one with the fewest scale lanes, then with words of one kernel row, then with the widest
+    word is taken.
 
     Raises
     ------
@@ -202,9 +218,9 @@ def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
                 f"{layer.name}: expected a target of at least {fastest} cycles per image, its fastest folding, "
                 f"found {cycles}"
             )
-        best = min(
-            fitting, key=lambda s: (s.xnors, s.scale_lanes[0] * s.scale_lanes[1], s.cycles, -s.folding.simd)
-        )
+        best = min(fitting, key=lambda s: (
+            s.xnors, s.scale_lanes[0] * s.scale_lanes[1], s.cycles, s.rows, -s.folding.simd
+        ))
         chosen[layer.name] = best.folding
     return chosen
 

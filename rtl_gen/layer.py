@@ -14,16 +14,17 @@ from .folding import Schedule
 from .loops import AffineCounter, LoopNest
 from .pool import MaxPool
 from .ram import Ram, write_signature
+from .ring import window_bounds
 from .rom import Rom
 from .scale import ScaleUnit
 from .stream import code_stream
 from .threshold import OutputUnit, output_shape
-from .window import WindowBuffer, window_bounds
+from .window import WindowBuffer
 
 __all__ = ["LayerEngine", "queue_depth"]
 
 ROW, COLUMN, GROUP, PASS_N, PASS_M, KERNEL_ROW, COLUMN_WORD, CHANNEL_WORD = range(8)
-"""Loops of :func:`rtl_gen.window.window_bounds`, outermost first."""
+"""Loops of :func:`rtl_gen.ring.window_bounds`, outermost first."""
 
 
 def queue_depth(schedule: Schedule, latency: int) -> int:
@@ -184,11 +185,11 @@ class LayerEngine(wiring.Component):
         padded[: layer.out_channels, :, :width, :channels] = layer.weights
         padded[layer.out_channels :, :, :width, :channels] = layer.weights[0]
         split = padded.reshape(
-            schedule.groups, schedule.folding.pe, height, schedule.column_words, schedule.columns,
-            schedule.channel_words, schedule.lanes,
+            schedule.groups, schedule.folding.pe, schedule.row_words, schedule.rows, schedule.column_words,
+            schedule.columns, schedule.channel_words, schedule.lanes,
         )
-        # [groups, kernel rows, column words, channel words][pe][columns][lanes]
-        levels = split.transpose(0, 2, 3, 5, 1, 4, 6).reshape(-1, schedule.folding.pe, schedule.folding.simd)
+        # [groups, row words, column words, channel words][pe][rows][columns][lanes]
+        levels = split.transpose(0, 2, 4, 6, 1, 3, 5, 7).reshape(-1, schedule.folding.pe, schedule.folding.simd)
         words = self._array.stored(levels).reshape(schedule.groups * schedule.words, -1)
         bits = layer.weight_bases.bits
         unpacked = ((words[..., None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(words), -1)

@@ -84,3 +84,17 @@ def sweep() -> list[Case]:
             seed=seed,
         ))
     return cases
+
+
+def whole_windows() -> list[Case]:
+    """Convolutions whose words are whole windows."""
+    shared = {"M": 3, "N": 2, "channels": 4, "mp": 3, "np": 2, "stride": 1}
+    return [
+        Case(kernel=3, padding=1, form=FORMS[2], pool=2, shape=(7, 9, 3), simd=27, pe=4, seed=101, **shared),
+        Case(
+            kernel=3, padding=0, form=FORMS[0], pool=1, shape=(10, 8, 2), simd=18, pe=2, seed=102,
+            **shared | {"stride": 2},
+        ),
+        Case(kernel=5, padding=0, form=FORMS[1], pool=1, shape=(11, 9, 1), simd=25, pe=4, seed=103, **shared),
+        Case(kernel=3, padding=1, form=FORMS[0], pool=1, shape=(6, 4, 2), simd=18, pe=3, seed=104, **shared),
+    ]

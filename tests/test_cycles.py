@@ -86,6 +86,25 @@ def test_steady_state_meets_the_bound(name: str, target: int) -> None:
     assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
 
 
+def test_a_whole_window_per_cycle() -> None:
+    """A fully unrolled first layer takes pixels as they come."""
+    network = chain(
+        name="unrolled", shape=(11, 9, 1), seed=4,
+        blocks=[{"out_channels": 4, "kernel": (3, 3), "padding": 1, "pool": 2}, {"out_channels": 3}],
+    )
+    height, width, _ = network.layers[0].conv_shape
+    foldings = {
+        "layer0": LayerFolding(simd=9, pe=4, mp=3, np=8),
+        **{layer.name: LayerFolding(simd=16, pe=3, mp=3, np=3) for layer in network.layers[1:]},
+    }
+    made = schedules(network, foldings)
+    assert made[0].cycles == height * width == cycle_bound(made)
+    images = random_images(np.random.default_rng(0), network, 5)
+    result = simulate(network, images, foldings=foldings, simulator="verilator")
+    assert result.ok, result.layers
+    assert max(result.cycles_between_images[2:]) <= 1.01 * height * width, result.cycles_between_images
+
+
 def named(name: str) -> Network:
     """An example, or a network of the zoo."""
     return zoo.load(name.removeprefix("zoo:")) if name.startswith("zoo:") else load(EXAMPLES / f"{name}.toml")[0]

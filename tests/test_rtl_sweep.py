@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from random_networks import random_images
-from rtl_cases import BASIS_COUNTS, Case, sweep
+from rtl_cases import BASIS_COUNTS, Case, sweep, whole_windows
 
 from rtl_gen.matches import match_bounds, match_thresholds
 from rtl_gen.verilog import generate
@@ -42,6 +42,8 @@ def test_sweep_meets_every_option() -> None:
     assert any(c.channels % c.pe for c in CASES), "channels that pe does not divide"
     assert any(c.M % c.mp for c in CASES)
     assert any(c.N % c.np for c in CASES)
+    assert all(c.simd == c.kernel**2 * c.shape[2] for c in whole_windows())
+    assert any(c.shape[0] % c.kernel for c in whole_windows()), "images that begin in different row banks"
     layers = [layer for case in CASES for layer in case.network().layers]
     assert any((layer.alpha < 0).any() for layer in layers)
     assert any((layer.beta < 0).any() for layer in layers)
@@ -50,7 +52,7 @@ def test_sweep_meets_every_option() -> None:
     assert any((layer.thresholds == layer.acc_bounds[1][:, None] + 1).any() for layer in bounded)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *whole_windows()], ids=str)
 def test_icarus_and_lint(case: Case, tmp_path: Path) -> None:
     network = case.network()
     images = random_images(np.random.default_rng(case.seed), network, 4)
