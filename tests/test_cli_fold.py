@@ -57,7 +57,7 @@ def test_fit_stays_within_the_budget_and_says_what_limits() -> None:
     (["--cycles", "0"], "error: cycles: expected a number from 1, found 0"),
     (["--fps", "5", "--fit"], "error: fold: expected one of --fps, --cycles and --fit, found several"),
     (["--budget", "1.5"], "error: budget: expected a share above 0 and up to 1, found 1.5"),
-    (["--cycles", "1"], "error: conv1: expected a target of at least 192 cycles per image"),
+    (["--cycles", "1"], "error: conv1: expected a target of at least 64 cycles per image"),
     (["--budget", "0.001"], "error: conv1: expected at most 83 LUTs of ecp5-85k for the network at "),
 ])
 def test_refusals_in_one_line(options: list[str], message: str) -> None:

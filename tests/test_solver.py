@@ -143,7 +143,7 @@ def test_every_target_is_reached_by_some_folding() -> None:
     for cycles in solver.targets:
         foldings = solver.for_cycles(cycles)
         assert max(schedule.cycles for schedule in schedules(network(), foldings)) <= cycles
-    with pytest.raises(InputError, match="conv1: expected a target of at least 300 cycles per image"):
+    with pytest.raises(InputError, match="conv1: expected a target of at least 144 cycles per image"):
         solver.for_cycles(solver.targets[0] - 1)
 
 
