@@ -109,9 +109,14 @@ def least_blocks(board: Board, network: Network, foldings: Mapping[str, LayerFol
     ])
 
 
+def family_of(board: Board) -> str | None:
+    """The part's family, where designs for it can be estimated."""
+    return next((family for family in known_families() if TARGETS[family] == board.target), None)
+
+
 def least_luts(board: Board, network: Network, foldings: Mapping[str, LayerFolding]) -> int:
     """LUTs without which the design cannot be: nearly what is estimated, where the part's family can be."""
-    family = next((family for family in known_families() if TARGETS[family] == board.target), None)
+    family = family_of(board)
     if family is None:
         luts = LUTS_PER_XNOR * sum(schedule.xnors for schedule in schedules(network, foldings))
     else:
@@ -137,16 +142,22 @@ def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], 
         expected, found = (" and ".join(parts) for parts in zip(*short, strict=True))
         raise InputError(
             f"{network.name}: expected at most {expected} on {board.name}, found at least {found}; "
-            f"{remedy(board, network, needs)}"
+            f"{remedy(board, network, foldings, needs)}"
         )
 
 
-def remedy(board: Board, network: Network, needs: Needs) -> str:
-    """What would fit: a slower folding, weights that are loaded, or fewer weight bases."""
-    for foldings in slower(board, network):
-        enough = least_luts(board, network, foldings) <= board.capacity.luts
-        if enough and needs(foldings) <= board.capacity.blocks:
-            cycles = max(schedule.cycles for schedule in schedules(network, foldings))
+def remedy(board: Board, network: Network, foldings: Mapping[str, LayerFolding], needs: Needs) -> str:
+    """What would fit in place of ``foldings``: a slower folding, or fewer weight bases."""
+    family = family_of(board)
+    beside = 0 if family is None else needs(foldings) - estimate(network, foldings, family=family).area.brams
+    for slow in slower(board, network):
+        if least_luts(board, network, slow) > board.capacity.luts:
+            continue
+        # An estimate of block RAMs saves making the whole design of every folding that has no room.
+        if family and beside + estimate(network, slow, family=family).area.brams > board.capacity.blocks:
+            continue
+        if needs(slow) <= board.capacity.blocks:
+            cycles = max(schedule.cycles for schedule in schedules(network, slow))
             return f"a folding for {cycles:,} cycles per image has room enough"
     bits = board.capacity.blocks * board.capacity.block.bits
     sizes = sum(layer.weights.size for layer in network.layers)
