@@ -55,6 +55,9 @@ Found = dict[tuple[str, str], Counter[str]]
 JOINED = ("control", "array", "scale")
 BLOCK_WEIGHT = 0.3
 
+WHOLE_WINDOWS = 5
+"""Random accelerators whose convolutions take whole windows at once."""
+
 
 class Case(NamedTuple):
     """An accelerator to be measured."""
@@ -78,20 +81,22 @@ def cases(random: int) -> Iterator[Case]:
         yield Case(f"{name}, {cycles:,} cycles", loaded[name], least_xnors(loaded[name], cycles))
     for seed in range(random):
         yield random_case(seed)
+    for seed in range(random, random + WHOLE_WINDOWS if random else 0):
+        yield random_case(seed, whole_windows=True)
 
 
 def least_xnors(network: Network, cycles: int) -> dict[str, LayerFolding]:
     """The folding with the fewest XNORs, one that does not depend on what is fitted here."""
     return {
         layer.name: min(
-            (one for one in candidates(layer) if one.cycles <= cycles),
+            (one for one in candidates(layer) if one.cycles <= cycles and one.rows == 1),
             key=lambda one: (one.xnors, one.out_lanes, -one.folding.simd, one.folding.pe),
         ).folding
         for layer in network.layers
     }
 
 
-def random_case(seed: int) -> Case:
+def random_case(seed: int, *, whole_windows: bool = False) -> Case:
     """One or two convolutions and a classifier of middling size, each layer folded at random."""
     rng = np.random.default_rng(seed)
     side, channels = int(rng.integers(8, 13)), int(rng.choice([1, 2, 3]))
@@ -119,8 +124,9 @@ def random_case(seed: int) -> Case:
     foldings = {}
     for layer in network.layers:
         goal = 2 ** rng.uniform(2, 8.5)
-        found = [one for one in candidates(layer) if goal / 1.5 <= one.xnors <= 1.5 * goal]
-        found = found or candidates(layer)[:1]
+        every = [one for one in candidates(layer) if (one.rows > 1) == (whole_windows and layer.kernel[0] > 1
+                                                                       and not layer.is_classifier)]
+        found = [one for one in every if goal / 1.5 <= one.xnors <= 1.5 * goal] or every[:1]
         foldings[layer.name] = found[rng.integers(len(found))].folding
     return Case(network.name, network, foldings)
 

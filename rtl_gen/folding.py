@@ -200,8 +200,8 @@ def _divisors(number: int) -> list[int]:
 def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
     """For each layer the folding with the fewest XNORs that takes at most ``cycles`` per image.
 
-    Of equal ones, the one with the fewest scale lanes, then with words of one kernel row, then with the widest
-    word is taken.
+    Whole windows in a word are taken only where nothing else is as fast. Of equal ones, the one with the fewest
+    scale lanes and then the widest word is taken.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
                 f"found {cycles}"
             )
         best = min(fitting, key=lambda s: (
-            s.xnors, s.scale_lanes[0] * s.scale_lanes[1], s.cycles, s.rows, -s.folding.simd
+            s.rows, s.xnors, s.scale_lanes[0] * s.scale_lanes[1], s.cycles, -s.folding.simd
         ))
         chosen[layer.name] = best.folding
     return chosen
@@ -229,9 +229,11 @@ def default_foldings(network: Network) -> dict[str, LayerFolding]:
     """A balanced accelerator of middling size: every layer as fast as the slowest one needs.
 
     The target is the cycles that all layers' XNORs take at ``DEFAULT_XNORS`` per cycle, or what the slowest layer
-    can reach.
+    can reach with words of one kernel row.
     """
-    fastest = max(min(schedule.cycles for schedule in candidates(layer)) for layer in network.layers)
+    fastest = max(
+        min(schedule.cycles for schedule in candidates(layer) if schedule.rows == 1) for layer in network.layers
+    )
     return fold_for_cycles(network, max(fastest, ceil_div(network.binary_macs, DEFAULT_XNORS)))
 
 
