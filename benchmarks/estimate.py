@@ -55,9 +55,6 @@ Found = dict[tuple[str, str], Counter[str]]
 JOINED = ("control", "array", "scale")
 BLOCK_WEIGHT = 0.3
 
-WHOLE_WINDOWS = 5
-"""Random accelerators whose convolutions take whole windows at once."""
-
 
 class Case(NamedTuple):
     """An accelerator to be measured."""
@@ -81,8 +78,6 @@ def cases(random: int) -> Iterator[Case]:
         yield Case(f"{name}, {cycles:,} cycles", loaded[name], least_xnors(loaded[name], cycles))
     for seed in range(random):
         yield random_case(seed)
-    for seed in range(random, random + WHOLE_WINDOWS if random else 0):
-        yield random_case(seed, whole_windows=True)
 
 
 def least_xnors(network: Network, cycles: int) -> dict[str, LayerFolding]:
@@ -96,8 +91,9 @@ def least_xnors(network: Network, cycles: int) -> dict[str, LayerFolding]:
     }
 
 
-def random_case(seed: int, *, whole_windows: bool = False) -> Case:
-    """One or two convolutions and a classifier of middling size, each layer folded at random."""
+def random_case(seed: int) -> Case:
+    """One or two convolutions and a classifier of middling size, each layer folded at random, words of whole
+    windows apart."""
     rng = np.random.default_rng(seed)
     side, channels = int(rng.integers(8, 13)), int(rng.choice([1, 2, 3]))
     forms = [{"kind": "fixed", "bits": 6}, {"kind": "csd", "bits": 6, "terms": 2}, {"kind": "pow2", "bits": 4}]
@@ -124,8 +120,7 @@ def random_case(seed: int, *, whole_windows: bool = False) -> Case:
     foldings = {}
     for layer in network.layers:
         goal = 2 ** rng.uniform(2, 8.5)
-        every = [one for one in candidates(layer) if (one.rows > 1) == (whole_windows and layer.kernel[0] > 1
-                                                                       and not layer.is_classifier)]
+        every = [one for one in candidates(layer) if one.rows == 1]
         found = [one for one in every if goal / 1.5 <= one.xnors <= 1.5 * goal] or every[:1]
         foldings[layer.name] = found[rng.integers(len(found))].folding
     return Case(network.name, network, foldings)
