@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from abc_hw.commands.inputs import choose_foldings, load_network
+from abc_hw.cli.inputs import choose_foldings, load_network
+from abc_hw.rtl_gen.engine.accelerator import Accelerator
 from benchmarks.out_of_context import DEVICES, measure
-from rtl_gen.accelerator import Accelerator
 
 
 def main() -> None:

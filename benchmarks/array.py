@@ -23,14 +23,14 @@ from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.description import random_layer
 from abc_hw.network import Bases
+from abc_hw.network.description import random_layer
+from abc_hw.rtl_gen.blocks.array import PEArray
+from abc_hw.rtl_gen.engine.layer import LayerEngine
+from abc_hw.rtl_gen.folding import LayerFolding, Schedule
+from abc_hw.rtl_gen.parts.loops import LoopNest
+from abc_hw.rtl_gen.parts.matches import with_positive_alpha
 from benchmarks.out_of_context import DEVICES, Device, Measurement, by_block, measure
-from rtl_gen.array import PEArray
-from rtl_gen.folding import LayerFolding, Schedule
-from rtl_gen.layer import LayerEngine
-from rtl_gen.loops import LoopNest
-from rtl_gen.matches import with_positive_alpha
 
 HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz", "GOPS / kLUT", "frame LUT, FF")
 

@@ -25,12 +25,11 @@ import numpy as np
 from amaranth.back import rtlil
 from scipy.optimize import nnls
 
-from abc_hw import description, zoo
-from abc_hw.description import Description
-from abc_hw.network import Network
-from rtl_gen.accelerator import Accelerator
-from rtl_gen.blocks import adapter_quantities, argmax_quantities
-from rtl_gen.estimate import (
+from abc_hw import zoo
+from abc_hw.network import Network, description
+from abc_hw.network.description import Description
+from abc_hw.rtl_gen.cost.blocks import adapter_quantities, argmax_quantities
+from abc_hw.rtl_gen.cost.estimate import (
     COEFFICIENTS,
     LUTS_PER_DISTRIBUTED,
     TARGETS,
@@ -39,9 +38,10 @@ from rtl_gen.estimate import (
     memory_quantities,
     stored,
 )
-from rtl_gen.folding import LayerFolding, candidates, schedules
-from rtl_gen.matches import score_shape
-from rtl_gen.yosys import run_yosys, without_field_names
+from abc_hw.rtl_gen.emit.yosys import run_yosys, without_field_names
+from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.folding import LayerFolding, candidates, schedules
+from abc_hw.rtl_gen.parts.matches import score_shape
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

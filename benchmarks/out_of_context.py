@@ -23,8 +23,8 @@ from amaranth.back import rtlil
 from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
 from amaranth.lib import wiring
 
-from boards.toolchain import find_tool
-from rtl_gen.yosys import run_yosys
+from abc_hw.boards.toolchain import find_tool
+from abc_hw.rtl_gen.emit.yosys import run_yosys
 
 
 @dataclasses.dataclass(frozen=True)

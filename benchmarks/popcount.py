@@ -22,10 +22,10 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
+from abc_hw.rtl_gen.emit.yosys import run_yosys
+from abc_hw.rtl_gen.parts.popcount import XorPopcount
+from abc_hw.rtl_gen.parts.popcount_forms import FORMS
 from benchmarks import out_of_context
-from rtl_gen.popcount import XorPopcount
-from rtl_gen.popcount_forms import FORMS
-from rtl_gen.yosys import run_yosys
 
 FLOWS = {
     "ecp5 default flags": "synth_ecp5",

@@ -24,14 +24,14 @@ import numpy as np
 import onnxruntime
 from amaranth.back import rtlil
 
-from abc_hw import description, onnx_export, zoo
-from abc_hw.network import Network
-from rtl_gen.accelerator import Accelerator
-from rtl_gen.folding import default_foldings
-from rtl_gen.ports import prepared
-from rtl_gen.verilog import emit_accelerator
-from sim import fast, golden
-from sim.runner import simulate
+from abc_hw import zoo
+from abc_hw.network import Network, description, onnx_export
+from abc_hw.rtl_gen.emit.ports import prepared
+from abc_hw.rtl_gen.emit.verilog import emit_accelerator
+from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.folding import default_foldings
+from abc_hw.sim import fast, golden
+from abc_hw.sim.runner import simulate
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -13,10 +13,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from abc_hw.commands.inputs import choose_foldings, load_folding, load_network
+from abc_hw.cli.inputs import choose_foldings, load_folding, load_network
+from abc_hw.rtl_gen.cost.devices import DEVICES
+from abc_hw.rtl_gen.folding import cycle_bound, schedules
 from benchmarks.estimate import Case, ffs, luts, measured
-from rtl_gen.devices import DEVICES
-from rtl_gen.folding import cycle_bound, schedules
 
 
 def block_rams(cells: Counter[str]) -> int:

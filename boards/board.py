@@ -7,10 +7,10 @@ from typing import Any
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 
-from rtl_gen.accelerator import WeightSource
+from abc_hw.rtl_gen.engine.accelerator import WeightSource
 
-from .clocking import Clocking, PllKind
-from .top import LinkedAccelerator
+from .gateware.clocking import Clocking, PllKind
+from .gateware.top import LinkedAccelerator
 
 __all__ = [
     "ECP5_BLOCK", "GOWIN_BLOCK", "ICE40_BLOCK", "LARGE_DEPTH", "LARGE_WIDTH", "Block", "Board", "BoardTop",
@@ -82,7 +82,7 @@ class Board:
     cycles : per image, the target of a network's folding
     weights : in the design, or loaded by the host
     bitstream : suffix of the file that is loaded
-    target : technology that the popcounts are made for, a key of :data:`rtl_gen.popcount.TARGETS`
+    target : technology that the popcounts are made for, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
     overrides : for the platform's ``build``
     """
 

@@ -13,15 +13,15 @@ from amaranth._toolchain import tool_env_var
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from rtl_gen.accelerator import WeightSource
-from rtl_gen.folding import LayerFolding, candidates, fold_for_cycles
-from rtl_gen.ram import without_ram_contents
-from rtl_gen.yosys import without_field_names
+from abc_hw.rtl_gen.emit.yosys import without_field_names
+from abc_hw.rtl_gen.engine.accelerator import WeightSource
+from abc_hw.rtl_gen.folding import LayerFolding, candidates, fold_for_cycles
+from abc_hw.rtl_gen.parts.ram import without_ram_contents
 
 from . import fit, link
 from .board import Board, BoardTop
+from .gateware.top import LinkedAccelerator
 from .toolchain import Stage, run_script
-from .top import LinkedAccelerator
 
 NAME = "top"
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Network
-from rtl_gen.arith import ceil_div
-from rtl_gen.estimate import TARGETS, estimate, known_families
-from rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
-from rtl_gen.ram import SINGLE_PORT
+from abc_hw.rtl_gen.cost.estimate import TARGETS, estimate, known_families
+from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
+from abc_hw.rtl_gen.parts.arith import ceil_div
+from abc_hw.rtl_gen.parts.ram import SINGLE_PORT
 
 from .board import LARGE_DEPTH, LARGE_WIDTH, Board
 

@@ -201,7 +201,7 @@ class Identity:
     window : images that may wait for their scores at once
     clock : Hz;  cycles : least cycles between images
     load_bytes : of the weights that are loaded; 0 where they are fixed
-    target : technology, a key of :data:`rtl_gen.popcount.TARGETS`, which decides the code of weights
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`, which decides the code of weights
     foldings : (simd, pe, mp, np) of each layer where weights are loaded, which decide their order; none elsewhere
     load_tag : what the weights that are there, or that are coming, belong to, :func:`weights_tag`
     load_next : chunk of them that is wanted next

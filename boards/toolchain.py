@@ -16,7 +16,7 @@ from pathlib import Path
 from amaranth._toolchain import tool_env_var
 
 from abc_hw.errors import InputError
-from rtl_gen.yosys import search_path
+from abc_hw.rtl_gen.emit.yosys import search_path
 
 Stage = Callable[[str], None]
 """Told what begins."""
@@ -51,7 +51,7 @@ def find_tool(name: str) -> list[str]:
     if found := shutil.which(name, path=path):
         return [found]
     if name == "yosys" and importlib.util.find_spec("pyosys"):
-        return [sys.executable, "-m", "rtl_gen.yosys"]
+        return [sys.executable, "-m", "abc_hw.rtl_gen.emit.yosys"]
     wasm = YOWASP.get(name, f"yowasp-{name}")
     if found := shutil.which(wasm, path=path):
         return [found]

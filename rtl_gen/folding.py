@@ -7,8 +7,8 @@ from functools import cached_property
 from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 
-from .arith import ceil_div
-from .matches import with_positive_alpha
+from .parts.arith import ceil_div
+from .parts.matches import with_positive_alpha
 
 __all__ = [
     "LayerFolding", "Schedule", "candidates", "cycle_bound", "default_foldings", "fold_for_cycles", "schedules",
@@ -244,7 +244,7 @@ def cycle_bound(layers: Sequence[Schedule]) -> int:
 
 
 def schedules(network: Network, foldings: Mapping[str, LayerFolding]) -> list[Schedule]:
-    """Schedules of all layers, each :func:`rtl_gen.matches.with_positive_alpha`.
+    """Schedules of all layers, each :func:`abc_hw.rtl_gen.parts.matches.with_positive_alpha`.
 
     Raises
     ------

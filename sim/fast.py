@@ -5,7 +5,7 @@ The sum over all pairs of bases factors, so one product of summed values replace
     acc = sum_m sum_n alpha_m beta_n (B_m . A_n) = (sum_m alpha_m B_m) . (sum_n beta_n A_n)
 
 It runs as a matrix product in float32 or float64, whichever holds every partial sum of the layer exactly, so
-the results are the integers of :mod:`sim.golden`, bit for bit.
+the results are the integers of :mod:`abc_hw.sim.golden`, bit for bit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run(network: Network, images: npt.NDArray[Any], *, progress: Progress | None
 
     Raises
     ------
-    InputError : the images do not fit, see :func:`sim.golden.check_images`
+    InputError : the images do not fit, see :func:`abc_hw.sim.golden.check_images`
     """
     return np.concatenate([batch[-1] for batch in _batches(network, images, progress)])
 
@@ -47,7 +47,7 @@ def codes(
 
     Raises
     ------
-    InputError : the images do not fit, see :func:`sim.golden.check_images`
+    InputError : the images do not fit, see :func:`abc_hw.sim.golden.check_images`
     """
     *hidden, scores = (np.concatenate(parts) for parts in zip(*_batches(network, images, progress), strict=True))
     return hidden, scores

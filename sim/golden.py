@@ -11,7 +11,7 @@ An image goes through a layer like this (B images, OH x OW output pixels, K = ke
 
 and the classifier ends with ``scores`` (acc + bias) and ``classify`` (lowest index among the maxima). All
 numbers are integers; ``acc`` and scores are int64, which :class:`abc_hw.network.Layer` guarantees to suffice.
-Lin, Zhao, Pan, arXiv 1711.11294, equations 1 to 12; :mod:`sim.fast` computes the same numbers faster.
+Lin, Zhao, Pan, arXiv 1711.11294, equations 1 to 12; :mod:`abc_hw.sim.fast` computes the same numbers faster.
 """
 
 from __future__ import annotations

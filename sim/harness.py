@@ -9,9 +9,9 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from rtl_gen.accelerator import Accelerator
-from rtl_gen.threshold import output_shape
-from rtl_gen.verilog import Verilog
+from abc_hw.rtl_gen.blocks.threshold import output_shape
+from abc_hw.rtl_gen.emit.verilog import Verilog
+from abc_hw.rtl_gen.engine.accelerator import Accelerator
 
 from . import golden
 
@@ -104,8 +104,8 @@ def harness_text(
     once ``barrier`` transfers of images have been sent.
     """
     template = jinja2.Environment(
-        loader=jinja2.PackageLoader("sim", "."), undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-        autoescape=False,
+        loader=jinja2.PackageLoader("abc_hw.sim", "."), undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True, autoescape=False,
     ).get_template("harness.sv.j2")
     score_bits, label_bits = output_fields(accelerator)
     return template.render(

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from abc_hw.errors import InputError
-from rtl_gen.yosys import run_yosys
+from abc_hw.rtl_gen.emit.yosys import run_yosys
 
 TARGETS = {
     # ECP5's block memory has no model that simulates; here its memories are LUT memories.

@@ -20,9 +20,9 @@ from cocotb_tools.runner import Verilator as VerilatorRunner
 
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
-from rtl_gen.accelerator import Accelerator, WeightSource
-from rtl_gen.folding import LayerFolding
-from rtl_gen.verilog import Verilog, emit_accelerator
+from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.folding import LayerFolding
 
 from . import golden
 from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
@@ -94,7 +94,8 @@ def simulate(
     waves : write a waveform file here
     seed : of the stalls
     work_dir : keep sources, build and records here; a temporary folder otherwise
-    netlist : simulate what Yosys makes of the Verilog for this target (a key of :data:`sim.netlist.TARGETS`)
+    netlist : simulate what Yosys makes of the Verilog for this target (a key of
+    :data:`abc_hw.sim.netlist.TARGETS`)
         instead; only the accelerator's output can then be compared
     weights : ``loaded``: into an accelerator that comes without
     swap : a network that differs from the other only in its weights, which are loaded when half of the images
@@ -217,7 +218,7 @@ def _run_cocotb(folder: Path, simulator: str, variables: Mapping[str, str], *, w
             raise RuntimeError(f"{simulator} could not build the design:\n{log}") from error
         with contextlib.suppress(SystemExit, RuntimeError):  # a failed bench: its result file says what differs
             runner.test(
-                test_module="sim.tb_accelerator", hdl_toplevel="harness", build_dir=folder / "build",
+                test_module="abc_hw.sim.tb_accelerator", hdl_toplevel="harness", build_dir=folder / "build",
                 test_dir=folder, waves=want_waves, log_file=folder / "simulation.log",
                 extra_env={"COCOTB_ANSI_OUTPUT": "0"},
             )

@@ -9,7 +9,7 @@ import pytest
 from command_line import TINY, done
 from hypothesis import settings
 
-from abc_hw import description, files
+from abc_hw.network import description, files
 
 # Each run draws the same examples, so that two runs of the suite agree; no deadline, for slow machines exist.
 settings.register_profile("suite", derandomize=True, deadline=None)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-TRAINING = [
-    "activation_bases", "binarize", "checkpoints", "fold", "layers", "models", "quantised", "recipes", "training",
-]
-"""Modules of abc_hw that may load torch."""
+from places import ROOT
 
 HEAVY = ["torch", "lightning", "sklearn"]
 
@@ -32,27 +31,63 @@ def loaded_by(*names: str) -> set[str]:
 
 
 def hardware_half() -> list[str]:
-    named = modules("abc_hw", "rtl_gen", "sim", "boards")
-    return [name for name in named if name not in {f"abc_hw.{training}" for training in TRAINING}]
+    return [name for name in modules("abc_hw") if not name.startswith("abc_hw.training.")]
 
 
 def test_the_hardware_half_loads_nothing_that_trains() -> None:
     names = hardware_half()
-    assert {"abc_hw.network", "abc_hw.cli", "rtl_gen.verilog", "sim.golden", "sim.runner", "boards"} <= set(names)
+    assert {
+        "abc_hw.network.files", "abc_hw.cli.main", "abc_hw.rtl_gen.emit.verilog", "abc_hw.sim.golden",
+        "abc_hw.sim.runner", "abc_hw.boards.host.driver",
+    } <= set(names)
     loaded = loaded_by(*names)
     assert set(names) <= loaded
     assert loaded.isdisjoint(HEAVY)
 
 
 def test_the_training_half_is_told_apart_rightly() -> None:
-    """Guards the list above: modules that load no torch do not belong in it."""
-    assert "torch" in loaded_by("abc_hw.binarize")
-    assert {f"abc_hw.{name}" for name in TRAINING} <= set(modules("abc_hw"))
+    """Guards the test above: what it leaves out does load torch."""
+    assert "torch" in loaded_by("abc_hw.training.binarize")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file names in its imports, relative ones resolved."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    package = package if package[0] == "abc_hw" else ("abc_hw", *package)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*start, *filter(None, [node.module])])
+            yield from (f"{module}.{name.name}" for name in node.names)
+
+
+def sources(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from (path for path in (ROOT / folder).rglob("*.py") if path.resolve() == path)
+
+
+def test_only_the_command_line_knows_hardware_simulation_and_boards() -> None:
+    known = ("abc_hw.rtl_gen", "abc_hw.sim", "abc_hw.boards")
+    found = {
+        str(path.relative_to(ROOT))
+        for path in sources("abc_hw") for name in imported(path) if name.startswith(known)
+    }
+    assert found
+    assert {path for path in found if not path.startswith("abc_hw/cli/")} == set()
+
+
+def test_everything_is_imported_by_its_name_when_installed() -> None:
+    """The folders beside abc_hw are links in it; a user's own ``sim`` must never be taken for ours."""
+    every = sources("abc_hw", "rtl_gen", "sim", "boards", "benchmarks", "tests")
+    short = {"rtl_gen", "sim", "boards"}
+    assert {str(path) for path in every for name in imported(path) if name.split(".")[0] in short} == set()
 
 
 def test_the_command_line_starts_without_heavy_packages() -> None:
     heavy = {"amaranth", "pyosys", "cocotb", "onnx", "onnxruntime", *HEAVY}
-    assert not heavy & loaded_by("abc_hw.cli")
+    assert not heavy & loaded_by("abc_hw.cli.main")
 
 
 def test_abc_hw_itself_imports_nothing() -> None:

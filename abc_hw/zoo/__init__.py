@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from abc_hw import files
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Network, files
 from abc_hw.validation import validate
 
 FOLDER = Path(__file__).parent
@@ -35,7 +34,7 @@ class Card(BaseModel):
     right, images : test images whose class the golden model finds, of how many
     weight_bits : bits of all weight codes
     xnors : XNOR-and-count operations for one image, as the network is
-    xnors_before : the same before re-encoding (:mod:`abc_hw.reencode`)
+    xnors_before : the same before re-encoding (:mod:`abc_hw.network.reencode`)
     data : where the images come from;  data_licence : what is known of their licence
     """
 

@@ -1,0 +1,169 @@
+"""``build`` and ``run``: bitstreams for boards, and images classified on them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from abc_hw.errors import InputError
+
+from .console import Update, complain, err, need, percent, progress, say, show, table
+from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
+from .inputs import load_dataset, some_images
+from .networks import NetworkFile
+
+if TYPE_CHECKING:
+    from abc_hw.boards.build import Summary
+    from abc_hw.boards.toolchain import Stage
+
+STAGES = 4
+"""Of a build: generation, synthesis, place and route, bitstream."""
+
+BoardName = Annotated[str, typer.Option("--board", help="One of those that `abc-hw boards` lists.")]
+
+
+def boards() -> None:
+    """List the boards that bitstreams can be built for."""
+    need("board", "amaranth_boards")
+    from abc_hw.boards.board import LARGE_DEPTH, LARGE_WIDTH
+    from abc_hw.boards.platforms import BOARDS
+
+    shown = table("board", "what it is", ">MHz", ">4-input LUTs", ">memory bits", "its own network")
+    for board in BOARDS.values():
+        part = board.capacity
+        bits = part.blocks * part.block.bits + part.large * LARGE_WIDTH * LARGE_DEPTH
+        numbers = f"{board.clock / 1e6:g}", f"{part.luts:,}", f"{bits:,}"
+        shown.add_row(board.name, board.title, *numbers, board.network)
+    show("boards", shown)
+
+
+def build(
+    board: BoardName,
+    network: Annotated[
+        Path | None,
+        typer.Argument(help="A network file, zoo:NAME, or a TOML description.", show_default="the board's own"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for all files of the build.")] = Path("build"),
+    cycles: Cycles = None,
+    folding: FoldingOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="rom: in the bitstream; loaded: by the host.", show_default="as suits the board"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the placement.")] = 1,
+) -> None:
+    """Make a bitstream with open tools: Yosys, nextpnr and the part's packer.
+
+    Without a network it is the board's own, which `abc-hw boards` names, and which fits and is fast enough.
+
+    Exit code 0: made, every clock met; 1: made, but too slow, or a tool failed; 2: something cannot be used.
+    """
+    need("board", "amaranth_boards", "serial")
+    from abc_hw.boards import build as builder
+    from abc_hw.boards.platforms import find
+
+    target = find(board)
+    found, chosen = read_design(network or Path(target.network), cycles, folding)
+    foldings = None if cycles is None and folding is None else chosen
+    source = None if weights is None else weight_source(weights)
+    try:
+        with progress(f"building for {board}") as update:
+            summary = builder.build(
+                found, target, folder=out, foldings=foldings, weights=source, seed=seed, on_stage=_teller(update)
+            )
+    except RuntimeError as error:
+        summary_line, _, log = str(error).partition("\n")
+        complain(summary_line)
+        err().print(log, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    _show_summary(summary)
+    if not summary.met:
+        complain("a clock is slower than the board's; try another --seed or a folding with fewer XNORs")
+        raise typer.Exit(1)
+
+
+def _teller(update: Update) -> Stage:
+    """Tells what begins, when, and moves the bar on."""
+    start, told = time.monotonic(), 0
+
+    def tell(stage: str) -> None:
+        nonlocal told
+        err().print(f"{time.monotonic() - start:5.0f} s  {stage} ...", markup=False)
+        update(told, STAGES)
+        told += 1
+
+    return tell
+
+
+def _show_summary(summary: Summary) -> None:
+    shown = table("resource", ">used", ">there are", ">share")
+    for name, (used, available) in summary.use.items():
+        if used:
+            shown.add_row(name, f"{used:,}", f"{available:,}", percent(used / available) if available else "")
+    show(f"{summary.network} on {summary.board}", shown)
+    for clock in summary.clocks:
+        verdict = f"slack {clock.slack:.2f} ns" if clock.met else "too slow"
+        say(f"clock {clock.name}: {clock.reached:.1f} MHz of {clock.wanted:.1f} MHz wanted, {verdict}")
+    carried = min(summary.images, summary.link_images)
+    say(
+        f"an image every {summary.cycles:,} cycles: {summary.images:,.0f} images/s, "
+        f"of which the serial line carries {carried:,.0f}"
+    )
+    say("seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in summary.seconds.items()))
+    say(f"bitstream: {summary.bitstream}")
+
+
+def run(
+    network: NetworkFile,
+    files: Annotated[list[Path] | None, typer.Argument(help="Image files; without any, test images.")] = None,
+    port: Annotated[str | None, typer.Option(help="Serial port of the board, such as /dev/ttyUSB1.")] = None,
+    simulate: Annotated[bool, typer.Option("--simulate", help="A simulated board in place of a port.")] = False,
+    images: Annotated[int, typer.Option(help="How many test images, where no files are given.")] = 20,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    weights: WeightsOption = "rom",
+    seed: Annotated[int, typer.Option(help="Of the choice of test images.")] = 0,
+) -> None:
+    """Classify images on a board, or on the simulation of one, through the same serial link.
+
+    A board that takes its weights from the host gets them, if it has not got them.
+
+    Exit code 0: every score is the golden model's; 1: some differ; 2: something cannot be used.
+    """
+    need("board", "serial", "PIL")
+    if simulate == (port is not None):
+        found_both = "both" if simulate else "neither"
+        raise InputError(f"port: expected either --port or --simulate, found {found_both}")
+    if images < 1:
+        raise InputError(f"images: expected a number from 1, found {images}")
+    from abc_hw.boards.host import run as runner
+    from abc_hw.boards.host.images import read_images
+    from abc_hw.sim import fast
+
+    found, foldings = read_design(network, None, None)
+    if files:
+        pixels, labels, names = read_images(files, found.input_shape), None, [str(file) for file in files]
+    else:
+        pixels, labels = some_images(found, load_dataset(found, None, data_dir), images, seed)
+        names = [f"test image {index}" for index in range(len(pixels))]
+    with progress("simulating a board" if simulate else f"asking {port}") as update:
+        result = runner.run(
+            found, pixels, port=port, foldings=foldings, weights=weight_source(weights), progress=update
+        )
+    shown = table("image", "class", ">score", ">next")
+    for name, scores, label in zip(names, result.scores, result.labels, strict=True):
+        ordered = np.sort(scores)[::-1]
+        following = f"{ordered[1]:,}" if len(ordered) > 1 else ""
+        shown.add_row(name, found.classes[label], f"{ordered[0]:,}", following)
+    show(f"{found.name} on {port or 'a simulated board'}", shown)
+    say(f"{result.images_per_second:,.1f} images/s, {result.resent} messages sent again")
+    if labels is not None:
+        say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
+    differ = int((result.scores != fast.run(found, pixels)).any(axis=1).sum())
+    say(f"images whose scores differ from the golden model's: {differ}")
+    if differ:
+        complain("the board differs from the golden model")
+        raise typer.Exit(1)

@@ -1,0 +1,153 @@
+"""``fold``: how much of each layer is done at once, for a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abc_hw.errors import InputError
+from abc_hw.network.files import write_atomically
+
+from .console import check_writable, percent, progress, say, show, table
+from .inputs import load_network
+from .networks import NetworkFile
+
+if TYPE_CHECKING:
+    from abc_hw.rtl_gen.cost.devices import Device
+    from abc_hw.rtl_gen.cost.estimate import Estimate
+    from abc_hw.rtl_gen.cost.solver import Limits, Solver
+    from abc_hw.rtl_gen.folding import LayerFolding
+
+DeviceName = Annotated[str, typer.Option("--device", help="ecp5-25k, ecp5-45k or ecp5-85k.")]
+
+
+def fold(
+    network: NetworkFile,
+    device: DeviceName = "ecp5-85k",
+    fps: Annotated[float | None, typer.Option(help="Images per second to reach with the least hardware.")] = None,
+    cycles: Annotated[int | None, typer.Option(help="The same, as cycles per image.")] = None,
+    fit: Annotated[bool, typer.Option("--fit", help="As fast as the device has room for; the default.")] = False,
+    clock: Annotated[
+        float | None, typer.Option(help="MHz.", show_default="what accelerators reach in the device")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Share of the device that may be taken.")] = 0.8,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the folding, as TOML.")] = None,
+) -> None:
+    """Choose the folding of every layer: the least hardware for a speed, or the most speed for a device.
+
+    What is written serves as --folding of generate, simulate and build. Exit code 0: chosen; 2: nothing fits.
+    """
+    from abc_hw.rtl_gen.cost.devices import find_device
+    from abc_hw.rtl_gen.cost.solver import Limits, Solver
+
+    part = find_device(device)
+    mhz = _clock(part, clock)
+    if sum([fps is not None, cycles is not None, fit]) > 1:
+        raise InputError("fold: expected one of --fps, --cycles and --fit, found several")
+    if not 0 < budget <= 1:
+        raise InputError(f"budget: expected a share above 0 and up to 1, found {budget:g}")
+    check_writable(output)
+    found, _ = load_network(network)
+    target = _target(fps, cycles, mhz)
+    with progress("folding"):
+        solver = Solver(found, part, Limits.of(part, budget))
+        foldings = solver.best()[1] if target is None else solver.for_cycles(target)
+    show_choice(solver, foldings, mhz)
+    if output is not None:
+        write_folding(output, foldings, f"{found.name} on {device}")
+        say(f"folding: {output}")
+
+
+def _clock(device: Device, clock: float | None) -> float:
+    if clock is None:
+        return device.clock
+    if not 0 < clock <= device.clock:
+        raise InputError(
+            f"clock: expected up to {device.clock:g} MHz, which whole accelerators reach in {device.name}, found "
+            f"{clock:g}; nearest that works: --clock {device.clock:g}"
+        )
+    return clock
+
+
+def _target(fps: float | None, cycles: int | None, mhz: float) -> int | None:
+    """Cycles per image; None for as few as fit."""
+    if fps is not None:
+        if not 0 < fps <= mhz * 1e6:
+            raise InputError(f"fps: expected above 0 and up to {mhz * 1e6:,.0f}, one per cycle, found {fps:g}")
+        return int(mhz * 1e6 / fps)
+    if cycles is not None and cycles < 1:
+        raise InputError(f"cycles: expected a number from 1, found {cycles}")
+    return cycles
+
+
+def show_choice(solver: Solver, foldings: Mapping[str, LayerFolding], mhz: float) -> None:
+    """The table of who does how much at once and what it takes; who limits; what the next step would cost."""
+    from abc_hw.rtl_gen.cost.estimate import estimate
+
+    device = solver.device
+    chosen = estimate(solver.network, foldings, family=device.family)
+    show_layers(chosen, f"{solver.network.name} on {device.name}, estimated", device, solver.limits)
+    say(
+        f"an image every {chosen.cycles:,} cycles: {mhz * 1e6 / chosen.cycles:,.1f} images/s at {mhz:g} MHz; "
+        f"{chosen.limiting} limits"
+    )
+    following = solver.faster(chosen.cycles)
+    if following is None:
+        say("no folding is faster")
+        return
+    cycles, faster = following
+    rate = f"{mhz * 1e6 / cycles:,.1f} images/s"
+    area, more = chosen.area, estimate(solver.network, faster, family=device.family).area
+    say(
+        f"next step: {cycles:,} cycles, {rate}, for {more.luts - area.luts:+,.0f} LUTs, "
+        f"{more.brams - area.brams:+,} block RAMs and {more.dsps - area.dsps:+,} multipliers"
+    )
+
+
+def show_layers(chosen: Estimate, title: str, device: Device, limits: Limits | None = None) -> None:
+    """The table of layers: folding, cycles, area."""
+    whole = chosen.area
+    shown = table(
+        "layer", ">simd", ">pe", ">mp", ">np", ">cycles", ">busy", ">LUTs", ">share", ">FFs", ">block RAMs",
+        ">multipliers",
+    )
+    for layer in chosen.layers:
+        knobs, area = layer.schedule.folding, layer.area
+        shown.add_row(
+            layer.schedule.layer.name, *(str(knob) for knob in (knobs.simd, knobs.pe, knobs.mp, knobs.np)),
+            f"{layer.cycles:,}", percent(layer.cycles / chosen.cycles), f"{area.luts:,.0f}",
+            percent(area.luts / whole.luts), f"{area.ffs:,.0f}", f"{area.brams:,}", f"{area.dsps:,}",
+        )
+    shown.add_section()
+    shown.add_row(
+        "all", "", "", "", "", f"{chosen.cycles:,}", "", f"{whole.luts:,.0f}", "", f"{whole.ffs:,.0f}",
+        f"{whole.brams:,}", f"{whole.dsps:,}",
+    )
+    shown.add_row(
+        f"of {device.name}", "", "", "", "", "", "", f"{device.luts:,}", percent(whole.luts / device.luts),
+        f"{device.luts:,}", f"{device.brams:,}", f"{device.dsps:,}",
+    )
+    if limits is not None:
+        shown.add_row(
+            "allowed", "", "", "", "", "", "", f"{limits.luts:,.0f}", "", "", f"{limits.brams:,.0f}",
+            f"{limits.dsps:,.0f}",
+        )
+    show(title, shown)
+
+
+def folding_text(foldings: Mapping[str, LayerFolding], title: str) -> str:
+    """A folding file."""
+    lines = [f"# {title}", ""]
+    for name, knobs in foldings.items():
+        lines += [
+            f"[{name}]", f"simd = {knobs.simd}", f"pe = {knobs.pe}", f"mp = {knobs.mp}", f"np = {knobs.np}", "",
+        ]
+    return "\n".join(lines)
+
+
+def write_folding(path: Path, foldings: Mapping[str, LayerFolding], title: str) -> None:
+    """Write a folding file, whole or not at all."""
+    write_atomically(path, folding_text(foldings, title).encode())

@@ -1,0 +1,203 @@
+"""``generate`` and ``simulate``: the accelerator's Verilog, and the proof that it computes the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy.typing as npt
+import typer
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from abc_hw.network.files import write_atomically
+
+from .console import check_writable, complain, err, need, percent, progress, say, show, table
+from .inputs import choose_foldings, load_dataset, load_folding, load_network, some_images
+from .networks import NetworkFile
+
+if TYPE_CHECKING:
+    from abc_hw.rtl_gen.engine.accelerator import WeightSource
+    from abc_hw.rtl_gen.folding import LayerFolding
+    from abc_hw.sim.runner import SimulationResult
+
+Cycles = Annotated[
+    int | None, typer.Option(help="Cycles per image to reach with the least hardware.", show_default="balanced")
+]
+FoldingOption = Annotated[
+    Path | None, typer.Option(help="TOML file: a table per layer with simd, pe, mp, np; the rest is chosen.")
+]
+
+WeightsOption = Annotated[
+    str, typer.Option(help="rom: fixed in the design; loaded: into memories without contents, over a stream.")
+]
+
+
+def read_design(
+    network: Path, cycles: int | None, folding: Path | None
+) -> tuple[Network, dict[str, LayerFolding]]:
+    """A network and foldings for all its layers, from files and options."""
+    if cycles is not None and cycles < 1:
+        raise InputError(f"cycles: expected a number from 1, found {cycles}")
+    found, knobs = load_network(network)
+    knobs = knobs if folding is None else load_folding(folding)
+    with progress("folding"):
+        return found, choose_foldings(found, cycles=cycles, knobs=knobs)
+
+
+def generate(
+    network: NetworkFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The Verilog file.")] = Path("accelerator.v"),
+    cycles: Cycles = None,
+    folding: FoldingOption = None,
+    name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
+    weights: WeightsOption = "rom",
+    target: Annotated[
+        str, typer.Option(help="What it is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.")
+    ] = "generic",
+) -> None:
+    """Write the Verilog of a network's accelerator.
+
+    Exit code 0: written; 2: something cannot be used.
+    """
+    check_writable(output)
+    found, foldings = read_design(network, cycles, folding)
+    write_verilog(found, foldings, output, name, weights, target)
+    show_folding(found, foldings)
+    say(f"Verilog: {output}")
+
+
+def weight_source(text: str) -> WeightSource:
+    """Where the weights come from, as the user says; InputError if nobody knows what that is."""
+    from abc_hw.rtl_gen.engine.accelerator import weight_source
+
+    return weight_source(text)
+
+
+def write_verilog(
+    network: Network, foldings: Mapping[str, LayerFolding], output: Path, name: str, weights: str = "rom",
+    target: str = "generic",
+) -> None:
+    """Generate, then write the whole file or nothing."""
+    with progress("generating Verilog"):
+        from abc_hw.rtl_gen.emit import verilog
+
+        text = verilog.generate(
+            network, foldings, name=name, weights=weight_source(weights), target=target
+        )
+    write_atomically(output, text.encode())
+
+
+def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None:
+    """The table of who does how much at once and how long it takes."""
+    from abc_hw.rtl_gen.folding import schedules
+
+    made = schedules(network, foldings)
+    slowest = max(schedule.cycles for schedule in made)
+    columns = ["layer", ">simd", ">pe", ">mp", ">np", ">XNORs", ">cycles", ">busy"]
+    shown = table(*columns)
+    for schedule in made:
+        knobs = schedule.folding
+        shown.add_row(
+            schedule.layer.name,
+            *(str(knob) for knob in (knobs.simd, knobs.pe, knobs.mp, knobs.np)),
+            f"{schedule.xnors:,}",
+            f"{schedule.cycles:,}",
+            f"{100 * schedule.cycles / slowest:.0f} %",
+        )
+    shown.add_section()
+    shown.add_row("all", "", "", "", "", f"{sum(schedule.xnors for schedule in made):,}", f"{slowest:,}", "")
+    show(f"{network.name}: an image every {slowest:,} cycles", shown)
+
+
+def simulate(
+    network: NetworkFile,
+    images: Annotated[int, typer.Option(help="How many images.")] = 20,
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="digits, mnist, fashion-mnist or cifar-10.", show_default="the one it was trained on"),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random pixels in place of test images.")] = False,
+    cycles: Cycles = None,
+    folding: FoldingOption = None,
+    weights: WeightsOption = "rom",
+    stalls: Annotated[float, typer.Option(help="Share of cycles in which input or output pauses.")] = 0.0,
+    waves: Annotated[Path | None, typer.Option(help="Write a waveform file.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of images and of the pauses.")] = 0,
+    work_dir: Annotated[Path | None, typer.Option(help="Keep sources, build and logs here.")] = None,
+) -> None:
+    """Simulate a network's accelerator and compare every layer's output with the golden model.
+
+    Exit code 0: no bit differs; 1: some do, or the simulation did not end; 2: something cannot be used.
+    """
+    if images < 1:
+        raise InputError(f"images: expected a number from 1, found {images}")
+    if seed < 0:
+        raise InputError(f"seed: expected a number from 0, found {seed}")
+    check_writable(waves)
+    found, foldings = read_design(network, cycles, folding)
+    chosen = None if random else load_dataset(found, dataset, data_dir)
+    pixels, labels = some_images(found, chosen, images, seed)
+    start = time.monotonic()
+    result = run(
+        found, pixels, foldings, simulator=simulator, weights=weights, stalls=stalls, waves=waves, seed=seed,
+        work_dir=work_dir,
+    )
+    show_folding(found, foldings)
+    seconds = time.monotonic() - start
+    shown = table("stream", ">bits compared", ">bits that differ")
+    for layer in result.layers:
+        shown.add_row(layer.name, f"{layer.bits_compared:,}", f"{layer.bits_differing:,}")
+    show(f"{found.name} in {simulator}: {images} images, {seconds:.0f} s", shown)
+    if result.cycles_between_images and not stalls:
+        say(cycles_line(result))
+    say(f"first image: {result.latency:,} cycles")
+    if labels is not None:
+        say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
+    if waves is not None:
+        say(f"waves: {waves}")
+    if not result.ok:
+        how = "differs from the golden model" if result.finished else "did not end"
+        complain(f"the simulation {how}")
+        raise typer.Exit(1)
+
+
+def run(
+    network: Network,
+    images: npt.NDArray[Any],
+    foldings: Mapping[str, LayerFolding],
+    *,
+    simulator: str = "verilator",
+    weights: str = "rom",
+    stalls: float = 0.0,
+    waves: Path | None = None,
+    seed: int = 0,
+    work_dir: Path | None = None,
+) -> SimulationResult:
+    """:func:`abc_hw.sim.runner.simulate` behind a progress bar; a simulator that fails ends
+    the command with code 1."""
+    need("sim", "cocotb")
+    from abc_hw.sim import runner
+
+    try:
+        with progress(f"simulating in {simulator}"):
+            return runner.simulate(
+                network, images, foldings=foldings, simulator=simulator, weights=weight_source(weights),
+                stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
+            )
+    except RuntimeError as error:
+        summary, _, log = str(error).partition("\n")
+        complain(summary)
+        err().print(log, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def cycles_line(result: SimulationResult) -> str:
+    """Cycles between images against the bound."""
+    between = result.cycles_between_images
+    average = sum(between) / len(between)
+    return f"cycles between images: {average:,.1f}, bound {result.bound:,} ({average / result.bound:.4f} of it)"

@@ -1,0 +1,128 @@
+"""The command line ``abc-hw``.
+
+Exit codes: 0 done, 1 a mismatch or failed check, 2 unusable input (one line on standard error), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import InputError
+from . import boards, demo, foldings, hardware, networks, report, sweep, training, zoo
+from .console import complain, say
+
+
+class Commands(TyperGroup):
+    """A group that turns what a user's input causes into one line and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the context names."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            message = str(error)
+        except typer.BadParameter as error:
+            message = error.format_message()
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(130) from None
+        complain(message)
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="From images to a trained ABC-Net to a bit-exact Verilog accelerator.",
+    epilog="Start with: abc-hw demo",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(f"abc-hw {version('abc-hw')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
+    training.train: (
+        "abc-hw train",
+        "abc-hw train --dataset mnist --model lenet -M 3 -N 3 --data-dir data",
+        "abc-hw train --dataset cifar-10 --model vgg -M 3 -N 3 --out runs/vgg",
+        "abc-hw train --resume --out runs/vgg",
+    ),
+    sweep.sweep: (
+        "abc-hw sweep --dataset digits --seeds 1,2,3",
+        "abc-hw sweep abc:1/1 abc:1/1x2 residual:2/2 float --dataset mnist --data-dir data",
+    ),
+    training.export: (
+        "abc-hw export runs/digits-lenet/model.ckpt -o network.safetensors",
+        "abc-hw export runs/digits-lenet/model.ckpt --onnx network.onnx",
+    ),
+    networks.info: ("abc-hw info network.safetensors",),
+    networks.evaluate: (
+        "abc-hw evaluate network.safetensors",
+        "abc-hw evaluate network.safetensors --dataset mnist --data-dir data --onnx network.onnx",
+    ),
+    foldings.fold: (
+        "abc-hw fold zoo:mnist-lenet-m3n3 --device ecp5-25k --fps 2000",
+        "abc-hw fold zoo:cifar-vgg-residual-m3n3 --device ecp5-85k --fit --budget 0.7 -o folding.toml",
+    ),
+    report.report: (
+        "abc-hw report zoo:mnist-lenet-m3n3 --device ecp5-85k --html report.html",
+        "abc-hw report examples/vgg.toml --folding folding.toml",
+    ),
+    hardware.generate: (
+        "abc-hw generate network.safetensors -o accelerator.v",
+        "abc-hw generate network.safetensors --cycles 20000",
+        "abc-hw generate examples/tiny.toml --name tiny --weights loaded -o tiny.v",
+    ),
+    hardware.simulate: (
+        "abc-hw simulate network.safetensors --images 20",
+        "abc-hw simulate network.safetensors --simulator icarus --stalls 0.2 --weights loaded",
+        "abc-hw simulate examples/tiny.toml --random --waves tiny.vcd",
+    ),
+    boards.boards: ("abc-hw boards",),
+    boards.build: (
+        "abc-hw build --board icebreaker",
+        "abc-hw build zoo:digits-lenet-m3n3 --board ulx3s-85f",
+        "abc-hw build examples/digits-small.toml --board icebreaker --out build/icebreaker",
+    ),
+    boards.run: (
+        "abc-hw run zoo:digits-lenet-m3n3 --simulate --images 100",
+        "abc-hw run zoo:digits-lenet-m3n3 --port /dev/ttyUSB1 image.png",
+    ),
+    demo.demo: ("abc-hw demo", "abc-hw demo --cycles 400 --out runs/fast"),
+}
+"""The commands, in the order in which they are used, with examples for their help."""
+
+for _command, _lines in EXAMPLES.items():
+    app.command(epilog="[bold]Examples[/]\n\n" + "\n\n".join(_lines))(_command)
+
+app.add_typer(zoo.app, name="zoo")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    app()

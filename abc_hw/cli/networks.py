@@ -1,0 +1,193 @@
+"""``info`` and ``evaluate``: what a network is, and how well it does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from abc_hw.data import Images
+from abc_hw.errors import InputError
+from abc_hw.network import Bases, IntArray, Layer, Network, ScaleForm
+
+from .console import complain, need, percent, progress, say, show, table
+from .inputs import load_dataset, load_network
+
+NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, or a TOML description.")]
+
+ONNX_BATCH = 500
+
+
+def info(network: NetworkFile) -> None:
+    """Show the layers of a network: shapes, bases, coefficients, memory, operations, widths."""
+    found, _ = load_network(network)
+    shape = " x ".join(map(str, found.input_shape))
+    shapes = table("layer", ">input", ">kernel", ">output", ">M", ">N", ">XNORs")
+    numbers = table("layer", "alpha", "beta", ">weights", ">coefficients", ">accumulator")
+    for layer in found.layers:
+        shapes.add_row(*_shapes(layer))
+        numbers.add_row(*_numbers(layer))
+    shapes.add_section()
+    shapes.add_row("all", "", "", "", "", "", f"{found.binary_macs:,}")
+    numbers.add_section()
+    weights = sum(weight_bits(layer) for layer in found.layers)
+    coefficients = sum(coefficient_bits(layer) for layer in found.layers)
+    numbers.add_row("all", "", "", f"{weights:,}", f"{coefficients:,}", "")
+    show(f"{found.name}: {shape} pixels in, {len(found.classes)} classes out", shapes)
+    show("In bits (coefficients: alpha, beta, thresholds, bias):", numbers)
+    about = {"classes": list(found.classes), **found.training, "digest": found.digest}
+    for key, value in about.items():
+        say(f"{key + ':':<17} {_plain(value)}")
+
+
+def _shapes(layer: Layer) -> list[str]:
+    kernel = "x".join(map(str, layer.kernel))
+    if layer.stride > 1:
+        kernel += f" /{layer.stride}"
+    if layer.padding:
+        kernel += f" +{layer.padding}"
+    return [
+        layer.name,
+        "x".join(map(str, layer.in_shape)),
+        kernel,
+        "x".join(map(str, layer.out_shape)),
+        _bases(layer.weight_bases),
+        _bases(layer.input_bases),
+        f"{layer.binary_macs:,}",
+    ]
+
+
+def _numbers(layer: Layer) -> list[str]:
+    least, greatest = layer.acc_bounds
+    return [
+        layer.name,
+        _form(layer.alpha_scale),
+        _form(layer.beta_scale),
+        f"{weight_bits(layer):,}",
+        f"{coefficient_bits(layer):,}",
+        str(signed_bits(int(least.min()), int(greatest.max()))),
+    ]
+
+
+def _bases(bases: Bases) -> str:
+    return f"{bases.count} bit-planes" if bases.kind == "planes" else str(bases.count)
+
+
+def _form(form: ScaleForm) -> str:
+    terms = f", {form.terms} terms" if form.kind == "csd" else ""
+    return f"{form.kind} {form.bits}{terms}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else str(value)
+
+
+def signed_bits(least: int, greatest: int) -> int:
+    """Bits of a two's complement number that holds both."""
+    return max((-least - 1).bit_length() if least < 0 else 0, greatest.bit_length() if greatest > 0 else 0) + 1
+
+
+def weight_bits(layer: Layer) -> int:
+    """Bits of the weight codes of a layer."""
+    return layer.weights.size * layer.weight_bases.bits
+
+
+def coefficient_bits(layer: Layer) -> int:
+    """Bits of alpha, beta and of thresholds (or bias) at the width of the accumulator."""
+    least, greatest = layer.acc_bounds
+    wide = layer.thresholds if layer.thresholds is not None else layer.bias
+    assert wide is not None  # a layer has one of the two
+    acc = signed_bits(int(least.min()), int(greatest.max()))
+    return layer.alpha.size * layer.alpha_scale.bits + layer.beta.size * layer.beta_scale.bits + wide.size * acc
+
+
+def evaluate(
+    network: NetworkFile,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="digits, mnist, fashion-mnist or cifar-10.", show_default="the one it was trained on"),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Compare with this ONNX file's scores in onnxruntime.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Compare with PyTorch's integer evaluation of this checkpoint.")
+    ] = None,
+) -> None:
+    """Accuracy on all test images by the golden model, and whether others give the same scores.
+
+    Exit code 0: all scores are equal; 1: some differ; 2: something cannot be used.
+    """
+    if onnx is not None:
+        need("test", "onnxruntime")
+    if checkpoint is not None:
+        need("train", "torch", "lightning")
+    found, _ = load_network(network)
+    with progress("reading images"):
+        test = load_dataset(found, dataset, data_dir).test
+    from abc_hw.sim import fast
+
+    start = time.monotonic()
+    with progress("golden model") as update:
+        scores = fast.run(found, test.images, progress=update)
+    results: dict[str, tuple[IntArray, float]] = {"golden model": (scores, time.monotonic() - start)}
+    if onnx is not None:
+        start = time.monotonic()
+        results["onnxruntime"] = (_onnx_scores(onnx, found, test.images), time.monotonic() - start)
+    if checkpoint is not None:
+        start = time.monotonic()
+        results["PyTorch, integers"] = (_torch_scores(checkpoint, found, test.images), time.monotonic() - start)
+    shown = table("by", ">accuracy", ">scores that differ", ">seconds")
+    differing = 0
+    for name, (values, seconds) in results.items():
+        different = int((values != scores).sum())
+        differing += different
+        accuracy = float((values.argmax(1) == test.labels).mean())
+        compared = "" if values is scores else f"{different} of {values.size:,}"
+        shown.add_row(name, percent(accuracy), compared, f"{seconds:.1f}")
+    show(f"{found.name} on {len(test):,} test images", shown)
+    if differing:
+        complain(f"{differing} scores differ from the golden model")
+        raise typer.Exit(1)
+
+
+def _onnx_scores(path: Path, network: Network, images: Images) -> IntArray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise InputError(f"{path}: expected an ONNX file, found {error.strerror}") from None
+    except Exception as error:  # onnxruntime's own errors share no base class
+        raise InputError(f"{path}: expected an ONNX file, found {str(error).splitlines()[0]}") from None
+    (given,) = session.get_inputs()[:1]
+    if given.name != "image" or tuple(given.shape[1:]) != network.input_shape:
+        raise InputError(
+            f"{path}: expected input image of shape {network.input_shape}, found {given.name} {given.shape[1:]}"
+        )
+    parts: list[npt.NDArray[Any]] = []
+    with progress("onnxruntime") as update:
+        for start in range(0, len(images), ONNX_BATCH):
+            parts += session.run(["scores"], {"image": images[start : start + ONNX_BATCH]})
+            update(min(start + ONNX_BATCH, len(images)), len(images))
+    return np.concatenate(parts)
+
+
+def _torch_scores(path: Path, network: Network, images: Images) -> IntArray:
+    from abc_hw.training.checkpoints import load_checkpoint
+    from abc_hw.training.quantised import evaluate_integer
+
+    trained = load_checkpoint(path)
+    if len(trained.classes) != len(network.classes):
+        raise InputError(f"{path}: expected {len(network.classes)} classes, found {len(trained.classes)}")
+    with progress("PyTorch") as update:
+        return evaluate_integer(trained.model, images, progress=update)

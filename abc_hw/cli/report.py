@@ -1,0 +1,148 @@
+"""``report``: what an accelerator is made of, as tables and as one page."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import jinja2
+import typer
+
+from abc_hw.network.files import write_atomically
+
+from .console import check_writable, percent, say, show, table
+from .foldings import DeviceName, show_layers
+from .hardware import Cycles, FoldingOption, read_design
+from .networks import NetworkFile
+
+if TYPE_CHECKING:
+    from abc_hw.network import Network
+    from abc_hw.rtl_gen.cost.devices import Device
+    from abc_hw.rtl_gen.cost.estimate import Estimate, LayerEstimate, StoredMemory
+
+PLACES = {"block": "block RAM", "distributed": "LUT RAM", "logic": "logic"}
+"""Kinds of mapping, for people."""
+
+COLOURS = (
+    "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#eeca3b", "#b279a2", "#ff9da6", "#9d755d", "#bab0ac",
+)
+
+
+def report(
+    network: NetworkFile,
+    device: DeviceName = "ecp5-85k",
+    cycles: Cycles = None,
+    folding: FoldingOption = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one page, with pictures.")] = None,
+) -> None:
+    """Estimate an accelerator before synthesis: cycles and area of every layer and block, and all its memories.
+
+    Exit code 0: done; 2: something cannot be used.
+    """
+    from abc_hw.rtl_gen.cost.devices import find_device
+    from abc_hw.rtl_gen.cost.estimate import estimate
+
+    part = find_device(device)
+    check_writable(html)
+    found, foldings = read_design(network, cycles, folding)
+    made = estimate(found, foldings, family=part.family)
+    show_layers(made, f"{found.name} on {device}, estimated", part)
+    show_blocks(made)
+    show_memories(made, part)
+    say(
+        f"an image every {made.cycles:,} cycles: {part.clock * 1e6 / made.cycles:,.1f} images/s at "
+        f"{part.clock:g} MHz; {made.limiting} limits"
+    )
+    if html is not None:
+        write_atomically(html, page(found, made, part).encode())
+        say(f"page: {html}")
+
+
+def show_blocks(made: Estimate) -> None:
+    """Area by block."""
+    shown = table("block", ">LUTs", ">share", ">FFs", ">block RAMs", ">multipliers")
+    for block, area in made.blocks.items():
+        shown.add_row(
+            block, f"{area.luts:,.0f}", percent(area.luts / made.area.luts), f"{area.ffs:,.0f}", f"{area.brams:,}",
+            f"{area.dsps:,}",
+        )
+    show("area by block", shown)
+
+
+def show_memories(made: Estimate, device: Device) -> None:
+    """Every memory: shape, bits, where it goes, and how much of that it fills."""
+    shown = table("layer", "memory", ">words", ">width", ">bits", "in", ">cells", ">filled")
+    for layer in made.layers:
+        for memory in layer.memories:
+            shown.add_row(*map(str, memory_row(layer, memory, device).values()))
+    show("memories", shown)
+
+
+def filled(memory: StoredMemory, device: Device) -> float | None:
+    """Share of its cells' bits that a memory uses; None in logic."""
+    bits = {"block": device.bram_bits, "distributed": 64}.get(memory.mapped.kind)
+    return None if bits is None else memory.shape.varying * memory.shape.words / (bits * memory.mapped.cells)
+
+
+def memory_row(layer: LayerEstimate, memory: StoredMemory, device: Device) -> dict[str, str]:
+    """A memory's line in the map of memories."""
+    shape, share = memory.shape, filled(memory, device)
+    return {
+        "layer": layer.schedule.layer.name, "memory": f"{shape.block} {shape.name}".replace("weights w", "w"),
+        "words": f"{shape.words:,}", "width": f"{shape.width:,}", "bits": f"{shape.bits:,}",
+        "in": PLACES[memory.mapped.kind], "cells": f"{memory.mapped.cells:,}",
+        "filled": "" if share is None else percent(share),
+    }
+
+
+# -- the page -------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A part of a horizontal bar: where it begins and how long it is, in per cent, and what it says."""
+
+    start: float
+    length: float
+    colour: str
+    title: str
+
+
+def page(network: Network, made: Estimate, device: Device) -> str:
+    """The report as one page of HTML that refers to nothing outside."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    colours = dict(zip(made.blocks, COLOURS, strict=False))
+    return environment.get_template("report.html.j2").render(
+        network=network, made=made, device=device, colours=colours, layers=_layer_rows(made, colours),
+        memories=[
+            memory_row(layer, memory, device) | {"share": 100 * (filled(memory, device) or 0)}
+            for layer in made.layers for memory in layer.memories
+        ],
+        blocks=[(block, area, 100 * area.luts / made.area.luts) for block, area in made.blocks.items()],
+        images=device.clock * 1e6 / made.cycles,
+    )
+
+
+def _layer_rows(made: Estimate, colours: dict[str, str]) -> list[dict[str, Any]]:
+    """For each layer what the page shows of it."""
+    largest = max(layer.area.luts for layer in made.layers)
+    rows = []
+    for layer in made.layers:
+        start, bars = 0.0, []
+        for block, area in layer.blocks.items():
+            length = 100 * area.luts / largest
+            if length:
+                bars.append(Bar(start, length, colours[block], f"{block}: {area.luts:,.0f} LUTs"))
+            start += length
+        busy = layer.cycles / made.cycles
+        waits = "sets the pace" if busy == 1 else f"waits for {made.limiting} {percent(1 - busy)} of the time"
+        rows.append({
+            "layer": layer.schedule.layer, "folding": layer.schedule.folding, "cycles": layer.cycles,
+            "busy": 100 * busy, "waits": waits, "area": layer.area, "bars": bars,
+            "xnors": layer.schedule.xnors,
+        })
+    return rows

@@ -1,0 +1,128 @@
+"""``zoo list``, ``zoo show`` and ``zoo add``: the networks that come with the program, and how they got there."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abc_hw import zoo
+from abc_hw.errors import InputError
+from abc_hw.network import files
+from abc_hw.network.reencode import reencode
+
+from .console import complain, need, percent, progress, say, show, table
+from .inputs import named_dataset
+from .networks import weight_bits
+
+if TYPE_CHECKING:
+    from abc_hw.training.recipes import TrainingConfig
+
+LARGEST = 1 << 20
+"""Bytes that a network file of the zoo may have."""
+
+SOURCES = {
+    "digits": (
+        "Optical Recognition of Handwritten Digits (Alpaydin, Kaynak, 1998), the copy in scikit-learn",
+        "CC BY 4.0, as the UCI Machine Learning Repository gives it",
+    ),
+    "mnist": ("MNIST (LeCun, Cortes, Burges)", "CC BY-SA 3.0 by common account; the publishers' page gives none"),
+    "fashion-mnist": ("Fashion-MNIST (Xiao, Rasul, Vollgraf, 2017), Zalando", "MIT"),
+    "cifar-10": (
+        "CIFAR-10 (Krizhevsky, Nair, Hinton, 2009), from the 80 Million Tiny Images",
+        "none given; the publishers ask to be cited",
+    ),
+}
+"""Data set -> where its images come from, and their licence."""
+
+OPTIONS = {"M": "-M", "N": "-N"}
+"""Fields of a training configuration whose option is not ``--field``."""
+
+app = typer.Typer(no_args_is_help=True, help="The trained networks that come with the program.")
+
+Name = Annotated[str, typer.Argument(help="Of a network in the zoo.")]
+
+
+@app.command("list")
+def list_networks() -> None:
+    """Show the networks that come with the program."""
+    shown = table("network", ">accuracy", ">test images", ">weight bits", ">XNORs", ">before re-encoding", "data")
+    for name in zoo.names():
+        card = zoo.card(name)
+        shown.add_row(
+            f"{zoo.PREFIX}{name}", percent(card.accuracy), f"{card.images:,}", f"{card.weight_bits:,}",
+            f"{card.xnors:,}", f"{card.xnors_before:,}" if card.xnors_before != card.xnors else "", card.dataset,
+        )
+    show("Networks of the zoo, usable wherever a network file is asked for:", shown)
+
+
+@app.command("show")
+def show_card(name: Name) -> None:
+    """Show the card of a network."""
+    for field, value in zoo.card(name).model_dump(exclude={"format"}).items():
+        plain = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
+        say(f"{field + ':':<14} {plain}")
+
+
+@app.command("add")
+def add(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of abc-hw train, such as model.ckpt.")],
+    name: Annotated[str, typer.Argument(help="The network's name in the zoo.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    note: Annotated[str, typer.Option(help="What the training's configuration does not say.")] = "",
+) -> None:
+    """Put a trained network into the zoo of this installation, with a card of what is measured here.
+
+    The network is re-encoded with as few bases as give the same scores, and the golden model evaluates it on all
+    test images. Exit code 0: added; 1: its scores differ from PyTorch's; 2: something cannot be used.
+    """
+    need("train", "torch", "lightning")
+    from abc_hw.sim import fast
+    from abc_hw.training.checkpoints import load_checkpoint
+
+    from .training import export_checkpoint
+
+    with progress("exporting"):
+        network, differing = export_checkpoint(checkpoint, name)
+    if differing:
+        complain(f"{checkpoint}: {differing} images score otherwise in PyTorch")
+        raise typer.Exit(1)
+    config = load_checkpoint(checkpoint).config
+    fewer = reencode(network)
+    test = named_dataset(config.dataset, data_dir).test
+    with progress("golden model") as update:
+        scores = fast.run(fewer, test.images, progress=update)
+    network_file = files.to_bytes(fewer)
+    if len(network_file) > LARGEST:
+        raise InputError(f"{name}: expected a network file of up to {LARGEST} bytes, found {len(network_file)}")
+    data, licence = SOURCES[config.dataset]
+    card = zoo.Card(
+        name=name, digest=fewer.digest, dataset=config.dataset, command=command_of(config),
+        training=config.model_dump(mode="json"), note=note, right=int((scores.argmax(1) == test.labels).sum()),
+        images=len(test), weight_bits=sum(weight_bits(layer) for layer in fewer.layers), xnors=fewer.binary_macs,
+        xnors_before=network.binary_macs, data=data, data_licence=licence,
+    )
+    files.write_atomically(zoo.FOLDER / f"{name}.safetensors", network_file)
+    files.write_atomically(zoo.FOLDER / f"{name}.json", f"{card.model_dump_json(indent=2)}\n".encode())
+    say(f"{zoo.PREFIX}{name}: {percent(card.accuracy)} of {card.images:,} test images, {card.xnors:,} XNORs")
+
+
+def command_of(config: TrainingConfig) -> str:
+    """What trains that configuration: the data set, M and N, and whatever its recipe does not give."""
+    from abc_hw.training.recipes import config_for
+
+    recipe = config_for(config.dataset)
+    words = ["abc-hw", "train", "--dataset", config.dataset]
+    for field, value in config.model_dump().items():
+        option = OPTIONS.get(field, f"--{field.replace('_', '-')}")
+        if field == "dataset" or (value == getattr(recipe, field) and field not in OPTIONS):
+            continue
+        if value is True:
+            words.append(option)
+        elif field == "channel_wise":
+            words.append("--layer-wise")
+        else:
+            words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join(words)

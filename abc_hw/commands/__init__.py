@@ -1,1 +1,0 @@
-"""The commands of ``abc-hw``, one module per stage of the work; :mod:`abc_hw.cli` joins them."""

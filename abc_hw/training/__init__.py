@@ -1,0 +1,1 @@
+"""Networks on bases in PyTorch: modules, models, training, and the way down to integers."""

@@ -1,0 +1,309 @@
+"""Bases of +-1, their coefficients, and the straight-through functions that train them.
+
+Equation numbers refer to Lin, Zhao, Pan, "Towards Accurate Binary Convolutional Neural Network",
+arXiv 1711.11294. Everything here is a pure function of tensors; the modules stand in
+:mod:`abc_hw.training.layers`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..network import Bases, BasesKind, ScaleForm
+
+REFINEMENTS = 2
+"""How often residual signs are cut anew with refined coefficients."""
+
+RIDGE = 1e-6
+"""Added to the diagonal of the normalised Gram matrix: decides alpha where two bases are equal."""
+
+# -- straight-through functions -----------------------------------------------------------------------------
+
+
+def sign(x: Tensor) -> Tensor:
+    """+1 where ``x >= 0``, else -1, in the type of ``x``; sign(0) = +1. No gradient."""
+    return (x >= 0).to(x.dtype) * 2 - 1
+
+
+class _StraightThroughSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, window: Tensor | float) -> Tensor:
+        ctx.save_for_backward(x.abs() <= window)
+        return sign(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None
+
+
+def straight_through_sign(x: Tensor, window: Tensor | float = math.inf) -> Tensor:
+    """Forward ``sign(x)``; gradient 1 where ``|x| <= window``, else 0 (window = inf is equation 3)."""
+    return _StraightThroughSign.apply(x, window)
+
+
+def straight_through(x: Tensor, value: Tensor) -> Tensor:
+    """Forward ``value``; gradient 1 to ``x`` and none to ``value``."""
+    return _Replace.apply(x, value)
+
+
+class _Replace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+class _SumOfSteps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
+        ctx.save_for_backward(x, t, beta)
+        ctx.window = window
+        steps = torch.zeros_like(x)
+        for threshold, height in zip(t.tolist(), (2 * beta).tolist(), strict=True):
+            steps.add_(x >= threshold, alpha=height)
+        return steps
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, t, beta = ctx.saved_tensors
+        grad = grads[0]
+        grad_x = torch.zeros_like(x)
+        through_sums, high_sums = [], []
+        # fused kernels that pass grad where x is strictly above (below) a number: one float further includes it
+        low, high = _just_below(t - ctx.window), -_just_below(-t - ctx.window)
+        for bottom, top, under, height in zip(
+            low.tolist(), high.tolist(), _just_below(t).tolist(), beta.tolist(), strict=True
+        ):
+            through = torch.ops.aten.hardtanh_backward(grad, x, bottom, top)
+            grad_x.add_(through, alpha=height)
+            through_sums.append(through.sum())
+            high_sums.append(torch.ops.aten.threshold_backward(grad, x, under).sum())
+        return grad_x, -beta * torch.stack(through_sums), 2 * torch.stack(high_sums), None
+
+
+def _just_below(x: Tensor) -> Tensor:
+    return torch.nextafter(x, torch.full_like(x, -math.inf))
+
+
+def sum_of_steps(x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
+    """Activation bases in one sum, counted from the lowest level: ``sum_n beta_n (A_n + 1)``.
+
+    ``A_n = +1 where x >= t_n, else -1``, which is equation 8 with ``t = 0.5 - v``. The value 0 is every basis
+    at -1, so that zero padding of the result pads with level 0. The gradient to x is
+    ``sum_n beta_n where t_n - window <= x <= t_n + window`` (equation 10 has window = 0.5), to t_n the negative of
+    its term, summed over x, and to beta that of the sum.
+    """
+    return _SumOfSteps.apply(x, t, beta, window)
+
+
+# -- weight bases and their coefficients --------------------------------------------------------------------
+
+
+def spread_shifts(M: int) -> Tensor:
+    """u_m = -1 + 2 (m - 1) / (M - 1) for m = 1..M, and 0 for M = 1 (equation 4)."""
+    return torch.linspace(-1, 1, M) if M > 1 else torch.zeros(1)
+
+
+def shifted_signs(weight: Tensor, u: Tensor) -> Tensor:
+    """B_m = sign(W - mean(W) + u_m std(W)), ``[C_out, ...] -> [M, C_out, ...]`` (equation 4).
+
+    Mean and standard deviation are those of the whole tensor and are not differentiated. The gradient to u
+    passes where the argument of the sign is within half a standard deviation of 0; none goes to W.
+    """
+    fixed = weight.detach()
+    deviation, mean = torch.std_mean(fixed.double(), correction=0)  # float64: no trace of the order of summation
+    shifts = (u * deviation.to(u)).view(-1, *[1] * weight.ndim)
+    return straight_through_sign((fixed - mean.to(fixed)) + shifts, 0.5 * deviation)
+
+
+def residual_signs(weight: Tensor, u: Tensor) -> Tensor:
+    """B_m = sign of what the bases before it leave of W, ``[C_out, ...] -> [M, C_out, ...]``, M = len(u).
+
+    Greedy: basis m takes off its sign times the mean magnitude of the rest, channel by channel. Then the
+    coefficients are refined by least squares, and the weights cut anew with them, ``REFINEMENTS`` times. All 2**M
+    combinations of signs occur, and the last basis weighs least. Source: Guo et al., "Network Sketching",
+    arXiv 1706.02021, algorithms 1 and 2. No gradient. float64 inside: no trace of the order of summation.
+    """
+    rows = weight.detach().flatten(1).double()
+    rest, cut = rows, []
+    for _ in range(u.numel()):
+        cut.append(sign(rest))
+        rest = rest - rest.abs().mean(1, keepdim=True) * cut[-1]
+    bases = torch.stack(cut)
+    for _ in range(REFINEMENTS if u.numel() > 1 else 0):
+        alpha = least_squares(rows, bases)[0].abs().sort(dim=1, descending=True).values
+        rest, cut = rows, []
+        for coefficient in alpha.unbind(1):
+            cut.append(sign(rest))
+            rest = rest - coefficient.unsqueeze(1) * cut[-1]
+        bases = torch.stack(cut)
+    return bases.to(weight).reshape(-1, *weight.shape)
+
+
+@dataclass(frozen=True)
+class WeightKind:
+    """A way to cut weights into bases.
+
+    Members
+    -------
+    coding : how a stored code stands for the bases (:class:`abc_hw.network.Bases`)
+    bases : (weight [C_out, ...], u [M]) -> [M, C_out, ...] of +-1; the coefficients are always least squares
+    """
+
+    coding: BasesKind
+    bases: Callable[[Tensor, Tensor], Tensor]
+
+
+WEIGHT_KINDS = {
+    "abc": WeightKind("thermometer", shifted_signs),
+    "residual": WeightKind("planes", residual_signs),
+}
+
+
+def least_squares(weight: Tensor, bases: Tensor, *, channel_wise: bool = True) -> tuple[Tensor, Tensor]:
+    """The alpha that minimises ``|W - sum_m alpha_m B_m|^2`` (equation 5), from the M x M Gram matrix.
+
+    ``weight`` is [C_out, ...] and ``bases`` [M, C_out, ...]. Returns alpha [C_out, M] and the Gram matrix
+    [C_out, M, M] divided by the number of weights, both float64, not differentiated. With ``channel_wise`` false
+    one alpha serves all channels (both results then have one row).
+    """
+    rows = weight.shape[0] if channel_wise else 1
+    flat = weight.detach().reshape(rows, -1)
+    signs = bases.detach().reshape(bases.shape[0], rows, -1).transpose(0, 1)  # [rows, M, K]
+    gram = (signs @ signs.transpose(1, 2)).double() / flat.shape[1]
+    products = (signs @ flat.unsqueeze(2)).double() / flat.shape[1]
+    ridge = RIDGE * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    alpha: Tensor = torch.linalg.solve(gram + ridge, products).squeeze(2)
+    return alpha, gram
+
+
+def step_groups(keys: Tensor, tie: bool) -> Tensor:
+    """Which bases share a coefficient: int64 [count], a number for each basis.
+
+    With ``tie`` and three bases, those of the least and of the greatest key (threshold or shift) are 0 and the one
+    between is 1: then the first and the last step from level to level are equal, and two bit-planes can stand
+    for the three bases (:mod:`abc_hw.network.reencode`). Otherwise every basis has its own number.
+    """
+    if not tie or keys.numel() != 3:
+        return torch.arange(keys.numel(), device=keys.device)
+    groups = torch.zeros(3, dtype=torch.int64, device=keys.device)
+    groups[torch.argsort(keys.detach(), stable=True)[1]] = 1
+    return groups
+
+
+def codes_of_bases(bases: Tensor, coding: BasesKind) -> tuple[Tensor, list[int]]:
+    """Codes that stand for ``bases`` [M, ...] of +-1, and the order in which the code holds the bases.
+
+    A thermometer code counts the bases that are +1, and holds the basis that is most often +1 first; planes
+    keep their order. Returns codes [...] (int64) and a permutation of 0..M-1.
+
+    Raises
+    ------
+    InputError : thermometer coding asked for bases that are not nested.
+    """
+    high = bases > 0
+    count = high.shape[0]
+    if coding == "planes":
+        powers = 2 ** torch.arange(count).view(-1, *[1] * (high.ndim - 1))
+        return (high * powers).sum(0), list(range(count))
+    order = torch.argsort(high.flatten(1).sum(1), descending=True, stable=True).tolist()
+    codes = high.sum(0)
+    expanded = torch.from_numpy(Bases(kind=coding, count=count).expand(codes.numpy())).movedim(-1, 0)
+    if not torch.equal(expanded, high[order]):
+        raise InputError("weights: expected nested bases for a thermometer code, found others")
+    return codes, order
+
+
+# -- starting points ----------------------------------------------------------------------------------------
+
+
+def lloyd_max(N: int, *, rectified: bool = False) -> tuple[Tensor, Tensor]:
+    """Thresholds t [N], ascending, and beta [N] of the N + 1 levels with least squared error on a unit Gaussian.
+
+    With ``rectified`` the Gaussian is cut at zero first (a ReLU stands before the bases). float32.
+    """
+
+    def density(z: float) -> float:
+        return math.exp(-z * z / 2) / math.sqrt(2 * math.pi) if math.isfinite(z) else 0.0
+
+    def below(z: float) -> float:
+        return 0.5 * (1 + math.erf(z / math.sqrt(2)))
+
+    def mean(low: float, high: float) -> float:
+        mass = below(high) - below(low)
+        if rectified:
+            low, high = max(low, 0.0), max(high, 0.0)
+        return (density(low) - density(high)) / mass
+
+    # start with cells of equal mass in the part of the Gaussian that is not cut off
+    start = 0.5 if rectified else 0.0
+    normal = torch.distributions.Normal(0.0, 1.0)
+    shares = torch.tensor([start + (1 - start) * (n + 1) / (N + 1) for n in range(N)], dtype=torch.float64)
+    t = normal.icdf(shares).tolist()
+    for _ in range(2000):
+        edges = [-math.inf, *t, math.inf]
+        levels = [mean(low, high) for low, high in itertools.pairwise(edges)]
+        t = [(low + high) / 2 for low, high in itertools.pairwise(levels)]
+    beta = [(high - low) / 2 for low, high in itertools.pairwise(levels)]
+    return torch.tensor(t, dtype=torch.float32), torch.tensor(beta, dtype=torch.float32)
+
+
+# -- integers -----------------------------------------------------------------------------------------------
+
+
+def to_integers(
+    values: Tensor, form: ScaleForm, *, gram: Tensor | None = None, common: bool = False, candidates: int = 48
+) -> tuple[Tensor, Tensor]:
+    """``values ~ scale x integers`` with integers of ``form`` and a positive scale, free for each row.
+
+    The scale is the best of ``candidates`` that put a row's greatest magnitude between 1/2 and 3/2 of the
+    form's greatest integer, each refined by least squares; a single value becomes +-1.
+
+    Parameters
+    ----------
+    values : float64 [rows, count]
+    gram : float64 [rows or 1, count, count]; weighs the squared error when the values are coefficients of bases
+        that are not orthogonal
+    common : one scale for all rows
+
+    Returns
+    -------
+    integers int64 [rows, count], scale float64 [rows] ([1] if ``common``)
+    """
+    rows, count = values.shape
+    if gram is None:
+        gram = torch.eye(count, dtype=values.dtype, device=values.device).expand(1, count, count)
+    allowed = torch.from_numpy(form.allowed).to(values)
+    peak = values.abs().amax(1)
+    if count == 1:
+        scale = values.abs().mean(0) if common else peak
+        return torch.where(values >= 0, 1, -1), torch.where(scale > 0, scale, 1.0)
+    if common:
+        peak = peak.amax().expand(rows)
+    peak = torch.where(peak > 0, peak, 1.0)
+    tops = allowed.abs().max() * torch.linspace(0.5, 1.5, candidates).to(values)
+    scaled = values * (tops.view(-1, 1, 1) / peak.view(1, -1, 1))  # [candidates, rows, count]
+    integers = allowed[torch.bucketize(scaled, (allowed[1:] + allowed[:-1]) / 2)]
+    weighted = (gram @ integers.unsqueeze(3)).squeeze(3)
+    with_values, with_itself = (weighted * values).sum(2), (weighted * integers).sum(2)  # [candidates, rows]
+    if common:
+        with_values, with_itself = with_values.sum(1, keepdim=True), with_itself.sum(1, keepdim=True)
+    usable = (with_values > 0) & (with_itself > 0)
+    scale = torch.where(usable, with_values / torch.where(usable, with_itself, 1.0), 1.0)
+    explained = torch.where(usable, with_values * scale, 0.0)  # |values|^2 less the squared error
+    best = explained.argmax(0)  # [rows or 1]
+    chosen = best.expand(rows)
+    integers = integers[chosen, torch.arange(rows, device=values.device)]
+    return integers.round().long(), scale.gather(0, best.unsqueeze(0)).squeeze(0)

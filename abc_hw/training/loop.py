@@ -1,0 +1,313 @@
+"""Training with PyTorch Lightning."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from ..data import Dataset, Split, load
+from ..errors import InputError
+from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
+from .models import ABCNet, reestimate_batch_norm
+from .quantised import evaluate_float, evaluate_integer
+from .recipes import TrainingConfig, build_model, config_for
+
+__all__ = [
+    "ABCTraining", "Trained", "TrainingConfig", "augment_images", "config_for", "evaluate_integer",
+    "load_checkpoint", "save_checkpoint", "train",
+]
+
+LAST = "last.ckpt"
+"""Written after every epoch in the run's folder; training resumes from it."""
+
+FINAL = "model.ckpt"
+"""The trained model in the run's folder, with batch norm re-estimated and its accuracies."""
+
+WARM_UP_STEPS = 50
+NORM_IMAGES = 12_800
+"""How many training images the final statistics of batch norm are taken from."""
+
+SHIFT_RATE = 0.3
+"""Learning rate of v and beta as a share of that of the weights."""
+
+# -- batches ------------------------------------------------------------------------------------------------
+
+
+class _Images(TorchDataset[tuple[Tensor, Tensor]]):
+    """A split of which whole batches are fetched at once: uint8 [B, H, W, C], int64 [B]."""
+
+    def __init__(self, split: Split) -> None:
+        self.images = torch.from_numpy(np.ascontiguousarray(split.images))
+        self.labels = torch.from_numpy(split.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        index = torch.tensor(indices)
+        return self.images[index], self.labels[index]
+
+
+class _EpochShuffle(Sampler[int]):
+    """An order that depends on seed and epoch only, so that a resumed run sees the same batches."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist())
+
+
+def _whole(batch: Any) -> tuple[Tensor, Tensor]:
+    images, labels = batch  # already a batch: _Images fetches it at once
+    return images, labels
+
+
+def _loader(split: Split, batch: int, sampler: Sampler[int] | None) -> DataLoader[tuple[Tensor, Tensor]]:
+    train = sampler is not None
+    drop = train and len(split) >= batch
+    return DataLoader(_Images(split), batch, sampler=sampler, drop_last=drop, collate_fn=_whole)
+
+
+def augment_images(images: Tensor, kind: str) -> Tensor:
+    """uint8 [B, H, W, C] moved and mirrored at random as ``augment`` of :class:`TrainingConfig` says."""
+    if kind == "none":
+        return images
+    count, height, width, _ = images.shape
+    if kind == "flip-crop":
+        mirrored = torch.rand(count, device=images.device) < 0.5
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(2), images)
+    reach = 4 if min(height, width) >= 32 else 2
+    padded = functional.pad(images, (0, 0, reach, reach, reach, reach))
+    moves = torch.randint(0, 2 * reach + 1, (2, count, 1), device=images.device)
+    rows = moves[0] + torch.arange(height, device=images.device)
+    columns = moves[1] + torch.arange(width, device=images.device)
+    everyone = torch.arange(count, device=images.device).view(-1, 1, 1)
+    return padded[everyone, rows.unsqueeze(2), columns.unsqueeze(1)]
+
+
+# -- the Lightning module -----------------------------------------------------------------------------------
+
+
+class ABCTraining(lightning.LightningModule):
+    """Trains an ABCNet as ``config`` says; batches are uint8 [B, H, W, C] and int64 [B]."""
+
+    def __init__(self, config: TrainingConfig, shape: tuple[int, int, int], classes: Sequence[str]) -> None:
+        super().__init__()
+        self.config, self.shape, self.classes = config, shape, tuple(classes)
+        self.model = build_model(config, shape, len(self.classes))
+
+    def on_train_batch_start(self, batch: Any, index: int) -> None:
+        """All that is random in a step follows from seed, step and rank; the last epochs are integer ones."""
+        place = [self.config.seed, self.current_epoch, index, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        self.model.set_integer(self.current_epoch >= self.config.epochs - self.config.integer_epochs)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """The cross-entropy of a batch."""
+        images, labels = batch
+        images = augment_images(images, self.config.augment)
+        mixed = self.config.precision == "bfloat16" and not self.model.integer
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
+            scores = self.model(images.permute(0, 3, 1, 2))
+        loss = functional.cross_entropy(scores.float(), labels, label_smoothing=self.config.label_smoothing)
+        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Logs the accuracy on held-back training images."""
+        images, labels = batch
+        right = (self.model(images.permute(0, 3, 1, 2)).argmax(1) == labels).float().mean()
+        self.log("validation_accuracy", right, prog_bar=True, batch_size=len(labels), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Adam; 50 steps of warm-up, then a cosine to 0; v and beta at 0.3 of the rate."""
+        shifts = self.model.shift_parameters()
+        slow = {id(parameter) for parameter in shifts}
+        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in slow]
+        rate = self.config.lr
+        optimizer = torch.optim.Adam([{"params": others, "lr": rate}, {"params": shifts, "lr": SHIFT_RATE * rate}])
+        steps = int(self.trainer.estimated_stepping_batches)
+        warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
+
+        def factor(step: int) -> float:
+            return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what :func:`load_checkpoint` needs to rebuild the model."""
+        checkpoint["abc_hw"] = describe(self.config, self.shape, self.classes, self.model.integer, {})
+
+
+# -- training -----------------------------------------------------------------------------------------------
+
+
+def train(
+    config: TrainingConfig | None,
+    folder: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    **trainer_options: Any,
+) -> Trained:
+    """Train a model and return it, quantised, with its accuracy on validation and test images.
+
+    Writes ``last.ckpt`` after every epoch, ``model.ckpt`` at the end and ``log/*/metrics.csv`` into ``folder``.
+    The test images are used once, after everything else.
+
+    Parameters
+    ----------
+    config : None only with ``resume``: the configuration in the checkpoint
+    folder : of the run; made if need be
+    data_dir : where the data sets lie (:func:`abc_hw.data.load`)
+    resume : go on from ``last.ckpt`` in the folder; ends with the same weights as a run without interruption
+    progress : show a progress bar
+    trainer_options : for ``lightning.Trainer``, such as ``accelerator``, ``devices``, ``num_nodes``
+
+    Raises
+    ------
+    InputError : a configuration, data file, folder or checkpoint that cannot be used.
+    KeyboardInterrupt : Ctrl-C; what was trained up to the last full epoch is in ``last.ckpt``.
+    """
+    folder = Path(folder)
+    last = folder / LAST
+    config = _config_of_run(config, last, resume)
+    dataset = load(config.dataset, data_dir)
+    module = ABCTraining(config, dataset.shape, dataset.classes)
+    _make_writable(folder)
+    if torch.backends.mps.is_available():  # it has no float64, which the integer epochs need
+        trainer_options.setdefault("accelerator", "cpu")
+    with _quiet_lightning():
+        trainer = lightning.Trainer(
+            max_epochs=config.epochs,
+            logger=CSVLogger(folder, name="log"),
+            callbacks=_callbacks(folder, progress),
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=50,
+            **trainer_options,
+        )
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(
+                module,
+                _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
+                _loader(dataset.validation, 256, None),
+                ckpt_path=last if resume else None,
+            )
+        except SystemExit:  # Lightning's answer to Ctrl-C, which it ignores from then on
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bars:
+        trained = _finish(module.model.cpu(), config, dataset, folder / FINAL, bars)
+    if trainer.is_global_zero:
+        save_checkpoint(trained)
+    return trained
+
+
+def _config_of_run(config: TrainingConfig | None, last: Path, resume: bool) -> TrainingConfig:
+    if not resume:
+        if config is None:
+            raise InputError("config: expected a configuration for a new run, found none")
+        return config
+    said = load_checkpoint(last, to_resume=True).config
+    for field in TrainingConfig.model_fields if config is not None else ():
+        was, now = getattr(said, field), getattr(config, field)
+        if was != now:
+            raise InputError(f"{field}: expected {was!r}, as {last} was trained, found {now!r}")
+    return said
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise InputError(f"{folder}: expected a folder that can be written, found {reason}")
+
+
+def _callbacks(folder: Path, progress: bool) -> list[Any]:
+    every_epoch = ModelCheckpoint(
+        dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+    return [every_epoch, *([_Progress()] if progress else [])]
+
+
+class _Progress(RichProgressBar):
+    """The bar with two figures of a fixed width, in the place of Lightning's long line."""
+
+    def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
+        figures = super().get_metrics(*arguments)
+        short = {"loss": "loss", "validation_accuracy": "val"}
+        return {short[name]: f"{float(figures[name]):.4f}" for name in short if name in figures}  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps back what Lightning says about matters that are as they should be."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                ".*LeafSpec.* is deprecated",  # Lightning's own use of a torch class
+                ".*does not have many workers",  # the images are in memory
+                ".*Checkpoint directory .* exists and is not empty",  # a resumed or repeated run
+                ".*number of training batches .* is smaller than the logging interval",  # a small data set
+                "GPU available but not used",  # the user's choice
+            ):
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress) -> Trained:
+    model.set_integer(True)
+    chosen = np.random.default_rng(config.seed).permutation(len(dataset.train))[:NORM_IMAGES]
+    batches = np.array_split(chosen, math.ceil(len(chosen) / 256))
+    images = (torch.from_numpy(dataset.train[index].images).permute(0, 3, 1, 2) for index in batches)
+    reestimate_batch_norm(model, bars.track(images, len(batches), description="batch norm"))
+    accuracy = {}
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        task = bars.add_task(f"{name} images", total=len(split))
+        evaluate = evaluate_float if config.kind == "float" else evaluate_integer
+        scores = evaluate(
+            model, split.images, progress=lambda done, _, task=task: bars.update(task, completed=done)  # type: ignore[misc]
+        )
+        accuracy[name] = float((scores.argmax(1) == split.labels).mean())
+    return Trained(model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path)

@@ -1,0 +1,97 @@
+"""From a trained model to the integer network: batch norm, ReLU, bias and scales become integer thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..network import IntArray, Layer, Network
+from .binarize import codes_of_bases
+from .models import ABCNet
+from .quantised import QuantisedLayer, quantise
+
+# -- exact thresholds ---------------------------------------------------------------------------------------
+
+
+def least_accumulator(a: float, b: float, t: float, *, relu: bool, least: int, greatest: int) -> int:
+    """The smallest integer acc with ``a acc + b >= t`` (after a ReLU if ``relu``), within [least, greatest + 1].
+
+    ``a`` is not negative; greatest + 1 means that no acc reaches t. Rational arithmetic, no rounding.
+    """
+    if relu and t <= 0:
+        return least
+    if a == 0:
+        return least if b >= t else greatest + 1
+    smallest = math.ceil((Fraction(t) - Fraction(b)) / Fraction(a))
+    return min(max(smallest, least), greatest + 1)
+
+
+def _thresholds(quantised: QuantisedLayer, bounds: tuple[IntArray, IntArray]) -> IntArray:
+    step = quantised.step
+    assert step is not None
+    rows = zip(step.a.tolist(), step.b.tolist(), *(bound.tolist() for bound in bounds), strict=True)
+    return np.array(
+        [
+            [
+                least_accumulator(a, b, t, relu=quantised.relu, least=least, greatest=greatest)
+                for t in step.t.tolist()
+            ]
+            for a, b, least, greatest in rows
+        ],
+        np.int64,
+    )
+
+
+# -- the integer network ------------------------------------------------------------------------------------
+
+
+def to_layer(quantised: QuantisedLayer) -> Layer:
+    """The layer in the form of the hardware: level codes, integer coefficients, integer thresholds."""
+    codes, order = codes_of_bases(quantised.signs, quantised.weight_bases.kind)
+    step = quantised.step
+    # a Layer knows the bounds of acc, which the thresholds need: first one with thresholds 0, which always fit
+    zeros = None if step is None else np.zeros((codes.shape[0], step.t.numel()), np.int64)
+    layer = Layer(
+        name=quantised.name,
+        in_shape=quantised.in_shape,
+        kernel=quantised.kernel,
+        stride=quantised.stride,
+        padding=quantised.padding,
+        weight_bases=quantised.weight_bases,
+        input_bases=quantised.input_bases,
+        weights=codes.permute(0, 2, 3, 1).numpy().astype(np.uint8),
+        alpha=quantised.alpha[:, order].numpy(),
+        alpha_scale=quantised.alpha_scale,
+        beta=quantised.beta.numpy(),
+        beta_scale=quantised.beta_scale,
+        pool=quantised.pool,
+        thresholds=zeros,
+        bias=None if quantised.bias is None else quantised.bias.numpy(),
+    )
+    if step is None:
+        return layer
+    return dataclasses.replace(layer, thresholds=_thresholds(quantised, layer.acc_bounds))
+
+
+def to_network(
+    model: ABCNet, *, name: str, classes: Sequence[str], training: Mapping[str, Any] | None = None
+) -> Network:
+    """The integer network of a trained model.
+
+    Parameters
+    ----------
+    name : of the network
+    classes : one name per output
+    training : what is to be kept about the training, JSON values
+
+    Raises
+    ------
+    InputError : a number of the model is not finite, or the model breaks a rule of :mod:`abc_hw.network`.
+    """
+    layers = tuple(to_layer(quantised) for quantised in quantise(model))
+    return Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))

@@ -1,0 +1,84 @@
+"""What a training run computes, as data, and the recipe that works for each data set."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pydantic
+import torch
+
+from ..errors import InputError
+from ..network import ScaleForm, ScaleKind
+from .models import ABCNet, blocks_of
+
+
+class TrainingConfig(pydantic.BaseModel):
+    """All that decides what a training run computes; equal configurations give equal models on one machine.
+
+    ``M`` and ``N`` are one number for all layers or one per layer (:class:`abc_hw.training.models.ABCNet`).
+    ``tie_steps`` lets two bit-planes stand for three bases (:class:`abc_hw.training.layers.ABCConv2d`).
+    ``integer_epochs`` is how many of the last epochs compute with integer alpha and beta. ``kind`` is that of
+    :class:`abc_hw.training.models.ABCNet`, ``width`` what the channels of all but the last layer are multiplied
+    by. With ``precision`` bfloat16 the convolutions multiply in it, up to the integer epochs. ``augment`` moves
+    images by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them
+    (``flip-crop``).
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str = "digits"
+    model: str = "lenet"
+    M: int | tuple[int, ...] = 3
+    N: int | tuple[int, ...] = 3
+    scale: ScaleKind = "csd"
+    scale_bits: int = pydantic.Field(6, ge=1, le=16)
+    scale_terms: int = pydantic.Field(2, ge=1, le=4)
+    kind: Literal["abc", "residual", "float"] = "abc"
+    width: float = pydantic.Field(1.0, gt=0, le=16)
+    channel_wise: bool = True
+    learnable_u: bool = False
+    tie_steps: bool = False
+    epochs: int = pydantic.Field(30, ge=1)
+    integer_epochs: int = pydantic.Field(4, ge=0)
+    batch: int = pydantic.Field(128, ge=2)
+    lr: float = pydantic.Field(5e-3, gt=0, allow_inf_nan=False)
+    augment: Literal["none", "crop", "flip-crop"] = "none"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    seed: int = pydantic.Field(1, ge=0)
+
+    @property
+    def scale_form(self) -> ScaleForm:
+        """The form of the integers alpha and beta."""
+        return ScaleForm(kind=self.scale, bits=self.scale_bits, terms=self.scale_terms)
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "digits": {"epochs": 30, "integer_epochs": 8, "batch": 64},
+    "mnist": {"epochs": 12, "integer_epochs": 3},
+    "fashion-mnist": {"epochs": 12, "integer_epochs": 3},
+    "cifar-10": {"model": "vgg", "epochs": 30, "integer_epochs": 5, "augment": "flip-crop"},
+}
+"""What differs from the defaults of :class:`TrainingConfig` for each data set."""
+
+
+def config_for(dataset: str, **changes: Any) -> TrainingConfig:
+    """The recipe of that data set with ``changes``; InputError names the first field that cannot be."""
+    try:
+        return TrainingConfig(**{"dataset": dataset, **RECIPES.get(dataset, {}), **changes})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"][:1]))
+        raise InputError(f"{field}: {first['msg'].lower()}, found {first['input']!r}") from None
+
+
+def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: int) -> ABCNet:
+    """An untrained model, its weights decided by the seed; InputError if the images do not fit it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = ABCNet(
+            blocks_of(config.model, shape, classes, width=config.width), shape, M=config.M, N=config.N,
+            scale=config.scale_form, kind=config.kind,
+            channel_wise=config.channel_wise, learnable_u=config.learnable_u, tie_steps=config.tie_steps,
+        )
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,116 @@
+"""Many trainings side by side: the variants of one network, their results, and the table of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..errors import InputError
+
+DEFAULT_VARIANTS = ("abc:1/1", "abc:2/2", "abc:3/3", "abc:3/3+tied", "residual:2/2", "residual:3/3", "float")
+
+FORM = re.compile(r"(?P<kind>[a-z]+)(:(?P<M>\d+)/(?P<N>\d+))?(x(?P<width>\d+(\.\d+)?))?(?P<tied>\+tied)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to cut the same network into bases, written ``KIND[:M/N][xWIDTH][+tied]``.
+
+    Members
+    -------
+    text : as written, such as ``abc:3/3+tied`` or ``abc:1/1x2``
+    changes : fields of :class:`abc_hw.training.recipes.TrainingConfig`
+    """
+
+    text: str
+    changes: dict[str, Any] = dataclasses.field(hash=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """The variant of that text; InputError if it is none."""
+        match = FORM.fullmatch(text)
+        if not match or (match["kind"] == "float") == (match["M"] is not None):
+            raise InputError(
+                f"variant: expected KIND:M/N, perhaps with xWIDTH and +tied behind it, or float, found {text!r}"
+            )
+        changes: dict[str, Any] = {"kind": match["kind"]}
+        for name, convert in (("M", int), ("N", int), ("width", float)):
+            if match[name] is not None:
+                changes[name] = convert(match[name])
+        if match["tied"]:
+            changes["tie_steps"] = True
+        return cls(text, changes)
+
+    @property
+    def folder(self) -> str:
+        """The text as part of a file's name."""
+        return re.sub(r"[^a-z0-9.]+", "-", self.text)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one training came to.
+
+    Members
+    -------
+    variant, seed : which it was
+    validation : share of the held-back training images whose class is right
+    right, images : test images whose class is right, of how many: by the golden model on the exported network, or
+        by PyTorch for a network in full precision, which has no integers
+    xnors, weight_bits : of the network as exported, with as few bases as give the same scores; None in full
+        precision
+    xnors_before : XNORs before re-encoding
+    """
+
+    variant: str
+    seed: int
+    validation: float
+    right: int
+    images: int
+    xnors: int | None = None
+    xnors_before: int | None = None
+    weight_bits: int | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test images, 0 to 1."""
+        return self.right / self.images
+
+
+COLUMNS = (
+    "variant", "seeds", "test accuracy", "from", "to", "validation", "XNORs for one image", "before re-encoding",
+    "weight bits",
+)
+
+
+def rows(results: Iterable[Result]) -> list[list[str]]:
+    """One row per variant, in the order of their first result: accuracies are means over the seeds."""
+    grouped: dict[str, list[Result]] = {}
+    for result in results:
+        grouped.setdefault(result.variant, []).append(result)
+    return [_row(variant, of_seeds) for variant, of_seeds in grouped.items()]
+
+
+def _row(variant: str, of_seeds: list[Result]) -> list[str]:
+    accuracies = [result.accuracy for result in of_seeds]
+    numbers = (f"{value:,}" if value is not None else "" for value in (
+        of_seeds[0].xnors, of_seeds[0].xnors_before, of_seeds[0].weight_bits
+    ))
+    return [
+        variant,
+        ", ".join(str(result.seed) for result in of_seeds),
+        *(f"{100 * share:.2f} %" for share in (
+            statistics.fmean(accuracies), min(accuracies), max(accuracies),
+            statistics.fmean(result.validation for result in of_seeds),
+        )),
+        *numbers,
+    ]
+
+
+def markdown(results: Iterable[Result]) -> str:
+    """The table of :func:`rows` in Markdown."""
+    body: list[Sequence[str]] = [COLUMNS, ["---", "---", *["---:"] * (len(COLUMNS) - 2)], *rows(results)]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in body)

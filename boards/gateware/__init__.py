@@ -1,0 +1,1 @@
+"""What a board holds besides the accelerator: clock, serial line, the device's half of the link."""

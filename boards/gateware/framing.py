@@ -1,0 +1,235 @@
+"""Frames in hardware: the device's half of :mod:`abc_hw.boards.link`."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ETHERNET
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .. import link
+from ..link import Cause
+
+__all__ = ["FrameReceiver", "FrameSender", "PacketBuffer"]
+
+
+class PacketBuffer(wiring.Component):
+    """Keeps bytes until it is known whether they count.
+
+    Parameters
+    ----------
+    depth : bytes of memory, a power of two; one less can wait
+
+    Members
+    -------
+    data : In(8);  push : In, take it in
+    commit : In, what came since the last commit or abort counts, but for the last ``CRC_BYTES``
+    abort : In, it does not
+    full : Out, no room: a push does nothing
+    o : Out, stream of the bytes that count
+    """
+
+    def __init__(self, *, depth: int) -> None:
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"The depth must be a power of two from 2, not {depth}")
+        self._depth = depth
+        super().__init__({
+            "data": In(8),
+            "push": In(1),
+            "commit": In(1),
+            "abort": In(1),
+            "full": Out(1),
+            "o": Out(stream.Signature(unsigned(8))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=unsigned(8), depth=self._depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        head, committed, tail = (Signal(range(self._depth), name=name) for name in ("head", "committed", "tail"))
+        fetched = Signal()
+        m.d.comb += [
+            self.full.eq((head + 1)[: len(head)] == tail),
+            write.addr.eq(head),
+            write.data.eq(self.data),
+            write.en.eq(self.push & ~self.full),
+            read.addr.eq(tail),
+            read.en.eq(~self.o.valid & ~fetched & (tail != committed)),
+        ]
+        with m.If(self.commit):
+            m.d.sync += [head.eq(head - link.CRC_BYTES), committed.eq(head - link.CRC_BYTES)]
+        with m.Elif(self.abort):
+            m.d.sync += head.eq(committed)
+        with m.Elif(write.en):
+            m.d.sync += head.eq(head + 1)
+        m.d.sync += fetched.eq(read.en)
+        with m.If(read.en):
+            m.d.sync += tail.eq(tail + 1)
+        with m.If(fetched):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(read.data)]  # block RAM is slow: a register behind
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        return m
+
+
+class FrameReceiver(wiring.Component):
+    """From the line's bytes to the header and payload of sound frames; equals :func:`abc_hw.boards.link.parse`.
+
+    Parameters
+    ----------
+    depth : bytes of the packet buffer, a power of two
+
+    Members
+    -------
+    data, strobe, line_fault : In, as :class:`abc_hw.boards.gateware.uart.UartReceiver` gives them; at least 2
+    cycles apart o : Out, stream of header and payload, frame after frame
+    fault : Out, for one cycle: a frame was dropped;  cause : Out, why
+    """
+
+    def __init__(self, *, depth: int) -> None:
+        self._depth = depth
+        super().__init__({
+            "data": In(8),
+            "strobe": In(1),
+            "line_fault": In(1),
+            "o": Out(stream.Signature(unsigned(8))),
+            "fault": Out(1),
+            "cause": Out(Cause),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.buffer = buffer = PacketBuffer(depth=self._depth)
+        m.submodules.crc = crc = CRC32_ETHERNET().create()
+        wiring.connect(m, buffer.o, wiring.flipped(self.o))
+
+        left = Signal(8)  # bytes until the next code byte
+        zero_due = Signal()  # the block that ends stands for a zero behind it
+        begun, spoilt, overflown = Signal(), Signal(), Signal()
+        count, length = Signal(8), Signal(8)
+        oversized = Signal()
+        delimiter = self.strobe & (self.data == 0)
+        is_code = left == 0
+        byte = Mux(is_code, 0, self.data)
+        emit = self.strobe & ~delimiter & (~is_code | zero_due)
+
+        m.d.comb += [
+            crc.data.eq(byte),
+            crc.valid.eq(emit),
+            crc.start.eq(delimiter),
+            buffer.data.eq(byte),
+            buffer.push.eq(emit & ~oversized & ~overflown),
+        ]
+        with m.If(self.line_fault):
+            m.d.sync += [begun.eq(1), spoilt.eq(1)]
+        with m.If(self.strobe & ~delimiter):
+            m.d.sync += begun.eq(1)
+            with m.If(is_code):
+                m.d.sync += [left.eq(self.data - 1), zero_due.eq(self.data != 255)]
+            with m.Else():
+                m.d.sync += left.eq(left - 1)
+        with m.If(emit):
+            with m.If(count == link.MAX_FRAME):
+                m.d.sync += oversized.eq(1)
+            with m.Else():
+                m.d.sync += count.eq(count + 1)
+            with m.If(count == 1):
+                m.d.sync += length.eq(byte)
+            with m.If(buffer.push & buffer.full):
+                m.d.sync += overflown.eq(1)
+
+        good = Signal()
+        overhead = link.HEADER_BYTES + link.CRC_BYTES
+        with m.If(oversized):
+            m.d.comb += self.cause.eq(Cause.OVERSIZED)
+        with m.Elif(spoilt | (left != 0) | (count < overhead)):
+            m.d.comb += self.cause.eq(Cause.MALFORMED)
+        with m.Elif(~crc.match_detected):
+            m.d.comb += self.cause.eq(Cause.CHECKSUM)
+        with m.Elif(count != length + overhead):
+            m.d.comb += self.cause.eq(Cause.MALFORMED)
+        with m.Elif(overflown):
+            m.d.comb += self.cause.eq(Cause.OVERFLOW)
+        with m.Else():
+            m.d.comb += good.eq(1)
+        with m.If(delimiter):
+            m.d.comb += [
+                buffer.commit.eq(begun & good),
+                buffer.abort.eq(~(begun & good)),
+                self.fault.eq(begun & ~good),
+            ]
+            m.d.sync += [
+                signal.eq(0) for signal in (left, zero_due, begun, spoilt, overflown, oversized, count)
+            ]
+        return m
+
+
+class FrameSender(wiring.Component):
+    """From header and payload to the bytes of a frame: CRC, stuffing and delimiter added.
+
+    Members
+    -------
+    i : In, stream of bytes, the frame's last one with ``last``; at most ``MAX_FRAME - CRC_BYTES`` of them
+    o : Out, stream of bytes for the line
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({"data": 8, "last": 1}))),
+            "o": Out(stream.Signature(unsigned(8))),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.crc = crc = CRC32_ETHERNET().create()
+        m.submodules.memory = memory = Memory(shape=unsigned(8), depth=256, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        code, head = Signal(8), Signal(8, init=1)  # where the open block's code goes, and the next byte
+        step = Signal(2)
+        place = Signal(8)
+        byte, put = Signal(8), Signal()
+        close = Signal()  # write the open block's code
+
+        m.d.comb += [
+            crc.data.eq(self.i.payload.data),
+            close.eq(put & (byte == 0)),
+            write.en.eq(put | close),
+            write.addr.eq(Mux(close, code, head)),
+            write.data.eq(Mux(close, head - code, byte)),
+            read.addr.eq(place),
+        ]
+        with m.If(put):
+            m.d.sync += head.eq(head + 1)
+            with m.If(close):
+                m.d.sync += code.eq(head)
+        with m.FSM():
+            with m.State("FILL"):
+                m.d.comb += [
+                    self.i.ready.eq(1), byte.eq(self.i.payload.data), put.eq(self.i.valid), crc.valid.eq(put)
+                ]
+                with m.If(self.i.valid & self.i.payload.last):
+                    m.next = "CRC"
+            with m.State("CRC"):
+                m.d.comb += [byte.eq(Array(crc.crc[8 * index :][:8] for index in range(4))[step]), put.eq(1)]
+                m.d.sync += step.eq(step + 1)
+                with m.If(step == link.CRC_BYTES - 1):
+                    m.next = "CLOSE"
+            with m.State("CLOSE"):
+                m.d.comb += [close.eq(1), crc.start.eq(1)]
+                m.d.sync += place.eq(0)
+                m.next = "LOAD"
+            with m.State("LOAD"):
+                m.d.comb += read.en.eq(1)
+                m.d.sync += place.eq(place + 1)
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(read.data), read.en.eq(self.o.ready)]
+                with m.If(self.o.ready):
+                    m.d.sync += place.eq(place + 1)
+                    with m.If(place == head):
+                        m.next = "DELIMITER"
+            with m.State("DELIMITER"):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += [code.eq(0), head.eq(1)]
+                    m.next = "FILL"
+        return m

@@ -1,0 +1,162 @@
+# amaranth: UnusedElaboratable=no
+"""The design of a board: an accelerator behind a serial line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.folding import LayerFolding
+from abc_hw.rtl_gen.parts.arith import ceil_div
+from abc_hw.rtl_gen.parts.ram import LOAD_BITS
+
+from .. import link
+from ..link import Identity
+from .bridge import Bridge
+from .framing import FrameReceiver
+from .uart import LEAST_DIVISOR, UartReceiver, UartTransmitter
+
+__all__ = ["LinkedAccelerator"]
+
+LEAST_BUFFER = 512
+"""Bytes of the smallest packet buffer: one memory block of the smallest parts."""
+
+BAUD_TOLERANCE = 0.02
+
+
+class LinkedAccelerator(wiring.Component):
+    """::
+
+        rx --> receiver --> frames --> bridge --> accelerator --> bridge --> transmitter --> tx
+
+    Parameters
+    ----------
+    network, foldings, target, weights : as of :class:`abc_hw.rtl_gen.engine.accelerator.Accelerator`; weights
+    that are loaded
+        come over the line
+    clock : Hz
+    baud : bits per second of the line; None for ``LEAST_DIVISOR`` cycles per bit, the fastest there is
+
+    Members
+    -------
+    rx : In, tx : Out, the line, of 8 data bits, no parity, 1 stop bit
+
+    Raises
+    ------
+    InputError
+        if a folding does not fit, the image is too large for the link, or the clock too slow for it.
+    """
+
+    def __init__(
+        self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD,
+        target: str = "generic", weights: WeightSource = "rom",
+    ) -> None:
+        self._accelerator = accelerator = Accelerator(network, foldings, target=target, weights=weights)
+        self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
+        score = self._accelerator.o.payload.score
+        height, width, channels = network.input_shape
+        size = height * width * channels
+        if link.chunks(size) > link.MAX_CHUNKS - 1:
+            raise InputError(
+                f"{network.name}: expected images of at most {(link.MAX_CHUNKS - 1) * link.CHUNK} bytes for the "
+                f"host link, found {size}"
+            )
+        stored = link.stored_bytes(size)
+        self._buffer = LEAST_BUFFER
+        while self._buffer < 2 * stored:
+            self._buffer *= 2
+        self._identity = Identity(
+            digest=link.design_digest(network, loads=accelerator.loads),
+            height=height, width=width, channels=channels, classes=network.layers[-1].out_channels,
+            code_bits=network.layers[0].input_bases.bits, score_bytes=ceil_div(len(score), 8),
+            window=min(1 + (self._buffer - 1) // stored, 255), clock=clock, cycles=accelerator.bound,
+            **(self._loading() if accelerator.loads else {}),
+        )
+        self._check_loading()
+        self._score = score.shape()
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def _loading(self) -> dict[str, Any]:
+        """What the identity says of weights that are loaded."""
+        knobs = (schedule.folding for schedule in self._accelerator.schedules)
+        return {
+            "load_bytes": 2 * len(self._accelerator.load_words),
+            "target": self._accelerator.target,
+            "foldings": tuple((folding.simd, folding.pe, folding.mp, folding.np) for folding in knobs),
+        }
+
+    def _check_loading(self) -> None:
+        name = self._accelerator.network.name
+        most = link.MAX_WEIGHT_CHUNKS * link.CHUNK
+        if self._identity.load_bytes > most:
+            found = self._identity.load_bytes
+            raise InputError(f"{name}: expected weights of at most {most} bytes for the host link, found {found}")
+        if len(self._identity.foldings) > link.MAX_LAYERS:
+            found = len(self._identity.foldings)
+            raise InputError(
+                f"{name}: expected at most {link.MAX_LAYERS} layers with loaded weights for the host link, "
+                f"found {found}"
+            )
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self._accelerator
+
+    @property
+    def identity(self) -> Identity:
+        """What the device answers when it is asked who it is."""
+        return self._identity
+
+    @property
+    def divisor(self) -> int:
+        """Cycles per bit of the line."""
+        return self._divisor
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Depth of the packet buffer."""
+        return self._buffer
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.accelerator = accelerator = self._accelerator
+        m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
+        m.submodules.frames = frames = FrameReceiver(depth=self._buffer)
+        load_bits = len(accelerator.load.payload.data) if accelerator.loads else LOAD_BITS
+        m.submodules.bridge = bridge = Bridge(
+            self._identity, lanes=accelerator.i_lanes, score=self._score, load_bits=load_bits
+        )
+        if accelerator.loads:
+            wiring.connect(m, bridge.weights, accelerator.load)
+            m.d.comb += bridge.loaded.eq(accelerator.loaded)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            frames.data.eq(receiver.data),
+            frames.strobe.eq(receiver.strobe),
+            frames.line_fault.eq(receiver.fault),
+            bridge.fault.eq(frames.fault),
+            bridge.cause.eq(frames.cause),
+            self.tx.eq(transmitter.tx),
+        ]
+        wiring.connect(m, frames.o, bridge.frames)
+        wiring.connect(m, bridge.image, accelerator.i)
+        wiring.connect(m, accelerator.o, bridge.scores)
+        wiring.connect(m, bridge.bytes, transmitter.i)
+        return m
+
+
+def _divisor(clock: int, baud: int) -> int:
+    """Cycles per bit."""
+    divisor = round(clock / baud)
+    if divisor < LEAST_DIVISOR or abs(clock / divisor / baud - 1) > BAUD_TOLERANCE:
+        raise InputError(
+            f"baud: expected a rate within {BAUD_TOLERANCE:.0%} of {clock} Hz divided by {LEAST_DIVISOR} or more, "
+            f"found {baud}"
+        )
+    return divisor

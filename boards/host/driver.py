@@ -1,0 +1,364 @@
+"""The host's side of the link: scores from an accelerator at a serial port.
+
+::
+
+    with Accelerator.open("/dev/ttyUSB1", network=network) as accelerator:
+        scores = accelerator.infer(images)
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import struct
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import serial
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from abc_hw.rtl_gen.engine.accelerator import Accelerator as Design
+from abc_hw.rtl_gen.folding import LayerFolding
+
+from .. import link
+from ..link import Cause, Counters, Frame, Identity, Kind
+from .line import LEAST_GRACE, Line, LinkError
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+LOAD_WINDOW = 8
+"""Chunks of weights that wait for their answers at once."""
+
+
+@dataclasses.dataclass
+class _Attempt:
+    """One sending of one image: when, until when to wait, and its scores so far."""
+
+    image: int
+    sent: float
+    deadline: float
+    scores: list[int] = dataclasses.field(default_factory=list)
+    waiting: bool = True
+    lost: bool = False  # known to be, before the time is over
+
+
+class Accelerator:
+    """A device at a serial port; made by :meth:`open`.
+
+    Parameters
+    ----------
+    port : open serial port, whose reads return after some milliseconds
+    timeout : seconds after which a message without answer is sent again; sooner where a fault is known
+    retries : so many time-outs more until it is given up
+    """
+
+    def __init__(self, port: serial.SerialBase, *, timeout: float, retries: int) -> None:
+        self._line = Line(port, timeout=timeout, retries=retries)
+        self._slowest = 0.0
+        self._identity = self._identify()
+        self._window = self._identity.window  # smaller for a while after a loss
+
+    @classmethod
+    def open(
+        cls,
+        port: str,
+        *,
+        network: Network | None = None,
+        baud: int = link.BAUD,
+        timeout: float = 1.0,
+        retries: int = 4,
+    ) -> Accelerator:
+        """Open a port and ask the device who it is; load the network's weights if it wants them.
+
+        Parameters
+        ----------
+        port : its name, ``/dev/ttyUSB1`` or ``COM3``
+        network : what the device should compute; None for any, and nothing is loaded
+        baud : bits per second
+        timeout : seconds after which a message without answer is sent again; sooner where a fault is known
+        retries : so many time-outs more until it is given up
+
+        Raises
+        ------
+        InputError
+            if there is no such port, or the device computes another network.
+        LinkError
+            if no device answers.
+        """
+        try:
+            # pyserial ships no types
+            made = serial.Serial(port, baud, timeout=0.005, write_timeout=timeout, exclusive=True)
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise InputError(f"{port}: expected a serial port, found none that opens: {error}") from error
+        try:
+            device = cls(made, timeout=timeout, retries=retries)
+            if network is not None:
+                device.check(network)
+                if not device.has_weights_of(network):
+                    device.load(network)
+        except BaseException:
+            made.close()
+            raise
+        return device
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port."""
+        self._line.close()
+
+    @property
+    def identity(self) -> Identity:
+        """What the device says of itself."""
+        return self._identity
+
+    @property
+    def resent(self) -> int:
+        """Messages that had to be sent again so far."""
+        return self._line.resent
+
+    def check(self, network: Network) -> None:
+        """
+        Raises
+        ------
+        InputError
+            if the device computes another network, or cannot even after loading weights.
+        """
+        loads = self._identity.load_bytes > 0
+        digest = link.design_digest(network, loads=loads)
+        if self._identity.digest != digest:
+            what = "digest without weights" if loads else "digest"
+            raise InputError(
+                f"{self._line.name}: expected a device with {network.name}, {what} {digest.hex()}, "
+                f"found {self._identity.digest.hex()}"
+            )
+
+    def has_weights_of(self, network: Network) -> bool:
+        """Are the device's weights fixed, or those of the network?"""
+        identity = self._identity
+        return not identity.load_bytes or (
+            identity.loaded and identity.load_tag == link.weights_tag(network.digest)
+        )
+
+    def load(self, network: Network, progress: Progress | None = None) -> None:
+        """Load the network's weights in place of those that are there.
+
+        Images that were sent before are computed with the weights before.
+
+        Parameters
+        ----------
+        progress : told (chunks done, chunks in all)
+
+        Raises
+        ------
+        InputError
+            if the device's weights are fixed, or it differs from the network in more than its weights.
+        LinkError
+            if answers stay away.
+        """
+        if not self._identity.load_bytes:
+            raise InputError(f"{self._line.name}: expected a device that takes weights, found fixed ones")
+        self.check(network)
+        foldings = {
+            layer.name: LayerFolding(simd=simd, pe=pe, mp=mp, np=np_)
+            for layer, (simd, pe, mp, np_) in zip(network.layers, self._identity.foldings, strict=True)
+        }
+        words = Design(network, foldings, weights="loaded", target=self._identity.target).load_words
+        self._send_weights(
+            link.weights_tag(network.digest), struct.pack(f"<{len(words)}H", *words), progress
+        )
+        self._identity = self._identify()
+
+    def _send_weights(self, tag: int, weights: bytes, progress: Progress | None) -> None:
+        """Send chunks, some ahead of their answers; after a fault go on from the first one without."""
+        count = link.chunks(len(weights))
+        wanted = sent = 0
+        moved = time.monotonic()
+        deadline = moved + self._line.timeout
+        while wanted < count:
+            while sent < min(count, wanted + LOAD_WINDOW):
+                self._line.send(link.weights_frame(tag, sent, weights))
+                sent += 1
+            lost = time.monotonic() > deadline
+            for found in self._line.receive():
+                if isinstance(found, Frame) and (found.kind, found.tag) == (Kind.TAKEN, tag):
+                    wanted = min(struct.unpack("<H", found.payload)[0], count)
+                    sent = max(sent, wanted)
+                    moved = time.monotonic()
+                    deadline = moved + self._line.timeout
+                    if progress is not None:
+                        progress(wanted, count)
+                elif isinstance(found, Cause) or (found.kind == Kind.REFUSED and found.tag in (0, tag)):
+                    lost = True
+            if lost:
+                if time.monotonic() - moved > self._line.patience:
+                    raise LinkError(
+                        f"{self._line.name}: expected an answer to chunk {wanted} of the weights, found none in "
+                        f"{self._line.patience:g} s"
+                    )
+                self._line.settle()
+                self._line.send(b"\0")
+                self._line.resent += sent - wanted
+                sent = wanted
+                deadline = time.monotonic() + self._line.timeout
+
+    def counters(self) -> Counters:
+        """What the device has received since its reset.
+
+        Raises
+        ------
+        LinkError
+            if it does not answer.
+        """
+        return Counters.unpack(self._line.ask(Kind.COUNT, Kind.COUNTERS))
+
+    def infer(self, images: npt.NDArray[Any], progress: Progress | None = None) -> npt.NDArray[np.int64]:
+        """Scores of images, in their order.
+
+        Parameters
+        ----------
+        images : input codes uint8 [B, H, W, C]
+        progress : told whenever an image is done
+
+        Returns
+        -------
+        int64 [B, classes]
+
+        Raises
+        ------
+        InputError
+            if the images do not fit the network.
+        LinkError
+            if answers stay away, or contradict themselves.
+        """
+        identity = self._identity
+        codes = self._codes(images)
+        scores = np.zeros((len(images), identity.classes), np.int64)
+        queue = collections.deque(range(len(images)))
+        begun = [0.0] * len(images)
+        done = [False] * len(images)
+        attempts: dict[int, _Attempt] = {}
+        finished = 0
+        while finished < len(images):
+            self._fill_window(queue, begun, attempts, codes)
+            for found in self._line.receive():
+                if isinstance(found, Frame) and found.kind == Kind.SCORES and found.tag in attempts:
+                    attempt = attempts[found.tag]
+                    if not self._add_scores(attempt, found.payload) or done[attempt.image]:
+                        continue
+                    self._overtaken(found.tag, attempts)
+                    self._slowest = max(self._slowest, time.monotonic() - attempt.sent)
+                    self._window = min(self._window + 1, identity.window)
+                    scores[attempt.image] = attempt.scores
+                    done[attempt.image] = True
+                    finished += 1
+                    if progress is not None:
+                        progress(finished, len(images))
+                else:
+                    self._shorten(found, attempts)
+            self._expire(attempts, queue, done)
+        return scores
+
+    # -- images ---------------------------------------------------------------------------------------------
+
+    def _codes(self, images: npt.NDArray[Any]) -> list[bytes]:
+        identity = self._identity
+        shape = (identity.height, identity.width, identity.channels)
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise InputError(
+                f"images: expected uint8 of shape B x {' x '.join(map(str, shape))}, "
+                f"found {images.dtype} of shape {' x '.join(map(str, images.shape))}"
+            )
+        if images.size and int(images.max()) >> identity.code_bits:
+            raise InputError(f"images: expected codes of {identity.code_bits} bits, found {images.max()}")
+        return [image.tobytes() for image in images]
+
+    def _fill_window(
+        self, queue: collections.deque[int], begun: list[float], attempts: dict[int, _Attempt], codes: list[bytes]
+    ) -> None:
+        """Send images until as many wait as the device can hold, or as the line seems to bear."""
+        waiting = sum(attempt.waiting for attempt in attempts.values())
+        while queue and waiting < self._window:
+            image = queue.popleft()
+            tag, now, again = self._line.next_tag(), time.monotonic(), begun[image] > 0
+            if again and now - begun[image] > self._line.patience:
+                raise LinkError(
+                    f"{self._line.name}: expected scores of image {image}, found none in {self._line.patience:g} s"
+                )
+            self._line.send((b"\0" if again else b"") + link.image_frames(tag, codes[image]))
+            self._line.resent += again
+            begun[image] = begun[image] or now
+            attempts[tag] = _Attempt(image, now, now + self._line.timeout)
+            waiting += 1
+
+    def _add_scores(self, attempt: _Attempt, payload: bytes) -> bool:
+        """Take in a SCORES frame; are the scores complete now?"""
+        identity = self._identity
+        size, had = identity.score_bytes, len(attempt.scores)
+        count = min(identity.classes - had, identity.scores_per_frame)
+        last = had + count == identity.classes
+        if len(payload) != 2 + count * size + 2 * last or struct.unpack_from("<H", payload)[0] != had:
+            return False  # a frame before it was lost
+        attempt.scores += [
+            int.from_bytes(payload[place : place + size], "little", signed=True)
+            for place in range(2, 2 + count * size, size)
+        ]
+        if last:
+            attempt.waiting = False
+            label = struct.unpack("<H", payload[-2:])[0]
+            greatest = int(np.argmax(attempt.scores))
+            if label != greatest:
+                raise LinkError(f"{self._line.name}: expected the greatest's class {greatest}, found {label}")
+        return last
+
+    @staticmethod
+    def _overtaken(tag: int, attempts: dict[int, _Attempt]) -> None:
+        """Scores come in the order of the images: what was sent before ``tag`` and still waits is lost."""
+        for earlier, attempt in attempts.items():
+            if earlier == tag:
+                return
+            if attempt.waiting:
+                attempt.lost, attempt.deadline = True, 0.0
+
+    def _shorten(self, found: Frame | Cause, attempts: dict[int, _Attempt]) -> None:
+        """Something was lost: do not wait long for what may be concerned."""
+        grace = time.monotonic() + max(LEAST_GRACE, 2 * self._slowest)
+        refused = isinstance(found, Frame) and found.kind == Kind.REFUSED
+        if refused and isinstance(found, Frame) and found.payload == bytes([Cause.UNLOADED]):
+            raise LinkError(f"{self._line.name}: expected a device with weights, found none: load them first")
+        if refused and isinstance(found, Frame) and found.tag in attempts:
+            attempts[found.tag].deadline = min(attempts[found.tag].deadline, grace)
+        elif isinstance(found, Cause) or (refused and found.tag == 0):
+            for attempt in attempts.values():
+                attempt.deadline = min(attempt.deadline, grace)
+
+    def _expire(
+        self, attempts: dict[int, _Attempt], queue: collections.deque[int], done: list[bool]
+    ) -> None:
+        """Send again what waited too long; its answer still counts if it comes."""
+        now = time.monotonic()
+        late = [attempt for attempt in attempts.values() if attempt.waiting and now > attempt.deadline]
+        for attempt in reversed(late):
+            attempt.waiting = False
+            if not done[attempt.image]:
+                queue.appendleft(attempt.image)
+        if not all(attempt.lost for attempt in late):
+            self._window = max(1, self._window // 2)
+        for tag in [tag for tag, attempt in attempts.items() if done[attempt.image] and not attempt.waiting]:
+            del attempts[tag]
+
+    def _identify(self) -> Identity:
+        self._line.send(b"\0")  # ends what another host may have left unfinished
+        return Identity.unpack(self._line.ask(Kind.IDENTIFY, Kind.IDENTITY))

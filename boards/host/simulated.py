@@ -1,0 +1,107 @@
+"""A board without the board: the whole design, serial line included, in Verilator behind a pseudo-terminal.
+
+The host driver opens :attr:`SimulatedBoard.port` as it would a board's port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import shutil
+import subprocess
+import tempfile
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+from abc_hw.rtl_gen.emit.verilog import emit
+from abc_hw.sim.simulators import environment
+
+from ..gateware.top import LinkedAccelerator
+
+NAME = "board"
+SOURCE = Path(__file__).with_name("simulated_board.cpp")
+
+
+def build_simulator(top: LinkedAccelerator, folder: Path) -> Path:
+    """Compile the simulation of ``top`` in ``folder``; the program's path.
+
+    Raises
+    ------
+    InputError
+        if Verilator or its compiler is missing.
+    RuntimeError
+        if the build fails; the message ends with the tool's last words.
+    """
+    variables = environment("verilator")
+    (folder / f"{NAME}.v").write_text(emit(top, name=NAME).text)
+    shutil.copy(SOURCE, folder)
+    command = [
+        "verilator", "--cc", "--exe", "--build", "-O3", "--x-initial", "unique", "-Wno-fatal", "-Wno-WIDTH",
+        "-CFLAGS", "-O2", "--top-module", NAME, "--Mdir", "model", f"{NAME}.v", SOURCE.name,
+    ]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False
+    )
+    program = folder / "model" / f"V{NAME}"
+    if done.returncode or not program.exists():
+        raise RuntimeError(f"verilator could not build the design:\n{(done.stdout + done.stderr)[-2000:]}")
+    return program
+
+
+class SimulatedBoard:
+    """A running simulation; made by :func:`simulated_board`."""
+
+    def __init__(self, program: Path, top: LinkedAccelerator) -> None:
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        # While nothing moves on the line for so long, nothing moves in the design: its clock may stop.
+        quiet = 2 * sum(schedule.cycles for schedule in top.accelerator.schedules) + 20_000
+        self._process = subprocess.Popen(
+            [str(program), str(self._master), str(top.divisor), str(quiet)],
+            stdin=subprocess.PIPE, pass_fds=[self._master],
+        )
+
+    @property
+    def port(self) -> str:
+        """The pseudo-terminal's name."""
+        return os.ttyname(self._slave)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Switch the board off."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._master)
+        os.close(self._slave)
+
+
+@contextlib.contextmanager
+def simulated_board(top: LinkedAccelerator, work_dir: Path | str | None = None) -> Iterator[SimulatedBoard]:
+    """Build and run the simulation of ``top``.
+
+    Parameters
+    ----------
+    top : the design; its fastest line (``baud=None``) makes the simulation quick
+    work_dir : existing folder to keep sources and build in; a temporary one otherwise
+
+    Raises
+    ------
+    InputError, RuntimeError
+        see :func:`build_simulator`
+    """
+    with contextlib.ExitStack() as stack:
+        if work_dir is None:
+            work_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="abc-hw-"))
+        board = SimulatedBoard(build_simulator(top, Path(work_dir).resolve()), top)
+        stack.callback(board.close)
+        yield board

@@ -1,0 +1,172 @@
+# amaranth: UnusedElaboratable=no
+"""The PE array: codes in, dots out."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from amaranth.hdl import Cat, Const, Module, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.network import Bases, IntArray
+
+from ..parts.arith import ceil_div, select
+from ..parts.coding import ParityCoder, operand_word
+from ..parts.delay import delayed
+from ..parts.popcount import TARGETS
+from .pe import ProcessingElement
+
+__all__ = ["PEArray", "basis_bit"]
+
+
+def basis_bit(bases: Bases, code: Value, index: int) -> Value:
+    """Basis ``index`` of ``code``, 1 for +1: :meth:`abc_hw.network.Bases.expand` in hardware.
+
+    A basis past the last is 0 for every code; its coefficient is 0.
+    """
+    if index >= bases.count:
+        return Value.cast(0)
+    return code > index if bases.kind == "thermometer" else code[index]
+
+
+class PEArray(wiring.Component):
+    """``pe`` output channels times ``simd`` positions times ``mp`` x ``np`` bases, one word per cycle.
+
+    ::
+
+        a codes --> expand np of N --> code --+--> every PE
+        w words --> pick mp of M, per PE -----+--> PE 0 .. PE pe-1 --> dots[pe][mp][np]
+
+    Weights come as :meth:`stored` puts them into memory: basis bits, complemented and coded as the counters want
+    them, where that takes no more bits than level codes (M up to 2, bit-planes); else level codes of the negated
+    weight, expanded here.
+
+    Parameters
+    ----------
+    weight_bases, input_bases : how codes stand for bases
+    simd, pe, mp, np : folding
+    dot_length : K
+    pipeline : adder levels between registers of the popcounts
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+
+    Members
+    -------
+    a : In, ``simd`` codes;  w : In, [pe][simd] stored weights, ``weight_delay`` cycles after the codes
+    group_n, group_m : In, which np of the N (mp of the M) bases are wanted; with the codes (the weights)
+    word, last : In(1), codes are valid; they are the last of a dot; the words of a dot come without a pause
+    dots : Out, [pe][mp][np];  valid : Out(1), the dots are complete; ``latency`` cycles after the last word
+    """
+
+    def __init__(
+        self, *, weight_bases: Bases, input_bases: Bases, simd: int, pe: int, mp: int, np: int, dot_length: int,
+        pipeline: int = 1, target: str = "generic",
+    ) -> None:
+        self._weight_bases, self._input_bases = weight_bases, input_bases
+        self._simd, self._pe, self._mp, self._np = simd, pe, mp, np
+        self._code = TARGETS[target].code
+        self._elements = [
+            ProcessingElement(
+                simd=simd, mp=mp, np=np, dot_length=dot_length, pipeline=pipeline, target=target, code=self._code
+            )
+            for _ in range(pe)
+        ]
+        self._groups_m = ceil_div(weight_bases.count, mp)
+        self._groups_n = ceil_div(input_bases.count, np)
+        count = unsigned(dot_length.bit_length())
+        super().__init__({
+            "a": In(data.ArrayLayout(unsigned(input_bases.bits), simd)),
+            "w": In(data.ArrayLayout(data.ArrayLayout(unsigned(weight_bases.bits), simd), pe)),
+            "group_m": In(range(max(self._groups_m, 2))),
+            "group_n": In(range(max(self._groups_n, 2))),
+            "word": In(1),
+            "last": In(1),
+            "dots": Out(data.ArrayLayout(data.ArrayLayout(data.ArrayLayout(count, np), mp), pe)),
+            "valid": Out(1),
+        })
+
+    @property
+    def stores_bases(self) -> bool:
+        """Are the bits of a stored weight its bases, not its level?"""
+        return self._weight_bases.bits == self._weight_bases.count
+
+    def stored(self, levels: npt.NDArray[Any]) -> IntArray:
+        """Level codes of words, [..., simd], as the weights of :attr:`w`."""
+        if not self.stores_bases:
+            return (self._weight_bases.levels - 1 - levels).astype(np.int64)
+        bits = (~self._weight_bases.expand(levels)).astype(np.int64)
+        coded = np.stack(operand_word([bits[..., position, :] for position in range(self._simd)], self._code), -2)
+        return coded @ (1 << np.arange(self._weight_bases.count))
+
+    @property
+    def _operand_latency(self) -> int:
+        """Cycles from activation codes to the operands of the PEs."""
+        return ParityCoder.latency_of(self._simd - 1) if self._code == "parity" else 1
+
+    @property
+    def weight_delay(self) -> int:
+        """Cycles from an activation word to its weights."""
+        if self.stores_bases:
+            return self._operand_latency - int(self._groups_m > 1)
+        return 0
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last word of a dot to ``valid``."""
+        return self._operand_latency + self._elements[0].latency
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        activations = [
+            self._coded(m, bits, f"a_{slot}")
+            for slot, bits in enumerate(self._expand(
+                lambda code, index: basis_bit(self._input_bases, code, index), self.a, self.group_n,
+                self._groups_n, self._np,
+            ))
+        ]
+        going_on = delayed(m, self.word & ~self.last, self.latency, name="keep", reset_less=False)
+        for index, element in enumerate(self._elements):
+            m.submodules[f"pe{index}"] = element
+            m.d.comb += [
+                element.a.as_value().eq(Cat(activations)),
+                element.b.as_value().eq(Cat(self._weights(m, index))),
+                element.keep.eq(going_on),
+                self.dots[index].eq(element.dots),
+            ]
+        m.d.comb += self.valid.eq(
+            delayed(m, self.word & self.last, self.latency, name="valid", reset_less=False)
+        )
+        return m
+
+    def _weights(self, m: Module, index: int) -> list[Value]:
+        """The operands of PE ``index``, one per basis at once."""
+        def basis(code: Value, index: int) -> Value:
+            if not self.stores_bases:  # -B_m of a level is the basis as far from the other end of the negated one
+                return basis_bit(self._weight_bases, code, self._weight_bases.count - 1 - index)
+            return code[index] if index < len(code) else Const(0, 1)
+
+        picked = self._expand(basis, self.w[index], self.group_m, self._groups_m, self._mp)
+        if not self.stores_bases:
+            return [self._coded(m, bits, f"w_{index}_{slot}") for slot, bits in enumerate(picked)]
+        cycles = self._operand_latency - self.weight_delay
+        return [delayed(m, Cat(bits), cycles, name=f"w_{index}_{slot}") for slot, bits in enumerate(picked)]
+
+    def _coded(self, m: Module, bits: list[Value], name: str) -> Value:
+        """A word of basis bits as an operand, ``_operand_latency`` cycles later."""
+        if self._code == "plain" or len(bits) == 1:
+            return delayed(m, Cat(bits), self._operand_latency, name=name)
+        m.submodules[f"code_{name}"] = coder = ParityCoder(len(bits) - 1)
+        m.d.comb += coder.i.eq(Cat(bits[:-1]))
+        return Cat(coder.o, delayed(m, bits[-1], coder.latency, name=f"{name}_last"))
+
+    @staticmethod
+    def _expand(
+        basis: Callable[[Value, int], Value], codes: Iterable[Value], group: Value, groups: int, at_once: int
+    ) -> list[list[Value]]:
+        """Bits of the ``at_once`` bases of a group, [basis][position]."""
+        codes = list(codes)
+        return [
+            [select(group, [basis(code, g * at_once + slot) for g in range(groups)]) for code in codes]
+            for slot in range(at_once)
+        ]

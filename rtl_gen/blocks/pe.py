@@ -1,0 +1,86 @@
+# amaranth: UnusedElaboratable=no
+"""The processing element: one output channel's XNOR-popcounts."""
+
+from amaranth.hdl import Cat, Module, Signal, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..parts.delay import delayed
+from ..parts.popcount import XorPopcount
+from ..parts.popcount_rows import Adder, chain_row
+
+__all__ = ["ProcessingElement"]
+
+
+class ProcessingElement(wiring.Component):
+    """``mp`` weight bases against ``np`` activation bases: mp x np popcounts that grow over the words of a dot.
+
+    ::
+
+        b[mp] --+--> xor --> popcount --> add ---+--> dots[m][n]      one of these per pair (m, n)
+        a[np] --+                          ^     |
+                                          dot <--+ unless the dot ends here
+
+    Counts the positions where weights and activations differ; with the weights complemented it equals
+    :func:`abc_hw.sim.golden.xnor_popcount` summed over the words of a dot. The last position of a word is the
+    carry-in of the sum, the others are counted by a tree.
+
+    Parameters
+    ----------
+    simd : bits of one basis per cycle
+    mp, np : weight and activation bases at once
+    dot_length : most matches a dot can have, K
+    pipeline : adder levels between registers of the popcount
+    target : technology of the popcount, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    code : of the operands, one of :data:`abc_hw.rtl_gen.parts.coding.CODES`
+
+    Members
+    -------
+    b, a : In, ``simd`` bits per weight (activation) basis, as :func:`abc_hw.rtl_gen.parts.coding.operand_word`
+    codes them keep : In(1), the dot goes on after this word; ``latency`` cycles after it
+    dots : Out, [mp][np] counts of the dots up to the word, ``latency`` cycles after it
+    """
+
+    def __init__(
+        self, *, simd: int, mp: int, np: int, dot_length: int, pipeline: int = 1, target: str = "generic",
+        code: str = "plain",
+    ) -> None:
+        self._simd = simd
+        self._counts = [
+            [XorPopcount(max(simd - 1, 1), pipeline=pipeline, target=target, code=code) for _ in range(np)]
+            for _ in range(mp)
+        ]
+        count = unsigned(dot_length.bit_length())
+        super().__init__({
+            "b": In(data.ArrayLayout(unsigned(simd), mp)),
+            "a": In(data.ArrayLayout(unsigned(simd), np)),
+            "keep": In(1),
+            "dots": Out(data.ArrayLayout(data.ArrayLayout(count, np), mp)),
+        })
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a word to the dot that includes it."""
+        return self._counts[0][0].latency
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for basis_m, row in enumerate(self._counts):
+            for basis_n, count in enumerate(row):
+                place = f"{basis_m}_{basis_n}"
+                m.submodules[f"count_{place}"] = count
+                a, b = self.a[basis_n], self.b[basis_m]
+                m.d.comb += [count.a.eq(a[: count.width]), count.b.eq(b[: count.width])]
+                carry = None
+                if self._simd > count.width:
+                    carry = delayed(m, a[-1] ^ b[-1], self.latency, name=f"carry_{place}")
+                port = self.dots[basis_m][basis_n]
+                dot = Signal(port.shape(), name=f"dot_{place}", reset_less=True)
+                adder = Adder(list(dot), list(count.o), carry, len(port))
+                (total,) = chain_row(m, [adder], slots=len(port) + 2, name=f"sum_{place}")
+                m.d.comb += port.eq(Cat(total))
+                with m.If(self.keep):
+                    m.d.sync += dot.eq(port)
+                with m.Else():
+                    m.d.sync += dot.eq(0)
+        return m

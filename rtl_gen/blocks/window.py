@@ -1,0 +1,272 @@
+"""The window buffer: a ring of rows that hands out convolution windows word by word."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..folding import Schedule
+from ..parts.arith import extend, select
+from ..parts.delay import delayed
+from ..parts.loops import AffineCounter
+from ..parts.stream import code_stream
+from .ring import Ring, held_rows, row_plan, window_bounds
+
+__all__ = ["WindowBuffer", "window_latency"]
+
+
+def window_latency(ring: Ring) -> int:
+    """:attr:`WindowBuffer.latency`."""
+    return 4 if len(ring.top_banks) == 1 else 5
+
+
+class WindowBuffer(wiring.Component):
+    """A ring of input rows in block memory, written as pixels come, read in the order of the layer's loops.
+
+    ::
+
+        i --> rows x columns banks --> rotate rows --> rotate columns, pad --> a
+                write: pixel x of row y to bank (y mod rows, x mod columns)
+                read:  rows x columns neighbouring pixels at any y and x, one from each bank
+
+    Padding costs no memory: words that lie outside the image are read as code 0. The ring holds the rows of a
+    window and those of the next one to come (of the next image too), so that writing never waits for reading
+    in step with it. Equals :func:`abc_hw.sim.golden.windows`.
+
+    Parameters
+    ----------
+    schedule : layer and folding
+
+    Members
+    -------
+    i : In, stream of ``schedule.lanes`` codes, row by row, channels innermost
+    row_ready : Out(1), all rows that the current row of windows needs are there
+    step : In(1), read the next word;  ends : In, of the loops of :func:`abc_hw.rtl_gen.blocks.ring.window_bounds`
+    a : Out, ``schedule.folding.simd`` codes by row, column and channel, ``latency`` cycles after the step
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._ring = Ring(schedule, held_rows(schedule.layer))
+        bits = unsigned(schedule.layer.input_bases.bits)
+        super().__init__({
+            "i": In(code_stream(schedule.lanes, bits)),
+            "row_ready": Out(1),
+            "step": In(1),
+            "ends": In(1).array(len(window_bounds(schedule))),
+            "a": Out(data.ArrayLayout(bits, schedule.folding.simd)),
+        })
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a step to its word."""
+        return window_latency(self._ring)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        row_done = Signal()
+        write_address, strobes = self._write_side(m, row_done)
+        self._count_rows(m, row_done)
+        first_row, first_column, read_addresses = self._read_side(m)
+        words = []
+        for bank, (strobe, read_address) in enumerate(zip(strobes, read_addresses, strict=True)):
+            width = len(Value.cast(self.i.payload))
+            # A word is read long after it was written: what a read beside a write gives is of no interest, and
+            # no logic shall stand behind the block memory to settle it.
+            memory = Memory(shape=unsigned(width), depth=self._ring.words, init=[], attrs={"no_rw_check": 1})
+            m.submodules[f"bank{bank}"] = memory
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [write.addr.eq(write_address), write.data.eq(self.i.payload), write.en.eq(strobe)]
+            m.d.comb += read.addr.eq(delayed(m, read_address, 1, name=f"bank{bank}_address"))
+            # Block memory answers late in its cycle: what it says goes into a register before anything else.
+            words.append(delayed(m, read.data, 2, name=f"bank{bank}_word"))
+        self._align_columns(m, self._align_rows(m, words, first_row), first_column)
+        return m
+
+    def _write_side(self, m: Module, row_done: Signal) -> tuple[Value, list[Value]]:
+        """Where the next word goes: (address, a strobe for each bank)."""
+        schedule, ring = self._schedule, self._ring
+        rows, columns = schedule.rows, schedule.columns
+        words_in_row = schedule.layer.in_shape[1] * schedule.channel_words
+        writing = Signal()
+        left = Signal(range(words_in_row), init=words_in_row - 1)
+        bank, address = Signal(range(columns)), Signal(range(ring.words if rows == 1 else ring.pitch))
+        m.d.comb += [writing.eq(self.i.valid & self.i.ready), row_done.eq(writing & (left == 0))]
+        with m.If(writing):
+            m.d.sync += left.eq(Mux(left == 0, words_in_row - 1, left - 1))
+            turn = (bank == columns - 1) | (left == 0)
+            m.d.sync += bank.eq(Mux(turn, 0, bank + 1))
+            with m.If(turn):
+                wraps = address == ring.words - 1 if rows == 1 else left == 0
+                m.d.sync += address.eq(Mux(wraps, 0, address + 1))
+        if rows == 1:
+            return address, [writing & (bank == column) for column in range(columns)]
+        row_bank, slot = Signal(range(rows)), Signal(range(ring.slots))
+        with m.If(row_done):
+            m.d.sync += row_bank.eq(Mux(row_bank == rows - 1, 0, row_bank + 1))
+            with m.If(row_bank == rows - 1):
+                m.d.sync += slot.eq(Mux(slot == ring.slots - 1, 0, slot + 1))
+        return Cat(address, slot), [
+            writing & (row_bank == row) & (bank == column) for row in range(rows) for column in range(columns)
+        ]
+
+    def _count_rows(self, m: Module, row_done: Value) -> None:
+        """Rows held, rows needed: the handshake between both sides."""
+        plan = row_plan(self._schedule.layer)
+        rows = range(self._ring.rows + 1)
+        held = Signal(rows)
+        row = Signal(range(len(plan)))
+        need, freed = Signal(rows, init=plan[0][0]), Signal(rows, init=plan[0][1])
+        # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
+        room = Signal(init=1)
+        m.d.sync += room.eq(Mux(row_done, held < self._ring.rows - 1, held < self._ring.rows))
+        m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(room)]
+        row_end = self.step & self.ends[1]
+        m.d.sync += held.eq(held + row_done - Mux(row_end, freed, 0))
+        with m.If(row_end):
+            m.d.sync += row.eq(Mux(self.ends[0], 0, row + 1))
+            with m.Switch(row):
+                for index in range(len(plan)):
+                    following = plan[(index + 1) % len(plan)]
+                    if following != plan[index]:
+                        with m.Case(index):
+                            m.d.sync += [need.eq(following[0]), freed.eq(following[1])]
+        # Where no case matches, the next row needs what this one did.
+
+    def _read_side(self, m: Module) -> tuple[Value, Value, list[Value]]:
+        """(row bank of the tile's first row, column bank of its first column, address in each bank)."""
+        schedule, ring = self._schedule, self._ring
+        first_column, address = self._read_address(m)
+        following = address + 1
+        if schedule.rows == 1:
+            following = Mux(address == ring.words - 1, 0, following)
+        # A tile that starts in bank q takes its later columns, from the banks before q, one word on.
+        addresses = [
+            Mux(first_column > bank, following, address) if bank < schedule.columns - 1 else address
+            for bank in range(schedule.columns)
+        ]
+        if schedule.rows == 1:
+            return Const(0), first_column, addresses
+        first_row, slots = self._read_slots(m)
+        word = unsigned((ring.pitch - 1).bit_length())
+        return first_row, first_column, [Cat(extend(one, word), slot) for slot in slots for one in addresses]
+
+    def _read_address(self, m: Module) -> tuple[Value, Value]:
+        """(column of the tile modulo the banks, address in the bank of that column).
+
+        With several row banks it is the address within a slot; outside the image it can be any.
+        """
+        schedule, layer = self._schedule, self._schedule.layer
+        bounds = window_bounds(schedule)
+        columns, per_pixel = schedule.columns, schedule.channel_words
+        row, modulus = (self._ring.row_words, self._ring.words) if schedule.rows == 1 else (0, 0)
+        padding, stride = layer.padding, layer.stride
+        if columns == 1:
+            strides = [stride * row, stride * per_pixel, 0, 0, 0, row, per_pixel, 1]
+            m.submodules.read_address = address = AffineCounter(
+                bounds, strides, start=-padding * (row + per_pixel), turn=layer.in_shape[0] * row, modulus=modulus
+            )
+            m.d.comb += address.follow(self.step, self.ends)
+            return Const(0), address.value
+        starts = [x * stride - padding for x in range(bounds[1])]
+        words = [start // columns for start in starts]
+        strides = [stride * row, stride // columns, 0, 0, 0, row, 1, 0]
+        m.submodules.read_address = address = AffineCounter(
+            bounds, strides, start=words[0] - padding * row, turn=layer.in_shape[0] * row, modulus=modulus,
+            carry_level=1, carry_reach=words[-1] - words[0],
+        )
+        bank = Signal(range(columns), init=starts[0] % columns)
+        over = bank + stride % columns >= columns
+        with m.If(self.step & self.ends[2]):
+            following = Mux(over, bank + (stride % columns - columns), bank + stride % columns)
+            m.d.sync += bank.eq(Mux(self.ends[1], starts[0] % columns, following))
+        m.d.comb += [*address.follow(self.step, self.ends), address.carry.eq(over)]
+        return bank, address.value
+
+    def _read_slots(self, m: Module) -> tuple[Value, list[Value]]:
+        """(row bank of the top row of the window, slot in each row bank)."""
+        layer, ring, rows = self._schedule.layer, self._ring, self._schedule.rows
+        m.submodules.read_row = top = AffineCounter(
+            window_bounds(self._schedule), [layer.stride, *[0] * 7], start=-layer.padding, turn=layer.in_shape[0],
+            modulus=ring.rows,
+        )
+        m.d.comb += top.follow(self.step, self.ends)
+        first_row: Value = Const(ring.top_banks[0])
+        if len(ring.top_banks) > 1:
+            first_row = _looked_up(m, top.value, [place % rows for place in range(ring.rows)], "first_row")
+        return first_row, [
+            _looked_up(m, top.value, [ring.slot_of(bank, place) for place in range(ring.rows)], f"slot{bank}")
+            for bank in range(rows)
+        ]
+
+    def _align_rows(self, m: Module, words: list[Value], first_row: Value) -> list[list[Value]]:
+        """Words of the banks by row of the window and column bank."""
+        rows, columns, first = self._schedule.rows, self._schedule.columns, self._ring.top_banks
+        banks = [words[row * columns : (row + 1) * columns] for row in range(rows)]
+        if len(first) == 1:
+            return [banks[(first[0] + row) % rows] for row in range(rows)]
+        turned = delayed(m, first_row, 3, name="first_row")
+        return [
+            [
+                delayed(
+                    m, select(turned, [banks[(turn + row) % rows][bank] for turn in range(rows)]), 1,
+                    name=f"row{row}_bank{bank}",
+                )
+                for bank in range(columns)
+            ]
+            for row in range(rows)
+        ]
+
+    def _align_columns(self, m: Module, rows: list[list[Value]], first_column: Value) -> None:
+        """Columns in their order, those outside the image as code 0, in registers."""
+        columns, lanes = self._schedule.columns, self._schedule.lanes
+        turned = delayed(m, first_column, self.latency - 1, name="first_column") if columns > 1 else first_column
+        places = [(banks, column) for banks in rows for column in range(columns)]
+        for place, ((banks, column), inside) in enumerate(zip(places, self._inside(m), strict=True)):
+            word = select(turned, [banks[(turn + column) % columns] for turn in range(columns)])
+            register = Signal(len(word), name=f"column{place}", reset_less=True)
+            m.d.sync += register.eq(word if inside is None else word & inside.replicate(len(word)))
+            m.d.comb += Cat(self.a[place * lanes + lane] for lane in range(lanes)).eq(register)
+
+    def _inside(self, m: Module) -> list[Value | None]:
+        """For each pixel of the tile, a cycle before its word: is it in image and kernel? None: always."""
+        schedule, layer = self._schedule, self._schedule.layer
+        bounds = window_bounds(schedule)
+        height, width, _ = layer.in_shape
+        rows, columns = schedule.rows, schedule.columns
+        row_inside: list[Value] = [Const(1)] * rows
+        inside: list[Value] = [Const(1)] * columns
+        if layer.padding:
+            strides_y = [layer.stride, 0, 0, 0, 0, 1, 0, 0]
+            strides_x = [0, layer.stride, 0, 0, 0, 0, columns, 0]
+            m.submodules.y = y = AffineCounter(bounds, strides_y, start=-layer.padding)
+            m.submodules.x = x = AffineCounter(bounds, strides_x, start=-layer.padding)
+            for counter in (y, x):
+                m.d.comb += counter.follow(self.step, self.ends)
+            each_y = [y.value, *(y.value + row for row in range(1, rows))]
+            row_inside = [(value >= 0) & (value < height) for value in each_y]
+            inside = [(x.value + column >= 0) & (x.value + column < width) for column in range(columns)]
+        tail = layer.kernel[1] - (bounds[6] - 1) * columns
+        if tail < columns:
+            m.submodules.tile = tile = AffineCounter(bounds, [0, 0, 0, 0, 0, 0, 1, 0])
+            m.d.comb += tile.follow(self.step, self.ends)
+            last_tile = tile.value == bounds[6] - 1
+            inside = [value & ~last_tile if column >= tail else value for column, value in enumerate(inside)]
+        places = [(column, row, value) for row in row_inside for column, value in enumerate(inside)]
+        return [
+            delayed(m, value & row, self.latency - 1, name=f"inside{place}")
+            if layer.padding or column >= tail else None
+            for place, (column, row, value) in enumerate(places)
+        ]
+
+
+def _looked_up(m: Module, index: Value, table: Sequence[int], name: str) -> Value:
+    """``table[index]``, in logic."""
+    value = Signal(range(max(table) + 1), name=name)
+    with m.Switch(index):
+        for entry in sorted({*table} - {0}):
+            with m.Case(*(place for place, one in enumerate(table) if one == entry)):
+                m.d.comb += value.eq(entry)
+    return value

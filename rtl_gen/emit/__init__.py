@@ -1,0 +1,1 @@
+"""From Amaranth to Verilog that people and tools accept."""

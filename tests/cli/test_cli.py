@@ -1,0 +1,183 @@
+"""The command line: what its commands make, say and return."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import TINY, abc_hw, done
+
+from abc_hw.cli.main import EXAMPLES
+from abc_hw.network import files
+from abc_hw.sim import runner
+from abc_hw.sim.runner import LayerComparison, SimulationResult
+from abc_hw.training.recipes import RECIPES
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*treespec, LeafSpec.*:FutureWarning",  # Lightning's own use of a torch class
+)
+
+
+# -- help ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [command.__name__ for command in EXAMPLES])
+def test_help_shows_an_example(command: str) -> None:
+    assert f"abc-hw {command}" in done(command, "--help")
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"abc-hw \d+\.\d+\.\d+\n", done("--version"))
+
+
+# -- what the commands make ---------------------------------------------------------------------------------
+
+
+def test_training_writes_a_checkpoint_and_tells_both_accuracies(trained: Path, tmp_path: Path) -> None:
+    assert (trained / "model.ckpt").is_file()
+    said = done("train", "-M", "1", "-N", "1", "--model", "mlp", "--epochs", "1", "--out", tmp_path)
+    assert re.search(r"validation accuracy +\d+\.\d\d %", said)
+    assert re.search(r"test accuracy +\d+\.\d\d %", said)
+    assert f"checkpoint: {tmp_path / 'model.ckpt'}" in said
+
+
+def test_bases_can_be_given_for_each_layer(tmp_path: Path) -> None:
+    done("train", "--model", "mlp", "-M", "3,2,1", "-N", "8,3,2", "--epochs", "1", "--out", tmp_path)
+    done("export", tmp_path / "model.ckpt", "-o", tmp_path / "network.safetensors")
+    layers = files.load(tmp_path / "network.safetensors").layers
+    assert [layer.weight_bases.count for layer in layers] == [3, 2, 1]
+    assert [layer.input_bases.count for layer in layers] == [8, 3, 2]
+
+
+def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["-M", "1", "-N", "1", "--epochs", "3", "--integer-epochs", "1"]
+    done("train", *options, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("abc_hw.training.loop.ABCTraining.on_validation_epoch_end", _interrupt_second_epoch)
+        result = abc_hw("train", *options, "--out", tmp_path / "cut")
+    assert result.exit_code == 130
+    assert f"go on with: abc-hw train --resume --out {tmp_path / 'cut'}" in result.stderr
+    assert not (tmp_path / "cut" / "model.ckpt").exists()
+    done("train", "--resume", "--out", tmp_path / "cut")
+    for name in ("whole", "cut"):
+        done("export", tmp_path / name / "model.ckpt", "-o", tmp_path / f"{name}.safetensors")
+    assert files.load(tmp_path / "cut.safetensors").digest == files.load(tmp_path / "whole.safetensors").digest
+
+
+def _interrupt_second_epoch(module: Any) -> None:
+    if module.current_epoch == 1:
+        raise KeyboardInterrupt
+
+
+def test_export_keeps_how_the_network_was_trained(trained: Path) -> None:
+    network = files.load(trained / "network.safetensors")
+    assert network.name == "digits-lenet"
+    assert network.training["dataset"] == "digits"
+    assert network.training["M"] == 2
+    assert 0 < network.training["accuracy"]["test"] <= 1
+
+
+def test_info_lists_layers_and_sums(trained: Path) -> None:
+    said = done("info", trained / "network.safetensors")
+    network = files.load(trained / "network.safetensors")
+    for layer in network.layers:
+        assert layer.name in said
+        assert f"{layer.binary_macs:,}" in said
+    assert f"{network.binary_macs:,}" in said
+    assert network.digest in said
+    codes = sum(layer.weights.size * 2 for layer in network.layers)  # M = 2: three levels, two bits
+    assert f"{codes:,}" in said
+
+
+def test_info_of_a_description(tmp_path: Path) -> None:
+    assert "tiny: 8 x 8 x 1 pixels in, 3 classes out" in done("info", TINY)
+
+
+def test_all_evaluators_give_the_same_scores(trained: Path) -> None:
+    said = done(
+        "evaluate", trained / "network.safetensors", "--onnx", trained / "network.onnx",
+        "--checkpoint", trained / "model.ckpt",
+    )
+    assert "on 359 test images" in said
+    accuracy = files.load(trained / "network.safetensors").training["accuracy"]["test"]
+    assert said.count(f"{100 * accuracy:.2f} %") == 3
+    assert said.count("0 of 3,590") == 2
+
+
+def test_scores_of_another_network_are_a_mismatch(trained: Path, tmp_path: Path) -> None:
+    done("train", "-M", "1", "-N", "1", "--epochs", "1", "--out", tmp_path)
+    done("export", tmp_path / "model.ckpt", "-o", tmp_path / "other.safetensors")
+    result = abc_hw("evaluate", tmp_path / "other.safetensors", "--onnx", trained / "network.onnx")
+    assert result.exit_code == 1
+    assert re.search(r"error: \d+ scores differ from the golden model", result.stderr)
+
+
+def test_generate_writes_verilog_and_shows_the_cycles(trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "lenet.v"
+    said = done("generate", trained / "network.safetensors", "-o", output, "--cycles", "2000", "--name", "lenet")
+    assert re.search(r"^module lenet\(", output.read_text(), re.MULTILINE)
+    cycles = int(re.search(r"an image every ([\d,]+) cycles", said)[1].replace(",", ""))  # type: ignore[index]
+    assert 1000 < cycles <= 2000
+
+
+def test_generate_without_training_keeps_the_folding_of_the_description(tmp_path: Path) -> None:
+    said = done("generate", TINY, "-o", tmp_path / "tiny.v")
+    assert re.search(r"conv1 +3 +2 ", said)
+    assert re.search(r"dense2 +8 +1 +1 +2 ", said)
+    assert (tmp_path / "tiny.v").is_file()
+
+
+def test_a_folding_file_takes_the_place_of_the_description(tmp_path: Path) -> None:
+    folding = tmp_path / "folding.toml"
+    folding.write_text("[conv1]\nsimd = 1\npe = 4\nmp = 2\nnp = 8\n")
+    said = done("generate", TINY, "--folding", folding, "-o", tmp_path / "tiny.v")
+    assert re.search(r"conv1 +1 +4 +2 +8 ", said)
+
+
+@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
+def test_simulate_finds_no_bit_that_differs(tiny: Path, tmp_path: Path, simulator: str) -> None:
+    waves = tmp_path / "waves"
+    said = done(
+        "simulate", tiny, "--random", "--images", 3, "--simulator", simulator, "--stalls", 0.2, "--waves", waves
+    )
+    for stream in ("conv1", "dense2", "output"):
+        assert re.search(rf"{stream} +[1-9][\d,]* +0 *\n", said)
+    assert waves.stat().st_size > 0
+
+
+def test_simulate_shows_test_images_to_a_trained_network(trained: Path) -> None:
+    said = done("simulate", trained / "network.safetensors", "--images", "5")
+    assert re.search(r"cycles between images: [\d,.]+, bound [\d,]+ \(1\.00\d\d of it\)", said)
+    assert re.search(r"accuracy: [\d.]+ % of these images", said)
+
+
+@pytest.mark.parametrize(("finished", "why"), [(True, "differs from the golden model"), (False, "did not end")])
+def test_a_simulation_that_fails_is_a_mismatch(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, finished: bool, why: str
+) -> None:
+    result = SimulationResult(
+        layers=[LayerComparison(name="conv1", bits_compared=100, bits_differing=int(finished))],
+        scores=np.zeros((3, 3), np.int64), labels=np.zeros(3, np.int64), cycles_between_images=[9, 9] * finished,
+        latency=9, bound=9, finished=finished,
+    )
+    monkeypatch.setattr(runner, "simulate", lambda *_, **__: result)
+    outcome = abc_hw("simulate", tiny, "--random", "--images", "3")
+    assert outcome.exit_code == 1
+    assert outcome.stderr == f"error: the simulation {why}\n"
+
+
+def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "digits", {"epochs": 2, "integer_epochs": 1})
+    said = done("demo", "--images", "4", "--out", tmp_path / "demo")
+    assert len(set(re.findall(r"accuracy, (?:PyTorch|golden model|Verilog in Verilator) +(.*?) *\n", said))) == 1
+    for stream in ("conv1", "conv2", "fc1", "fc2", "output"):
+        assert re.search(rf"bits of {stream} +[1-9][\d,]* compared +0 differ", said)
+    assert "bound (1.00" in said
+    for name in ("model.ckpt", "network.safetensors", "network.onnx", "accelerator.v"):
+        assert (tmp_path / "demo" / name).is_file()
+        assert str(tmp_path / "demo" / name) in said

@@ -1,0 +1,61 @@
+"""What README and help tell people to type is what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from command_line import abc_hw
+from places import ROOT
+
+from abc_hw.cli.main import EXAMPLES
+from abc_hw.training import checkpoints, recipes
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    shown = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("abc-hw")]
+    return [*shown, *(line for lines in EXAMPLES.values() for line in lines)]
+
+
+def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = blocks("python")
+    assert len(code.splitlines()) == 6
+    path = tmp_path / "runs" / "digits" / "model.ckpt"
+    path.parent.mkdir(parents=True)
+    config = recipes.config_for("digits", M=2, N=2)
+    classes = tuple("0123456789")
+    model = recipes.build_model(config, (8, 8, 1), len(classes))
+    checkpoints.save_checkpoint(
+        checkpoints.Trained(model=model, config=config, classes=classes, accuracy={}, checkpoint=path)
+    )
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, str] = {}
+    exec(code, names)
+    assert re.search(r"^module accelerator\(", names["text"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_have_the_options_that_are_shown(line: str) -> None:
+    _, *words = shlex.split(line)
+    result = abc_hw(*words, "--help")  # unknown options are refused before help is shown
+    assert result.exit_code == 0, result.output
+    assert abc_hw(*words, "--no-such-option", "--help").exit_code == 2
+
+
+@pytest.mark.parametrize("script", re.findall(r"^bash (\S+)", README, re.MULTILINE))
+def test_scripts_are_there(script: str) -> None:
+    assert (ROOT / script).is_file()
+
+
+def test_links_lead_somewhere() -> None:
+    found = re.findall(r"\]\((?!https:)([^)#]+)\)", README)
+    assert found
+    assert [link for link in found if not (ROOT / link).exists()] == []

@@ -1,0 +1,53 @@
+"""Max-pool against the golden model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from amaranth.hdl import unsigned
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import run_stream
+
+from abc_hw.network.description import random_layer
+from abc_hw.rtl_gen.blocks.pool import MaxPool
+from abc_hw.sim import golden
+
+
+@settings(max_examples=25)
+@given(
+    height=st.integers(2, 7), width=st.integers(2, 7), channels=st.integers(1, 4), side=st.integers(2, 3),
+    lanes=st.integers(1, 3), stalls=st.sampled_from([0.0, 0.4]), seed=st.integers(0, 99),
+)
+def test_equals_golden(
+    height: int, width: int, channels: int, side: int, lanes: int, stalls: float, seed: int
+) -> None:
+    if side > min(height, width):
+        side = 2
+    rng = np.random.default_rng(seed)
+    layer = random_layer(
+        rng, name="layer", in_shape=(height, width, 1), out_channels=channels, kernel=(1, 1), pool=side, levels=4
+    )
+    levels = rng.integers(4, size=(2, height, width, channels), dtype=np.uint8)
+    pooled = golden.pool(layer, levels)
+
+    def transfers(codes: np.ndarray) -> list[list[int]]:
+        padded = np.pad(codes, ((0, 0), (0, 0), (0, 0), (0, -channels % lanes)))
+        return padded.reshape(-1, lanes).tolist()
+
+    component = MaxPool(shape=(height, width, channels), side=side, lanes=lanes, code=unsigned(2))
+    expected = transfers(pooled)
+    received, _ = run_stream(component, transfers(levels), expected=len(expected), stalls=stalls, seed=seed)
+    assert [list(transfer) for transfer in received] == expected
+
+
+def test_takes_a_transfer_every_cycle() -> None:
+    component = MaxPool(shape=(8, 8, 1), side=2, lanes=1, code=unsigned(2))
+    sent = [[1]] * 128
+    _, cycles = run_stream(component, sent, expected=32)
+    assert cycles <= len(sent) + 5
+
+
+def test_refuses_a_side_that_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="Pool side must be from 2 to 3, not 4"):
+        MaxPool(shape=(3, 5, 1), side=4, lanes=1, code=unsigned(2))

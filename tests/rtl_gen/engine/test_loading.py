@@ -1,0 +1,200 @@
+"""Weights that are loaded: into memories without contents, before images and between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from random_networks import random_images, random_network
+from rtl_cases import Case, sweep
+from test_rtl_sweep import lint
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from abc_hw.rtl_gen.emit.verilog import emit, generate
+from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.engine.loading import Loader, parts, with_unknown_weights
+from abc_hw.rtl_gen.parts.ram import Ram
+from abc_hw.sim import golden
+from abc_hw.sim.runner import simulate
+
+CASES = sweep()
+
+
+def other_weights(network: Network, rng: np.random.Generator) -> Network:
+    """The network with other weights: the first layer's all of the highest code, the rest random."""
+    layers = list(with_unknown_weights(network).layers)  # thresholds may lie outside of the new weights' bounds
+    for index, layer in enumerate(layers):
+        codes = rng.integers(layer.weight_bases.levels, size=layer.weights.shape)
+        if index == 0:
+            codes[:] = layer.weight_bases.levels - 1
+        layers[index] = dataclasses.replace(layer, weights=codes)
+    return dataclasses.replace(network, name="other", layers=tuple(layers))
+
+
+# -- whole accelerators --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES[1::8], ids=str)
+def test_loaded_twice_equals_golden_twice(case: Case, tmp_path: Path) -> None:
+    network = case.network()
+    rng = np.random.default_rng(case.seed)
+    images = random_images(rng, network, 6)
+    other = other_weights(network, rng)
+    assert (golden.run(network, images[3:]).scores != golden.run(other, images[3:]).scores).any()
+    result = simulate(
+        network, images, foldings=case.foldings(), simulator="icarus", stalls=0.3, seed=case.seed,
+        weights="loaded", swap=other, work_dir=tmp_path,
+    )
+    assert result.ok, result.layers
+    opinion = lint(tmp_path / "accelerator.v")
+    assert (opinion.returncode, opinion.stderr) == (0, "")
+
+
+def test_loaded_in_verilator_without_stalls_keeps_to_the_bound() -> None:
+    case = CASES[16]
+    network = case.network()
+    images = random_images(np.random.default_rng(0), network, 5)
+    result = simulate(network, images, foldings=case.foldings(), weights="loaded")
+    assert result.ok, result.layers
+    assert result.cycles_between_images == [result.bound] * 4
+
+
+def test_a_word_that_differs_is_noticed() -> None:
+    case = CASES[16]
+    network = case.network()
+
+    def flip_every_bit(text: str) -> str:
+        before, loader = text.split("module accelerator_loader", 1)
+        changed = re.sub(r"i__payload\[\d+:0\];", r"~ \g<0>", loader)
+        assert changed != loader
+        return f"{before}module accelerator_loader{changed}"
+
+    images = random_images(np.random.default_rng(1), network, 4)
+    result = simulate(
+        network, images, foldings=case.foldings(), simulator="icarus", weights="loaded", mutate=flip_every_bit
+    )
+    assert not result.ok
+
+
+def test_only_weights_may_differ() -> None:
+    case = CASES[16]
+    network = case.network()
+    images = random_images(np.random.default_rng(1), network, 4)
+    other = other_weights(network, np.random.default_rng(2))
+    assert other.constants_digest == network.constants_digest
+    assert other.digest != network.digest
+    layer = network.layers[-1]
+    changed = dataclasses.replace(layer, bias=layer.bias + 1)
+    stranger = dataclasses.replace(network, layers=(*network.layers[:-1], changed))
+    for swap, weights in ((stranger, "loaded"), (other, "rom")):
+        with pytest.raises(InputError, match="swap: expected loaded weights and a network that differs from case"):
+            simulate(network, images, foldings=case.foldings(), weights=weights, swap=swap)
+    with pytest.raises(InputError, match="weights: expected rom or loaded, found disk"):
+        Accelerator(network, case.foldings(), weights="disk")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_hold_for_all_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    for unknown in with_unknown_weights(network).layers:
+        least, greatest = unknown.acc_bounds
+        for code in range(unknown.weight_bases.levels):
+            layer = dataclasses.replace(unknown, weights=np.full_like(unknown.weights, code))
+            codes = rng.integers(layer.input_bases.levels, size=(2, *layer.in_shape), dtype=np.uint8)
+            acc = golden.run_layer(layer, codes).acc
+            assert (acc >= least).all()
+            assert (acc <= greatest).all()
+
+
+# -- the Verilog ---------------------------------------------------------------------------------------------
+
+
+def test_loaded_memories_have_no_contents() -> None:
+    case = CASES[16]
+    text = generate(case.network(), case.foldings(), weights="loaded")
+    modules = dict(re.findall(r"^module (\w+)\(.*?\);(.*?)^endmodule", text, re.MULTILINE | re.DOTALL))
+    for layer in ("conv", "dense"):
+        module = modules[f"accelerator_{layer}_weights"]
+        assert re.search(r"reg \[\d+:0\] (memory|rest) \[", module)
+        assert "initial" not in module
+        assert "initial" in modules[f"accelerator_{layer}_output_constants"]
+    fixed = generate(case.network(), case.foldings())
+    assert "initial" in fixed[fixed.index("module accelerator_conv_weights") :]
+
+
+def test_header_tells_what_is_loaded() -> None:
+    case = CASES[16]
+    accelerator = Accelerator(case.network(), case.foldings(), weights="loaded")
+    text = generate(case.network(), case.foldings(), weights="loaded")
+    header = text[: text.index("module ")]
+    assert f"{len(accelerator.load_words)} transfers" in header
+    assert case.network().constants_digest in header
+    assert case.network().digest not in header
+
+
+def test_one_port_serves_reading_and_writing() -> None:
+    text = emit(Ram(width=40, depth=8), name="ram").text
+    assert len(set(re.findall(r"(?:memory|rest)\[(\w+)\]", text))) == 1
+    assert re.findall(r"reg \[(\d+):0\] (memory|rest) \[7:0\]", text) == [("31", "memory"), ("7", "rest")]
+    assert "initial" not in text
+    with pytest.raises(ValueError, match="at least one word, not 0"):
+        Ram(width=3, depth=0)
+
+
+# -- the loader ----------------------------------------------------------------------------------------------
+
+
+def test_parts_are_lowest_first() -> None:
+    assert parts([0x123456789, 0xABCDEF], 36) == [0x6789, 0x2345, 0x1, 0xCDEF, 0xAB, 0]
+
+
+def test_loader_begins_anew_whenever_it_is_told() -> None:
+    shapes = [(20, 3), (7, 2)]
+    dut = Loader(shapes)
+    memories: list[dict[int, int]] = [{}, {}, {}]
+
+    async def send(ctx: object, words: list[int], *, first: bool = True) -> None:
+        for index, word in enumerate(words):
+            ctx.set(dut.i.payload, {"data": word, "first": first and index == 0})
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+
+    async def drive(ctx: object) -> None:
+        ctx.set(dut.idle, 1)
+        await send(ctx, [9, 9, 9], first=False)  # nobody said that it begins
+        assert not ctx.get(dut.loaded)
+        await send(ctx, list(range(100, 105)))
+        await send(ctx, list(range(8)))
+        await ctx.tick().repeat(2)
+        assert ctx.get(dut.loaded)
+        assert memories == [{0: 0, 1: 2, 2: 4}, {0: 1, 1: 3, 2: 5}, {0: 6, 1: 7}]
+        ctx.set(dut.idle, 0)
+        ctx.set(dut.i.payload, {"data": 7, "first": 1})
+        ctx.set(dut.i.valid, 1)
+        for _ in range(5):
+            await ctx.tick()
+            assert not ctx.get(dut.i.ready)
+            assert ctx.get(dut.loaded)
+        ctx.set(dut.idle, 1)
+        await send(ctx, [7])
+        await ctx.tick()
+        assert not ctx.get(dut.loaded)
+
+    async def watch(ctx: object) -> None:
+        async for _, _, en, addr, word in ctx.tick().sample(dut.en, dut.addr, dut.data):
+            assert en.bit_count() <= 1
+            if en:
+                memories[en.bit_length() - 1][addr] = word
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(drive)
+    simulator.add_testbench(watch, background=True)
+    simulator.run()

@@ -1,0 +1,82 @@
+"""Nested counters and affine addresses against the loops they stand for."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abc_hw.rtl_gen.parts.loops import AffineCounter, LoopNest
+
+BOUNDS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
+
+
+def watch(nest: LoopNest, counter: AffineCounter | None, steps: int, seed: int) -> list[tuple[Any, ...]]:
+    """(begins, ends, value) at each of ``steps`` steps, with pauses between them."""
+    m = Module()
+    m.submodules.nest = nest
+    if counter is not None:
+        m.submodules.counter = counter
+        m.d.comb += counter.follow(nest.step, nest.ends)
+    seen: list[tuple[Any, ...]] = []
+    chance = random.Random(seed)
+
+    async def bench(ctx: Any) -> None:
+        while len(seen) < steps:
+            step = chance.random() < 0.7
+            ctx.set(nest.step, step)
+            if step:
+                value = ctx.get(counter.value) if counter is not None else 0
+                seen.append(([ctx.get(bit) for bit in nest.begins], [ctx.get(bit) for bit in nest.ends], value))
+            await ctx.tick()
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+@settings(max_examples=25)
+@given(bounds=BOUNDS, seed=st.integers(0, 99))
+def test_nest_counts_like_loops(bounds: list[int], seed: int) -> None:
+    once = list(itertools.product(*map(range, bounds)))
+    for (begins, ends, _), index in zip(watch(LoopNest(bounds), None, 2 * len(once), seed), once * 2, strict=True):
+        for level in range(len(bounds)):
+            inner = index[level:]
+            assert begins[level] == all(count == 0 for count in inner)
+            assert ends[level] == (inner == tuple(bound - 1 for bound in bounds[level:]))
+
+
+@settings(max_examples=25)
+@given(data=st.data(), bounds=BOUNDS, start=st.integers(-9, 9), turn=st.integers(-9, 9), seed=st.integers(0, 99))
+def test_affine_value(data: st.DataObject, bounds: list[int], start: int, turn: int, seed: int) -> None:
+    strides = data.draw(st.lists(st.integers(-7, 7), min_size=len(bounds), max_size=len(bounds)))
+    modulus = data.draw(st.sampled_from([0, 5, 13]))
+    turn = turn if modulus else 0
+    counter = AffineCounter(bounds, strides, start=start, turn=turn, modulus=modulus)
+    once = list(itertools.product(*map(range, bounds)))
+    expected = [
+        start + run * turn + sum(count * stride for count, stride in zip(index, strides, strict=True))
+        for run in range(3)
+        for index in once
+    ]
+    if modulus:
+        expected = [value % modulus for value in expected]
+    seen = watch(LoopNest(bounds), counter, 3 * len(once), seed)
+    assert [value for _, _, value in seen] == expected
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match=r"Loop bounds must be positive integers, not \[3, 0\]"):
+        LoopNest([3, 0])
+    with pytest.raises(ValueError, match="one stride per loop, not 1 for 2"):
+        AffineCounter([3, 2], [1])
+    with pytest.raises(ValueError, match="Without a modulus the turn must be 0, not 4"):
+        AffineCounter([3], [1], turn=4)

@@ -1,0 +1,54 @@
+"""Lane adapters: every code arrives, in order, whatever the numbers of lanes and whoever stalls."""
+
+from __future__ import annotations
+
+import pytest
+from amaranth.hdl import unsigned
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from streams import run_stream
+
+from abc_hw.rtl_gen.parts.arith import ceil_div
+from abc_hw.rtl_gen.parts.stream import LaneAdapter
+
+
+def pack(pixels: list[list[int]], lanes: int) -> list[list[int]]:
+    """Transfers of ``lanes`` codes per pixel, filled up with code 0."""
+    return [
+        (pixel[start : start + lanes] + [0] * lanes)[:lanes]
+        for pixel in pixels
+        for start in range(0, len(pixel), lanes)
+    ]
+
+
+@settings(max_examples=40)
+@given(
+    channels=st.integers(1, 9), i_lanes=st.integers(1, 6), o_lanes=st.integers(1, 6),
+    stalls=st.sampled_from([0.0, 0.4]), seed=st.integers(0, 100),
+)
+def test_codes_arrive_in_order(channels: int, i_lanes: int, o_lanes: int, stalls: float, seed: int) -> None:
+    pixels = [[(7 * pixel + 3 * channel + 1) % 8 for channel in range(channels)] for pixel in range(5)]
+    expected = pack(pixels, o_lanes)
+    adapter = LaneAdapter(channels=channels, i_lanes=i_lanes, o_lanes=o_lanes, shape=unsigned(3))
+    received, _ = run_stream(
+        adapter, pack(pixels, i_lanes), expected=len(expected), stalls=stalls, seed=seed
+    )
+    assert [list(transfer) for transfer in received] == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "i_lanes", "o_lanes"), [(8, 2, 8), (8, 8, 2), (6, 1, 3), (9, 3, 1), (6, 4, 6)]
+)
+def test_sustained_rate(channels: int, i_lanes: int, o_lanes: int) -> None:
+    """Between pixels pass no more cycles than the wider side's transfers, or those through the common divisor."""
+    pixels = [[1] * channels for _ in range(40)]
+    adapter = LaneAdapter(channels=channels, i_lanes=i_lanes, o_lanes=o_lanes, shape=unsigned(3))
+    per_pixel = max(adapter.cycles_per_pixel, ceil_div(channels, i_lanes))
+    expected = pack(pixels, o_lanes)
+    _, cycles = run_stream(adapter, pack(pixels, i_lanes), expected=len(expected))
+    assert cycles <= 40 * per_pixel + 10
+
+
+def test_refuses_no_lanes() -> None:
+    with pytest.raises(ValueError, match="number of output lanes must be a positive integer, not 0"):
+        LaneAdapter(channels=3, i_lanes=1, o_lanes=0, shape=unsigned(2))

@@ -1,0 +1,156 @@
+"""The networks that come with the program: whole, as their cards say, and fit for everything a network is for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import done, refused
+from places import ROOT
+
+from abc_hw import zoo
+from abc_hw.cli.inputs import choose_foldings
+from abc_hw.cli.networks import weight_bits
+from abc_hw.cli.zoo import LARGEST, SOURCES
+from abc_hw.errors import InputError
+from abc_hw.network import Network, files, onnx_export
+from abc_hw.network.reencode import reencode
+from abc_hw.rtl_gen.emit import verilog
+from abc_hw.sim import fast, golden
+from abc_hw.sim.runner import simulate
+
+NETWORKS = zoo.names()
+ACCURACY = ROOT / "docs" / "accuracy.md"
+
+
+def synthetic(network: Network, count: int = 2) -> np.ndarray:
+    """Images of any brightness at any place."""
+    return np.random.default_rng(11).integers(256, size=(count, *network.input_shape), dtype=np.uint8)
+
+
+def test_there_are_the_networks_that_the_documentation_names() -> None:
+    assert {"digits-lenet-m3n3", "mnist-lenet-m1n1", "mnist-lenet-m3n3"} <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_the_one_of_its_card(name: str) -> None:
+    network, card = zoo.load(name), zoo.card(name)
+    assert card.name == network.name == name
+    assert card.digest == network.digest
+    assert card.xnors == network.binary_macs <= card.xnors_before
+    assert card.weight_bits == sum(weight_bits(layer) for layer in network.layers)
+    assert (card.data, card.data_licence) == SOURCES[card.dataset]
+    assert card.dataset == network.training["dataset"]
+    assert network.training["accuracy"]["test"] == card.accuracy  # PyTorch's evaluation and the golden model's
+    assert reencode(network) is network
+    assert zoo.path(name).stat().st_size <= LARGEST
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_documentation_gives_the_figures_of_the_card(name: str) -> None:
+    card = zoo.card(name)
+    (row,) = [line for line in ACCURACY.read_text().splitlines() if line.startswith(f"| `zoo:{name}` |")]
+    assert row.split(" | ")[2:6] == [
+        f"{card.right:,} of {card.images:,}", f"{100 * card.accuracy:.2f} %", f"{card.weight_bits:,}",
+        f"{card.xnors:,}",
+    ]
+    assert card.command in ACCURACY.read_text()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_scores_the_same_by_three_evaluators(name: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = zoo.load(name)
+    images = synthetic(network)
+    scores = golden.run(network, images).scores
+    model = onnx_export.model(network).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    assert np.array_equal(scores, session.run(["scores"], {"image": images})[0])
+    assert np.array_equal(scores, fast.run(network, images))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_makes_an_accelerator(name: str) -> None:
+    network = zoo.load(name)
+    text = verilog.generate(network, choose_foldings(network, cycles=None, knobs={}), name="accelerator")
+    assert "module accelerator(" in text
+    assert text.count("\nendmodule") > len(network.layers)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_accelerator_of_a_network_agrees_with_the_golden_model_in_every_layer(name: str) -> None:
+    network = zoo.load(name)
+    result = simulate(network, synthetic(network, 1), foldings=choose_foldings(network, cycles=None, knobs={}))
+    assert [layer.name for layer in result.layers] == [*(layer.name for layer in network.layers), "output"]
+    assert all(layer.bits_compared > 0 for layer in result.layers)
+    assert result.ok
+
+
+def test_the_digits_network_is_as_good_as_its_card_says() -> None:
+    from abc_hw.data import load
+
+    pytest.importorskip("sklearn")
+    test, card = load("digits").test, zoo.card("digits-lenet-m3n3")
+    scores = fast.run(zoo.load("digits-lenet-m3n3"), test.images)
+    assert (int((scores.argmax(1) == test.labels).sum()), len(test)) == (card.right, card.images)
+
+
+def test_names_resolve_to_files_and_files_to_themselves() -> None:
+    assert zoo.resolve("zoo:digits-lenet-m3n3") == zoo.path("digits-lenet-m3n3")
+    assert zoo.resolve(Path("zoo:digits-lenet-m3n3")) == zoo.path("digits-lenet-m3n3")
+    assert zoo.resolve("runs/network.safetensors") == Path("runs/network.safetensors")
+    message = f"zoo: expected one of {', '.join(NETWORKS)}, found '../secret'"
+    with pytest.raises(InputError, match=f"^{message}$"):
+        zoo.resolve("zoo:../secret")
+
+
+def test_commands_take_networks_of_the_zoo() -> None:
+    assert "zoo:digits-lenet-m3n3" in done("zoo", "list")
+    assert zoo.card("mnist-lenet-m1n1").digest in done("zoo", "show", "mnist-lenet-m1n1")
+    assert zoo.card("mnist-lenet-m1n1").digest in done("info", "zoo:mnist-lenet-m1n1")
+    assert refused("info", "zoo:none").startswith("zoo: expected one of ")
+
+
+def test_a_network_is_added_with_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from abc_hw.training import loop
+    from abc_hw.training.recipes import config_for
+
+    config = config_for("digits", model="mlp", epochs=2, integer_epochs=1, tie_steps=True, N=2, lr=0.01)
+    trained = loop.train(config, tmp_path / "run", progress=False)
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    said = done("zoo", "add", tmp_path / "run" / loop.FINAL, "new-one", "--note", "for a test")
+    assert zoo.names() == ("new-one",)
+    card = zoo.card("new-one")
+    assert card.accuracy == trained.accuracy["test"]
+    assert said.startswith(f"zoo:new-one: {100 * card.accuracy:.2f} % of 359 test images")
+    assert card.note == "for a test"
+    assert card.command == (
+        "abc-hw train --dataset digits --model mlp -M 3 -N 2 --tie-steps --epochs 2 --integer-epochs 1 --lr 0.01"
+    )
+    assert card.xnors_before == 3 * (8 * 64 * 256 + 2 * 256 * 256 + 2 * 256 * 10)
+    assert card.xnors == 2 * (8 * 64 * 256 + 2 * 256 * 256 + 2 * 256 * 10)
+    assert zoo.load("new-one").digest == card.digest
+    exported = tmp_path / "fewer.safetensors"
+    said = done("export", tmp_path / "run" / loop.FINAL, "-o", exported, "--reencode")
+    assert f"{card.xnors:,} for one image, {card.xnors_before:,} before" in said
+    assert files.load(exported).digest == card.digest
+
+
+def test_a_card_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "digits-lenet-m3n3"
+    document = json.loads(zoo.path(name).with_suffix(".json").read_bytes())
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    card = tmp_path / f"{name}.json"
+    for text, message in [
+        (None, f"{card}: expected a card, found No such file or directory"),
+        ("{", f"{card}: expected JSON, found "),
+        (json.dumps({**document, "images": 0}), f"{card}: images: expected greater than or equal to 1, found 0"),
+    ]:
+        if text is not None:
+            card.write_text(text)
+        with pytest.raises(InputError) as caught:
+            zoo.card(name)
+        assert str(caught.value).startswith(message)
