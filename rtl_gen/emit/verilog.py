@@ -181,5 +181,6 @@ def _load_lines(accelerator: Accelerator) -> list[str]:
     return [
         f"load       ready/valid, {{first, data[{width - 1}:0]}}: {transfers} transfers, the first marked; layers",
         f"           in order, of each its memory's words, of each {LOAD_BITS} bits at a time, the lowest first",
-        "loaded     the weights are there; no image begins before that, or while load is valid",
+        "loaded     the weights are there; no image begins (has its first transfer taken) before that, or in a",
+        "           cycle in which load is valid: an image offered then waits until the load is over",
     ]

@@ -17,7 +17,7 @@ from ..parts.matches import score_shape
 from ..parts.popcount import TARGETS
 from ..parts.stream import LaneAdapter, code_stream
 from .layer import LayerEngine
-from .loading import ImageGate, Loader, load_layout, parts, with_unknown_weights
+from .loading import LoadGate, load_layout, parts, with_unknown_weights
 
 __all__ = ["Accelerator", "WeightSource", "weight_source"]
 
@@ -55,7 +55,8 @@ class Accelerator(wiring.Component):
     i : In, stream of input codes (pixels), row by row, channels innermost, ``i_lanes`` channels per transfer
     o : Out, stream of scores, one class per transfer, :func:`abc_hw.rtl_gen.blocks.classifier.score_layout`
     load : In, if loaded: stream of :attr:`load_words`, the first one marked. It waits until all images that have
-        begun are done; until its last word is taken no other image begins
+        begun are done; from the cycle in which it is valid until its last word is taken no other image begins: at
+        the boundary of images a valid load wins, and an image whose first transfer is offered waits
     loaded : Out, if loaded: the weights are there
 
     Raises
@@ -158,27 +159,22 @@ class Accelerator(wiring.Component):
 
     def _build_loading(self, m: Module) -> wiring.PureInterface:
         """The loader of all weight memories, and the input stream of the images that may begin."""
-        m.submodules.loader = loader = Loader([engine.weight_memory for engine in self._engines])
-        m.submodules.gate = gate = ImageGate(self.i_transfers)
-        images = self.i.signature.flip().create(path=("images",))
+        m.submodules.gate = gate = LoadGate(
+            [engine.weight_memory for engine in self._engines], transfers=self.i_transfers,
+            payload=self.i.payload.shape(),
+        )
         first = 0
-        for engine, count in zip(self._engines, loader.counts, strict=True):
+        for engine, count in zip(self._engines, gate.counts, strict=True):
             m.d.comb += [
-                engine.write.addr.eq(loader.addr),
-                engine.write.data.eq(loader.data),
-                engine.write.en.eq(loader.en[first : first + count]),
+                engine.write.addr.eq(gate.addr),
+                engine.write.data.eq(gate.data),
+                engine.write.en.eq(gate.en[first : first + count]),
             ]
             first += count
-        wiring.connect(m, wiring.flipped(self.load), loader.i)
+        wiring.connect(m, wiring.flipped(self.load), gate.load)
+        wiring.connect(m, wiring.flipped(self.i), gate.i)
         m.d.comb += [
-            images.payload.eq(self.i.payload),
-            gate.i_valid.eq(self.i.valid),
-            self.i.ready.eq(gate.i_ready),
-            images.valid.eq(gate.o_valid),
-            gate.o_ready.eq(images.ready),
-            gate.allowed.eq(loader.loaded & ~self.load.valid),
             gate.done.eq(self.o.valid & self.o.ready & self.o.payload.last),
-            loader.idle.eq(gate.idle),
-            self.loaded.eq(loader.loaded),
+            self.loaded.eq(gate.loaded),
         ]
-        return images
+        return gate.o

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from abc_hw.network import IntArray, Layer, Network
 from ..parts.arith import ceil_div
 from ..parts.ram import LOAD_BITS
 
-__all__ = ["ImageGate", "Loader", "UnknownWeights", "load_layout", "parts", "with_unknown_weights"]
+__all__ = ["ImageGate", "LoadGate", "Loader", "UnknownWeights", "load_layout", "parts", "with_unknown_weights"]
 
 
 def load_layout(shapes: Iterable[tuple[int, int]]) -> data.StructLayout:
@@ -128,43 +128,105 @@ class Loader(wiring.Component):
 class ImageGate(wiring.Component):
     """Holds images back, but never in their middle, and counts those under way.
 
-    It stands in the handshake of their stream; the payload goes past it.
+    An image begins in the cycle in which its first transfer is taken from ``i``, and only if it is ``allowed``
+    to in that very cycle; one whose first transfer is offered waits until then.
 
     Parameters
     ----------
     transfers : of an image
+    payload : shape of one
 
     Members
     -------
-    i_valid : In, i_ready : Out, before it;  o_valid : Out, o_ready : In, behind it
-    allowed : In(1), may the next image begin?
+    i : In, stream of the transfers of images;  o : Out, the same, a cycle later
+    allowed : In(1), may an image begin in this cycle?
     done : In(1), an image is done
-    idle : Out(1), no image is under way, and none begins in the next cycle
+    idle : Out(1), no image is under way
     """
 
-    def __init__(self, transfers: int) -> None:
+    def __init__(self, *, transfers: int, payload: ShapeLike) -> None:
+        if transfers < 1:
+            raise ValueError(f"An image must have at least one transfer, not {transfers}")
         self._transfers = transfers
         super().__init__({
-            "i_valid": In(1), "i_ready": Out(1), "o_valid": Out(1), "o_ready": In(1), "allowed": In(1),
+            "i": In(stream.Signature(payload)), "o": Out(stream.Signature(payload)), "allowed": In(1),
             "done": In(1), "idle": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        place = Signal(range(max(self._transfers, 2)))
-        at_last = place == self._transfers - 1
+        left = Signal(range(self._transfers))  # of the image that has begun, still to come
+        inside = left != 0
         under_way = Signal(UNDER_WAY_BITS)
-        passing = Signal()  # the gate is open
-        passes = self.o_valid & self.o_ready
-        inside = Mux(passes, ~at_last, place != 0)
+        taken = self.i.valid & self.i.ready
+        begins = taken & ~inside
         m.d.comb += [
-            self.o_valid.eq(self.i_valid & passing),
-            self.i_ready.eq(self.o_ready & passing),
-            self.idle.eq((under_way == 0) & ~passing),
+            self.i.ready.eq((~self.o.valid | self.o.ready) & (inside | (self.allowed & ~under_way.all()))),
+            self.idle.eq(under_way == 0),
         ]
-        m.d.sync += under_way.eq(under_way + (passes & (place == 0)) - self.done)
-        with m.If(passes):
-            m.d.sync += place.eq(Mux(at_last, 0, place + 1))
-        with m.If(~self.o_valid | self.o_ready):
-            m.d.sync += passing.eq(inside | (self.allowed & ~under_way[1:].all()))
+        m.d.sync += under_way.eq(under_way + begins - self.done)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(taken):
+            m.d.sync += [
+                self.o.valid.eq(1), self.o.payload.eq(self.i.payload),
+                left.eq(Mux(inside, left, self._transfers) - 1),
+            ]
+        return m
+
+
+class LoadGate(wiring.Component):
+    """Between images and weights: at any time only one of them, and neither is torn.
+
+    ::
+
+        load --> loader --> addr, data, en (weight memories)
+                   |  ^
+           loaded  v  | idle
+        i -----> image gate -----> o
+
+    An image begins (its first transfer is taken from ``i``) only in a cycle in which the weights are there and
+    ``load`` is not valid; a transfer is taken from ``load`` only while no image is under way.
+
+    Parameters
+    ----------
+    shapes : (width, depth) of each weight memory
+    transfers : of an image
+    payload : shape of one
+
+    Members
+    -------
+    i : In, stream of the transfers of images;  o : Out, the same, of images that have begun
+    done : In(1), an image is done
+    load : In, stream of :func:`load_layout`;  addr, data, en, loaded : Out, as of :class:`Loader`
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int]], *, transfers: int, payload: ShapeLike) -> None:
+        self._loader = Loader(shapes)
+        self._gate = ImageGate(transfers=transfers, payload=payload)
+        written = ("addr", "data", "en", "loaded")
+        super().__init__({
+            "i": In(stream.Signature(payload)), "o": Out(stream.Signature(payload)), "done": In(1),
+            "load": In(self._loader.i.signature.flip()),
+            **{name: self._loader.signature.members[name] for name in written},
+        })
+
+    @property
+    def counts(self) -> list[int]:
+        """Parts of a word, of each memory."""
+        return self._loader.counts
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.loader = loader = self._loader
+        m.submodules.gate = gate = self._gate
+        wiring.connect(m, wiring.flipped(self.load), loader.i)
+        wiring.connect(m, wiring.flipped(self.i), gate.i)
+        wiring.connect(m, gate.o, wiring.flipped(self.o))
+        m.d.comb += [
+            gate.allowed.eq(loader.loaded & ~self.load.valid),
+            gate.done.eq(self.done),
+            loader.idle.eq(gate.idle),
+            *(getattr(self, name).eq(getattr(loader, name)) for name in ("addr", "data", "en", "loaded")),
+        ]
         return m

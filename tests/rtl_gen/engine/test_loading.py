@@ -69,10 +69,10 @@ def test_a_word_that_differs_is_noticed() -> None:
     network = case.network()
 
     def flip_every_bit(text: str) -> str:
-        before, loader = text.split("module accelerator_loader", 1)
+        before, loader = text.split("module accelerator_gate_loader", 1)
         changed = re.sub(r"i__payload\[\d+:0\];", r"~ \g<0>", loader)
         assert changed != loader
-        return f"{before}module accelerator_loader{changed}"
+        return f"{before}module accelerator_gate_loader{changed}"
 
     images = random_images(np.random.default_rng(1), network, 4)
     result = simulate(
