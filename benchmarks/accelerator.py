@@ -10,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from abc_hw.cli.inputs import choose_foldings, load_network
+from abc_hw import sources
+from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.engine.accelerator import Accelerator
 from benchmarks.out_of_context import DEVICES, measure
 
@@ -24,8 +25,8 @@ def main() -> None:
     parser.add_argument("--clock", type=int, default=155, help="MHz that placement aims at")
     options = parser.parse_args()
     device = DEVICES[options.device]
-    network, knobs = load_network(Path(options.network))
-    foldings = choose_foldings(network, cycles=options.cycles, knobs=knobs)
+    network, knobs = sources.read(Path(options.network))
+    foldings = fold(network, cycles=options.cycles, knobs=knobs)
     accelerator = Accelerator(network, foldings, target=device.target)
     seeds = [int(seed) for seed in options.seeds.split(",") if seed]
     found = measure(device, accelerator, seeds=seeds, wanted=options.clock)

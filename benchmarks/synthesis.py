@@ -13,7 +13,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from abc_hw.cli.inputs import choose_foldings, load_folding, load_network
+from abc_hw import sources
+from abc_hw.cli.inputs import load_folding
+from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.folding import cycle_bound, schedules
 from benchmarks.estimate import Case, ffs, luts, measured
@@ -41,10 +43,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
-    network, knobs = load_network(options.network)
+    network, knobs = sources.read(options.network)
     if options.folding:
         knobs = load_folding(options.folding)
-    foldings = choose_foldings(network, cycles=options.cycles, knobs=knobs)
+    foldings = fold(network, cycles=options.cycles, knobs=knobs)
     device = DEVICES[options.device]
     start = time.monotonic()
     found = measured(Case(network.name, network, foldings), device.family, options.cache)

@@ -45,7 +45,7 @@ def build(
     board: BoardName,
     network: Annotated[
         Path | None,
-        typer.Argument(help="A network file, zoo:NAME, or a TOML description.", show_default="the board's own"),
+        typer.Argument(help="A network file, zoo:NAME, example:NAME, a TOML.", show_default="the board's own"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for all files of the build.")] = Path("build"),
     cycles: Cycles = None,

@@ -15,7 +15,7 @@ from abc_hw.network import IntArray, Network, files
 
 from . import hardware
 from .console import complain, need, percent, progress, say, show, table
-from .inputs import choose_foldings, named_dataset
+from .inputs import named_dataset
 from .training import export_checkpoint
 from .training import run as run_training
 
@@ -37,6 +37,7 @@ def demo(
     import torch
 
     from abc_hw.network import onnx_export
+    from abc_hw.rtl_gen.cost.choice import fold
     from abc_hw.sim import golden
     from abc_hw.training.quantised import evaluate_integer
     from abc_hw.training.recipes import config_for
@@ -53,7 +54,7 @@ def demo(
     paths = {kind: out / name for kind, name in names.items()}
     files.save(network, paths["network"])
     onnx_export.save(network, paths["ONNX"])
-    foldings = choose_foldings(network, cycles=cycles, knobs={})
+    foldings = fold(network, cycles=cycles)
     hardware.write_verilog(network, foldings, paths["Verilog"], "accelerator")
     hardware.show_folding(network, foldings)
     result = hardware.run(network, held_out.images, foldings, work_dir=out / "simulation")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.network.files import write_atomically
 
 from .console import check_writable, percent, progress, say, show, table
-from .inputs import load_network
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def fold(
     if not 0 < budget <= 1:
         raise InputError(f"budget: expected a share above 0 and up to 1, found {budget:g}")
     check_writable(output)
-    found, _ = load_network(network)
+    found, _ = sources.read(network)
     target = _target(fps, cycles, mhz)
     with progress("folding"):
         solver = Solver(found, part, Limits.of(part, budget))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy.typing as npt
 import typer
 
+from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.network.files import write_atomically
 
 from .console import check_writable, complain, err, need, percent, progress, say, show, table
-from .inputs import choose_foldings, load_dataset, load_folding, load_network, some_images
+from .inputs import load_dataset, load_folding, some_images
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ def read_design(
     network: Path, cycles: int | None, folding: Path | None
 ) -> tuple[Network, dict[str, LayerFolding]]:
     """A network and foldings for all its layers, from files and options."""
+    from abc_hw.rtl_gen.cost.choice import fold
+
     if cycles is not None and cycles < 1:
         raise InputError(f"cycles: expected a number from 1, found {cycles}")
-    found, knobs = load_network(network)
+    found, knobs = sources.read(network)
     knobs = knobs if folding is None else load_folding(folding)
     with progress("folding"):
-        return found, choose_foldings(found, cycles=cycles, knobs=knobs)
+        return found, fold(found, cycles=cycles, knobs=knobs)
 
 
 def generate(

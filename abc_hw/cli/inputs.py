@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import RootModel
 
-from abc_hw import zoo
 from abc_hw.data import Dataset, Images, Labels, load
 from abc_hw.errors import InputError
-from abc_hw.network import Network, description, files
+from abc_hw.network import Network, description
 from abc_hw.network.description import FoldingDescription
 from abc_hw.validation import validate
 
 from .console import need
 
-if TYPE_CHECKING:
-    from abc_hw.rtl_gen.folding import LayerFolding
-
-DESCRIPTION_SUFFIX = ".toml"
-
 
 class FoldingFile(RootModel[dict[str, FoldingDescription]]):
     """A TOML file of one table per layer, each with some of simd, pe, mp and np."""
-
-
-def load_network(path: Path) -> tuple[Network, description.Folding]:
-    """The network in a network file, or one with random weights as a TOML description says, and its folding knobs.
-
-    ``zoo:NAME`` is a network file that comes with the program (:mod:`abc_hw.zoo`).
-
-    Raises
-    ------
-    InputError : see :func:`abc_hw.network.files.load`, :func:`abc_hw.network.description.load` and
-    :func:`abc_hw.zoo.resolve`
-    """
-    path = zoo.resolve(path)
-    if path.suffix == DESCRIPTION_SUFFIX:
-        return description.load(path)
-    return files.load(path), {}
 
 
 def load_folding(path: Path) -> description.Folding:
@@ -61,26 +36,6 @@ def load_folding(path: Path) -> description.Folding:
         raise InputError(f"{path}: expected TOML, found {' '.join(str(error).split())}") from None
     found = validate(FoldingFile, document, str(path)).root
     return {name: knobs.model_dump(exclude_none=True) for name, knobs in found.items()}
-
-
-def choose_foldings(
-    network: Network, *, cycles: int | None, knobs: Mapping[str, Mapping[str, int]]
-) -> dict[str, LayerFolding]:
-    """Foldings of all layers: for ``cycles`` per image (None: a balanced default), but the knobs as given.
-
-    Raises
-    ------
-    InputError : a target that cannot be reached, a layer that is not there, a knob that does not fit
-    """
-    from abc_hw.rtl_gen.folding import default_foldings, fold_for_cycles, schedules
-
-    chosen = default_foldings(network) if cycles is None else fold_for_cycles(network, cycles)
-    strangers = [name for name in knobs if name not in chosen]
-    if strangers:
-        raise InputError(f"folding: expected the layers {', '.join(chosen)}, found {', '.join(strangers)}")
-    foldings = {name: dataclasses.replace(folding, **knobs.get(name, {})) for name, folding in chosen.items()}
-    schedules(network, foldings)
-    return foldings
 
 
 def load_dataset(network: Network, name: str | None, data_dir: Path | None) -> Dataset:

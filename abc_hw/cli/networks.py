@@ -10,21 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
+from abc_hw import sources
 from abc_hw.data import Images
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, IntArray, Layer, Network, ScaleForm
 
 from .console import complain, need, percent, progress, say, show, table
-from .inputs import load_dataset, load_network
+from .inputs import load_dataset
 
-NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, or a TOML description.")]
+NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.")]
 
 ONNX_BATCH = 500
 
 
 def info(network: NetworkFile) -> None:
     """Show the layers of a network: shapes, bases, coefficients, memory, operations, widths."""
-    found, _ = load_network(network)
+    found, _ = sources.read(network)
     shape = " x ".join(map(str, found.input_shape))
     shapes = table("layer", ">input", ">kernel", ">output", ">M", ">N", ">XNORs")
     numbers = table("layer", "alpha", "beta", ">weights", ">coefficients", ">accumulator")
@@ -129,7 +130,7 @@ def evaluate(
         need("test", "onnxruntime")
     if checkpoint is not None:
         need("train", "torch", "lightning")
-    found, _ = load_network(network)
+    found, _ = sources.read(network)
     with progress("reading images"):
         test = load_dataset(found, dataset, data_dir).test
     from abc_hw.sim import fast

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from places import EXAMPLES
 
+from abc_hw import sources
 from abc_hw.boards import build, fit, toolchain
 from abc_hw.boards.fit import Memory
 from abc_hw.boards.gateware import clocking
@@ -22,7 +23,6 @@ from abc_hw.boards.gateware.top import LinkedAccelerator
 from abc_hw.boards.host.images import read_images
 from abc_hw.boards.host.run import run
 from abc_hw.boards.platforms import BOARDS, find
-from abc_hw.cli.inputs import load_network
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
 from abc_hw.rtl_gen.emit.yosys import run_yosys
@@ -79,7 +79,7 @@ def test_a_clock_that_no_pll_makes_is_refused() -> None:
 @pytest.mark.parametrize("name", BOARDS)
 def test_board_has_a_plan(name: str) -> None:
     board = BOARDS[name]
-    network, _ = load_network(Path(board.network))
+    network, _ = sources.read(board.network)
     linked = build.design(board, network)
     plan = build.plan(board, linked)
     script = plan.files[f"{plan.script}.sh"]
@@ -171,7 +171,7 @@ def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path
 
 def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded() -> None:
     board = find("icebreaker")
-    network, _ = load_network(Path(board.network))
+    network, _ = sources.read(board.network)
 
     def blocks(weights: str) -> int:
         foldings = {s.layer.name: s.folding for s in build.design(board, network).accelerator.schedules}

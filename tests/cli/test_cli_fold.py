@@ -9,8 +9,9 @@ import pytest
 from command_line import abc_hw
 from places import EXAMPLES
 
-from abc_hw.cli.inputs import choose_foldings, load_folding
+from abc_hw.cli.inputs import load_folding
 from abc_hw.network import description
+from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.cost.estimate import estimate
 from abc_hw.rtl_gen.cost.solver import Limits, Solver
@@ -24,7 +25,7 @@ def test_written_folding_reaches_the_speed_and_serves_generate(tmp_path: Path) -
     result = abc_hw("fold", TINY, "--device", "ecp5-25k", "--fps", "100000", "--clock", "50", "-o", str(path))
     assert result.exit_code == 0, result.output
     network, _ = description.load(TINY)
-    foldings = choose_foldings(network, cycles=None, knobs=load_folding(path))
+    foldings = fold(network, knobs=load_folding(path))
     assert max(schedule.cycles for schedule in schedules(network, foldings)) <= 50e6 / 100_000
     assert foldings == Solver(network, DEVICES["ecp5-25k"]).for_cycles(500)
     made = abc_hw("generate", TINY, "--folding", str(path), "-o", str(tmp_path / "tiny.v"))

@@ -1,0 +1,57 @@
+"""Where a network comes from, by what the user types: a file, a description, or what comes with the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import zoo
+from .errors import InputError
+from .network import Network, description, files
+
+EXAMPLES = Path(__file__).parent / "examples"
+EXAMPLE_PREFIX = "example:"
+DESCRIPTION_SUFFIX = ".toml"
+
+
+def example_names() -> tuple[str, ...]:
+    """The descriptions that come with the program, in alphabetical order."""
+    return tuple(sorted(file.stem for file in EXAMPLES.glob(f"*{DESCRIPTION_SUFFIX}")))
+
+
+def resolve(text: str | Path) -> Path:
+    """The file that is meant: ``zoo:NAME`` and ``example:NAME`` come with the program, all else is a path.
+
+    Raises
+    ------
+    InputError : a name that is not there
+    """
+    named = str(text)
+    if not named.startswith(EXAMPLE_PREFIX):
+        return zoo.resolve(text)
+    name = named.removeprefix(EXAMPLE_PREFIX)
+    if name not in example_names():
+        raise InputError(f"example: expected one of {', '.join(example_names())}, found {name!r}")
+    return EXAMPLES / f"{name}{DESCRIPTION_SUFFIX}"
+
+
+def read(text: str | Path) -> tuple[Network, description.Folding]:
+    """The network in a network file, or one with random weights as a TOML description says, and its folding knobs.
+
+    Raises
+    ------
+    InputError : see :func:`resolve`, :func:`abc_hw.network.files.load`, :func:`abc_hw.network.description.load`
+    """
+    path = resolve(text)
+    if path.suffix == DESCRIPTION_SUFFIX:
+        return description.load(path)
+    return files.load(path), {}
+
+
+def load(source: str | Path) -> Network:
+    """The network of a network file, ``zoo:NAME``, ``example:NAME`` or a TOML description (random weights).
+
+    Raises
+    ------
+    InputError : nothing of that name, or nothing that is a network; one line says what is wrong where
+    """
+    return read(source)[0]

@@ -1,0 +1,50 @@
+"""The folding of a network for what a user asks: a speed, a device, knobs set by hand, or nothing at all."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+
+from ..folding import LayerFolding, default_foldings, fold_for_cycles, schedules
+
+__all__ = ["fold"]
+
+
+def fold(
+    network: Network, *, cycles: int | None = None, device: str | None = None, budget: float = 0.8,
+    knobs: Mapping[str, Mapping[str, int]] | None = None,
+) -> dict[str, LayerFolding]:
+    """Foldings of all layers, by name.
+
+    Parameters
+    ----------
+    cycles : per image, to be reached with the least hardware; None: as fast as the device has room for, and
+        without a device a balanced accelerator of middling size
+    device : a name of :mod:`abc_hw.rtl_gen.cost.devices`;  budget : the share of it that may be taken
+    knobs : simd, pe, mp and np of some layers, set by hand
+
+    Raises
+    ------
+    InputError : a target that cannot be reached, a layer or device that is not there, a knob that does not fit
+    """
+    if device is not None:
+        chosen = _for_device(network, device, budget, cycles)
+    else:
+        chosen = default_foldings(network) if cycles is None else fold_for_cycles(network, cycles)
+    knobs = knobs or {}
+    strangers = [name for name in knobs if name not in chosen]
+    if strangers:
+        raise InputError(f"folding: expected the layers {', '.join(chosen)}, found {', '.join(strangers)}")
+    foldings = {name: dataclasses.replace(folding, **knobs.get(name, {})) for name, folding in chosen.items()}
+    schedules(network, foldings)
+    return foldings
+
+
+def _for_device(network: Network, device: str, budget: float, cycles: int | None) -> dict[str, LayerFolding]:
+    from .devices import find_device
+    from .solver import Limits, Solver
+
+    part = find_device(device)
+    solver = Solver(network, part, Limits.of(part, budget))
+    return solver.best()[1] if cycles is None else solver.for_cycles(cycles)
