@@ -1,7 +1,8 @@
-"""The integer network: the one description that trainer, golden model and generator share.
+"""The chain of fused layers: the integer network as trainer, golden model and generator share it.
 
-Everything here is integers. A *basis* is a tensor of +-1 with an integer coefficient; a value is stored as
-a *code* that stands for all its bases at once (:class:`Bases`). A layer computes, per output channel c::
+Everything here is integers, and a chain: what one engine per layer computes. Networks that fork and join, or whose
+layers are made of other parts, are graphs (:mod:`abc_hw.network.graph`), and so is every chain. A layer computes,
+per output channel c::
 
     acc[c] = sum_m alpha[c, m] sum_n beta[n] (2 popcount(xnor(B[m, c], A[n])) - K)
 
@@ -19,113 +20,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import NetworkError
-
-IntArray = npt.NDArray[np.int64]
-CodeArray = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
-
-BasesKind = Literal["thermometer", "planes"]
-ScaleKind = Literal["fixed", "csd", "pow2"]
-
-MAX_BASES = 8
-"""Most bases a value may have; a code then fits one byte in either encoding."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Bases:
-    """How a code stands for ``count`` bases of +-1.
-
-    ``thermometer``: codes 0..count; basis n is +1 where ``code > n`` (the bases of one real number cut at
-    ordered thresholds). ``planes``: codes 0..2**count - 1; basis n is +1 where bit n of the code is 1.
-    Code 0 is every basis at -1 in both, which is also what padding means.
-    """
-
-    kind: BasesKind
-    count: int
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("thermometer", "planes"):
-            raise NetworkError("bases.kind", "thermometer or planes", repr(self.kind))
-        if type(self.count) is not int or not 1 <= self.count <= MAX_BASES:
-            raise NetworkError("bases.count", f"an integer from 1 to {MAX_BASES}", repr(self.count))
-
-    @property
-    def levels(self) -> int:
-        """How many codes there are."""
-        return self.count + 1 if self.kind == "thermometer" else 1 << self.count
-
-    @property
-    def bits(self) -> int:
-        """Bits that hold a code."""
-        return (self.levels - 1).bit_length()
-
-    def expand(self, codes: npt.NDArray[Any]) -> BoolArray:
-        """Bases of ``codes`` (any shape) as booleans, True for +1, in a new last axis of ``count``."""
-        index = np.arange(self.count)
-        if self.kind == "thermometer":
-            return np.asarray(codes)[..., None] > index
-        return ((np.asarray(codes)[..., None] >> index) & 1).astype(bool)
-
-    def values(self, coefficients: npt.NDArray[Any]) -> IntArray:
-        """Sum of coefficient x basis for each code: ``[..., count] -> [..., levels]``."""
-        signs = np.where(self.expand(np.arange(self.levels)), 1, -1)
-        return np.asarray(coefficients, np.int64) @ signs.T.astype(np.int64)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScaleForm:
-    """Which integers a coefficient may be, hence what multiplies by it in hardware.
-
-    ``fixed``: signed ``bits``-bit integers (a multiplier). ``csd``: sums of at most ``terms`` signed powers of
-    two 2**0 .. 2**(bits-1) (shift-and-add). ``pow2``: one such term (a shift).
-    """
-
-    kind: ScaleKind = "csd"
-    bits: int = 6
-    terms: int = 2
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("fixed", "csd", "pow2"):
-            raise NetworkError("scale.kind", "fixed, csd or pow2", repr(self.kind))
-        if type(self.bits) is not int or not 1 <= self.bits <= 16:
-            raise NetworkError("scale.bits", "an integer from 1 to 16", repr(self.bits))
-        if type(self.terms) is not int or not 1 <= self.terms <= 4:
-            raise NetworkError("scale.terms", "an integer from 1 to 4", repr(self.terms))
-        if self.kind == "pow2" and self.terms != 1:
-            object.__setattr__(self, "terms", 1)
-
-    @cached_property
-    def allowed(self) -> IntArray:
-        """Every integer of this form, ascending."""
-        if self.kind == "fixed":
-            half = 1 << (self.bits - 1)
-            return np.arange(-half, max(half, 2), dtype=np.int64)
-        return np.array(sorted(_power_sums(self.bits, self.terms)), np.int64)
-
-    def allows(self, values: npt.NDArray[Any]) -> BoolArray:
-        """Elementwise: can this form hold the value?"""
-        return np.isin(values, self.allowed)
-
-    def terms_of(self, value: int) -> tuple[tuple[int, int], ...]:
-        """The (sign, shift) terms whose sum is ``value``, fewest first; ``csd`` and ``pow2`` only."""
-        return _power_sums(self.bits, self.terms)[int(value)]
-
-
-@lru_cache
-def _power_sums(bits: int, terms: int) -> dict[int, tuple[tuple[int, int], ...]]:
-    sums: dict[int, tuple[tuple[int, int], ...]] = {0: ()}
-    powers = [(sign, shift) for shift in range(bits) for sign in (1, -1)]
-    for count in range(1, terms + 1):
-        for chosen in itertools.combinations(powers, count):
-            sums.setdefault(sum(sign << shift for sign, shift in chosen), chosen)
-    return sums
+from . import rules
+from .bases import Bases, CodeArray, IntArray, ScaleForm
+from .nodes import Conv, MaxPool, Node, Scores, Threshold, check_thresholds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -213,98 +116,77 @@ class Layer:
 
     # -- ranges ---------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def acc_bounds(self) -> tuple[IntArray, IntArray]:
-        """Least and greatest value that acc can take, per channel, over all inputs: two int64 [C_out].
+        """Least and greatest value that acc can take (:attr:`abc_hw.network.nodes.Conv.acc_bounds`)."""
+        return self.conv.acc_bounds
 
-        Exact: each input position contributes its own least (greatest) weight value x input value.
+    # -- parts ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def conv(self) -> Conv:
+        """The layer's convolution as a node of the layer's name, on the input of a network."""
+        return Conv(
+            name=self.name, inputs=("input",), kernel=self.kernel, stride=(self.stride,) * 2,
+            padding=(self.padding,) * 4, weight_bases=self.weight_bases, input_bases=self.input_bases,
+            weights=self.weights, alpha=self.alpha, alpha_scale=self.alpha_scale, beta=self.beta,
+            beta_scale=self.beta_scale,
+        )  # fmt: skip
+
+    def nodes(self, before: str, after: Bases | None) -> list[Node]:
+        """The layer as nodes: a convolution of its name on the node ``before``, and what follows it.
+
+        ``after`` are the bases of the codes that it hands on, None in the classifier.
         """
-        weight_values = self.weight_bases.values(self.alpha)  # [C_out, weight levels]
-        input_values = self.input_bases.values(self.beta)
-        low_in, high_in = int(input_values.min()), int(input_values.max())
-        codes = self.weights.reshape(self.out_channels, -1)
-        per_position = np.take_along_axis(weight_values, codes.astype(np.int64), axis=1)
-        greatest = np.maximum(per_position * low_in, per_position * high_in).sum(axis=1)
-        least = np.minimum(per_position * low_in, per_position * high_in).sum(axis=1)
-        return least, greatest
+        nodes: list[Node] = [dataclasses.replace(self.conv, inputs=(before,))]
+        if self.thresholds is not None:
+            assert after is not None  # thresholds make codes of bases
+            name = f"{self.name}.threshold"
+            nodes.append(Threshold(name=name, inputs=(self.name,), thresholds=self.thresholds, bases=after))
+        if self.pool > 1:
+            side = (self.pool, self.pool)
+            nodes.append(MaxPool(name=f"{self.name}.pool", inputs=(nodes[-1].name,), size=side, stride=side))
+        if self.bias is not None:
+            nodes.append(Scores(name=f"{self.name}.scores", inputs=(nodes[-1].name,), bias=self.bias))
+        return nodes
 
     # -- rules ----------------------------------------------------------------------------------------------
 
     def __post_init__(self) -> None:
-        self._freeze("weights", np.uint8)
-        for field in ("alpha", "beta", "thresholds", "bias"):
+        if not (isinstance(self.name, str) and self.name.isidentifier() and self.name.islower()):
+            raise NetworkError("layer name", "a lower-case identifier", repr(self.name))
+        for field, dtype in (("weights", np.uint8), *((field, np.int64) for field in _COEFFICIENTS)):
             if getattr(self, field) is not None:
-                self._freeze(field, np.int64)
+                object.__setattr__(self, field, rules.frozen(f"{self.name}.{field}", getattr(self, field), dtype))
         self._check_geometry()
         self._check_numbers()
 
     def _refuse(self, field: str, expected: str, found: object) -> None:
         raise NetworkError(f"{self.name}.{field}", expected, found)
 
-    def _freeze(self, field: str, dtype: type) -> None:
-        array = np.asarray(getattr(self, field))
-        if array.dtype.kind not in "iu":
-            self._refuse(field, "integers", f"{array.dtype}")
-        frozen: npt.NDArray[Any] = array.astype(dtype)
-        if not np.array_equal(frozen, array):
-            self._refuse(field, f"values that fit {np.dtype(dtype)}", f"values up to {array.max()}")
-        frozen.setflags(write=False)
-        object.__setattr__(self, field, frozen)
-
     def _check_geometry(self) -> None:
-        if not (isinstance(self.name, str) and self.name.isidentifier() and self.name.islower()):
-            raise NetworkError("layer name", "a lower-case identifier", repr(self.name))
         for field, length in (("in_shape", 3), ("kernel", 2)):
-            value = tuple(getattr(self, field))
-            if len(value) != length or any(type(side) is not int or side < 1 for side in value):
-                self._refuse(field, f"{length} positive integers", value)
-            object.__setattr__(self, field, value)
+            object.__setattr__(self, field, rules.sides(f"{self.name}.{field}", getattr(self, field), length))
         for field, least in (("stride", 1), ("padding", 0), ("pool", 1)):
-            value = getattr(self, field)
-            if type(value) is not int or value < least:
-                self._refuse(field, f"an integer >= {least}", repr(value))
+            rules.integer(f"{self.name}.{field}", getattr(self, field), least=least)
         if any(self.padding >= side for side in self.kernel):
             self._refuse("padding", f"less than the kernel's sides {self.kernel}", self.padding)
         if self.weights.ndim != 4 or self.weights.shape[1:] != (*self.kernel, self.in_shape[2]):
             kernel = " x ".join(map(str, (*self.kernel, self.in_shape[2])))
             self._refuse("weights", f"shape C_out x {kernel}", self.weights.shape)
-        if self.out_channels < 1:
-            self._refuse("weights", "at least one output channel", 0)
-        if min(self.conv_shape) < 1:
+        if min(self.conv_shape) < 1 and self.out_channels:
             self._refuse("kernel", f"at most the padded input {self.in_shape[:2]}", self.kernel)
-        if min(self.out_shape) < 1:
+        if min(self.out_shape) < 1 and self.out_channels:
             self._refuse("pool", f"at most the convolution's output {self.conv_shape[:2]}", self.pool)
 
     def _check_numbers(self) -> None:
-        m, n, channels = self.weight_bases.count, self.input_bases.count, self.out_channels
-        if int(self.weights.max()) >= self.weight_bases.levels:
-            self._refuse("weights", f"codes below {self.weight_bases.levels}", int(self.weights.max()))
-        if self.alpha.shape != (channels, m):
-            self._refuse("alpha", f"shape {(channels, m)}", self.alpha.shape)
-        if self.beta.shape != (n,):
-            self._refuse("beta", f"shape {(n,)}", self.beta.shape)
-        for field in ("alpha", "beta"):
-            values, form = getattr(self, field), getattr(self, f"{field}_scale")
-            if not form.allows(values).all():
-                bad = values[~form.allows(values)].flat[0]
-                self._refuse(field, f"values of form {form.kind} with {form.bits} bits", int(bad))
-        least, greatest = self.acc_bounds
-        if max(abs(int(least.min())), abs(int(greatest.max()))) >= 1 << 46:
-            self._refuse("alpha", "accumulators below 2**46", int(greatest.max()))
+        least, greatest = self.conv.acc_bounds
         if self.thresholds is None:
             self._check_classifier()
             return
         if self.bias is not None:
             self._refuse("bias", "none beside thresholds", "a tensor")
-        if self.thresholds.ndim != 2 or self.thresholds.shape[0] != channels or self.thresholds.shape[1] < 1:
-            self._refuse("thresholds", f"shape {channels} x (levels - 1)", self.thresholds.shape)
-        unsorted = np.flatnonzero((np.diff(self.thresholds, axis=1) < 0).any(axis=1))
-        if unsorted.size:
-            channel = int(unsorted[0])
-            self._refuse(
-                "thresholds", "ascending values in each channel",
-                f"{self.thresholds[channel].tolist()} in channel {channel}",
-            )
+        check_thresholds(self.name, self.thresholds, self.out_channels)
         outside = (self.thresholds < least[:, None]) | (self.thresholds > greatest[:, None] + 1)
         if outside.any():
             channel = int(np.argwhere(outside)[0][0])
@@ -319,12 +201,14 @@ class Layer:
             self._refuse("bias", "one integer per class in a layer without thresholds", "none")
         elif self.bias.shape != (self.out_channels,):
             self._refuse("bias", f"shape {(self.out_channels,)}", self.bias.shape)
-        elif (far := (self.bias <= -(1 << 46)) | (self.bias >= 1 << 46)).any():
-            self._refuse("bias", "values below 2**46", int(self.bias[far][0]))
+        rules.check_bias(f"{self.name}.bias", self.bias)
         if self.pool != 1:
             self._refuse("pool", "1 in the classifier", self.pool)
         if self.out_shape[:2] != (1, 1):
             self._refuse("kernel", "one output pixel in the classifier", self.out_shape[:2])
+
+
+_COEFFICIENTS = ("alpha", "beta", "thresholds", "bias")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
