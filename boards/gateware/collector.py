@@ -1,7 +1,7 @@
 """What a device does with the sound frames of :mod:`abc_hw.boards.link` that come."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -10,15 +10,163 @@ from abc_hw.rtl_gen.parts.ram import LOAD_BITS
 from abc_hw.rtl_gen.parts.stream import code_stream
 
 from ..link import CHUNK, Cause, Identity, Kind, chunks
+from .opening import FrameOpener, request_layout
 
-__all__ = ["Collector", "request_layout"]
+__all__ = ["ChunkLoader", "Collector", "ImageStore", "request_layout"]
 
-request_layout = data.StructLayout({"kind": 8, "tag": 32, "cause": Cause})
-"""A frame's answer that is no score: its kind, tag and, if it is REFUSED, cause."""
+
+class ImageStore(wiring.Component):
+    """Keeps an image back until all its codes have come; then hands out its tag and the codes.
+
+    Parameters
+    ----------
+    size : codes of an image;  code_bits : of one
+
+    Members
+    -------
+    i : In, stream of codes, a byte each;  anew : In(1), what came before the next one is thrown away
+    tag_in : In, the image's tag, which stays until all codes are handed out
+    tag : Out, stream of the images' tags, each before its image;  o : Out, stream of the codes of whole images
+    busy : Out(1), an image is being handed out, and none is taken in
+    """
+
+    def __init__(self, *, size: int, code_bits: int) -> None:
+        self._size, self._code_bits = size, code_bits
+        super().__init__({
+            "i": In(stream.Signature(unsigned(8))),
+            "anew": In(1),
+            "tag_in": In(32),
+            "tag": Out(stream.Signature(unsigned(32))),
+            "o": Out(code_stream(1, unsigned(code_bits))),
+            "busy": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=unsigned(self._code_bits), depth=self._size, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        place, loaded = Signal(range(self._size + 1)), Signal()
+        m.d.comb += [
+            write.addr.eq(place),
+            write.data.eq(self.i.payload),
+            read.addr.eq(place),
+            self.tag.payload.eq(self.tag_in),
+            self.o.payload[0].eq(read.data),
+            self.busy.eq(1),
+        ]
+        with m.FSM():
+            with m.State("COLLECT"):
+                m.d.comb += [self.busy.eq(0), self.i.ready.eq(1), write.en.eq(self.i.valid)]
+                with m.If(self.anew):
+                    m.d.sync += place.eq(0)
+                with m.Elif(self.i.valid):
+                    m.d.sync += place.eq(place + 1)
+                    with m.If(place == self._size - 1):
+                        m.next = "TAG"
+            with m.State("TAG"):
+                m.d.comb += self.tag.valid.eq(1)
+                m.d.sync += place.eq(0)
+                with m.If(self.tag.ready):
+                    m.next = "FEED"
+            with m.State("FEED"):
+                m.d.comb += [self.o.valid.eq(loaded), read.en.eq(~loaded | self.o.ready)]
+                with m.If(read.en):
+                    m.d.sync += [loaded.eq(place != self._size), place.eq(place + 1)]
+                    with m.If(place == self._size):
+                        m.d.sync += place.eq(0)
+                        m.next = "COLLECT"
+        return m
+
+
+class ChunkLoader(wiring.Component):
+    """Hands the chunks of weights on, in their order.
+
+    Parameters
+    ----------
+    size : bytes of all weights
+    load_bits : of a transfer of weights
+
+    Members
+    -------
+    enable : In(1), the payload is that of a WEIGHTS frame, of these tag and length, until it is ``used``,
+        ``known`` or ``refused``
+    tag, length : In, of the frame;  payload : In, stream of its bytes;  left : In, how many are still to come
+    o : Out, stream of :func:`abc_hw.rtl_gen.engine.loading.load_layout`
+    state : Out, the bytes of ``Identity.STATE``, the first one lowest
+    used, known, refused : Out(1) for a cycle each: the chunk was handed on; it came before; it is none that fits;
+    cause : Out, why not
+    """
+
+    def __init__(self, *, size: int, load_bits: int) -> None:
+        self._size = size
+        super().__init__({
+            "enable": In(1), "tag": In(32), "length": In(8), "left": In(8),
+            "payload": In(stream.Signature(unsigned(8))),
+            "o": Out(stream.Signature(load_layout([(load_bits, 1)]))),
+            "state": Out(8 * Identity.STATE.size),
+            "used": Out(1), "known": Out(1), "refused": Out(1), "cause": Out(Cause),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        load_tag, load_next = Signal(32), Signal(range(chunks(self._size) + 1))
+        number, low = Signal(16), Signal(8)
+        high, begun = Signal(), Signal()  # second byte of two; the chunk's first transfer is over
+        byte = self.payload.payload
+        same = self.tag == load_tag
+        anew = ~same & (number == 0)
+        follows = same & (number == load_next) & (number != chunks(self._size))
+        m.d.comb += [
+            self.state[:32].eq(load_tag),
+            self.state[32:].eq(load_next),
+            self.o.payload.data[:8].eq(low),
+            self.o.payload.data[8:].eq(byte),
+            self.o.payload.first.eq((number == 0) & ~begun),
+        ]
+        with m.FSM():
+            with m.State("NUMBER"):
+                m.d.comb += self.payload.ready.eq(self.enable)
+                m.d.sync += begun.eq(0)
+                with m.If(self.payload.valid & self.enable):
+                    m.d.sync += [number.eq(number >> 8 | byte << 8), high.eq(~high)]
+                    with m.If(high):
+                        m.next = "JUDGE"
+            with m.State("JUDGE"):
+                m.next = "NUMBER"
+                with m.If(same & (number < load_next)):
+                    m.d.comb += self.known.eq(1)
+                with m.Elif(~anew & ~follows):
+                    m.d.comb += [self.refused.eq(1), self.cause.eq(Cause.ORDER)]
+                with m.Elif(self.length != 2 + chunk_bytes(number, self._size)):
+                    m.d.comb += [self.refused.eq(1), self.cause.eq(Cause.UNKNOWN)]
+                with m.Else():
+                    m.d.sync += [load_tag.eq(self.tag), load_next.eq(number)]
+                    m.next = "LOW"
+            with m.State("LOW"):
+                m.d.comb += self.payload.ready.eq(1)
+                m.d.sync += low.eq(byte)
+                with m.If(self.payload.valid):
+                    m.next = "HIGH"
+            with m.State("HIGH"):
+                m.d.comb += [self.o.valid.eq(self.payload.valid), self.payload.ready.eq(self.o.ready)]
+                with m.If(self.o.valid & self.o.ready):
+                    m.d.sync += begun.eq(1)
+                    m.next = "LOW"
+                    with m.If(self.left == 1):
+                        m.d.sync += load_next.eq(load_next + 1)
+                        m.d.comb += self.used.eq(1)
+                        m.next = "NUMBER"
+        return m
 
 
 class Collector(wiring.Component):
     """Takes sound frames apart: collects images, hands weights on, and asks for the answers to all other frames.
+
+    ::
+
+        i --> opener --> payload --+--> image store --> image, tag
+                |                  +--> chunk loader --> weights
+                +--> head --> which of them, and what to answer --> request
 
     Parameters
     ----------
@@ -37,7 +185,7 @@ class Collector(wiring.Component):
     """
 
     def __init__(self, identity: Identity, *, load_bits: int = LOAD_BITS) -> None:
-        self._identity = identity
+        self._identity, self._load_bits = identity, load_bits
         super().__init__({
             "i": In(stream.Signature(unsigned(8))),
             "image": Out(code_stream(1, unsigned(identity.code_bits))),
@@ -51,155 +199,104 @@ class Collector(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        size, code_bits = self._identity.image_bytes, self._identity.code_bits
-        last_chunk = chunks(size) - 1
-        m.submodules.memory = memory = Memory(shape=unsigned(code_bits), depth=size, init=[])
-        write, read = memory.write_port(), memory.read_port()
-
-        byte = self.i.payload
-        kind, length, tag = Signal(8), Signal(8), Signal(32)
-        field = Signal(range(6))
-        open_tag = Signal(32)  # the image that is being collected
-        expected = Signal(range(last_chunk + 2))  # its next chunk; last_chunk + 1: none, it is complete
-        left = Signal(8)  # payload bytes to come
-        place, loaded = Signal(range(size + 1)), Signal()
-        refusal = Signal(Cause)
-
-        same = tag == open_tag
-        wanted = Mux(same, expected, 0)
-        right_length = length == 1 + chunk_bytes(wanted, size)
-        in_order = (byte == wanted) & (wanted <= last_chunk)
+        m.submodules.opener = opener = FrameOpener()
+        wiring.connect(m, wiring.flipped(self.i), opener.i)
+        head = opener.head.payload
+        answer, refusal = Signal(8), Signal(Cause)
         m.d.comb += [
-            write.addr.eq(place),
-            write.data.eq(byte),
-            read.addr.eq(place),
-            self.tag.payload.eq(tag),
-            self.image.payload[0].eq(read.data),
-            self.request.payload.tag.eq(tag),
+            self.request.payload.tag.eq(head.tag),
             self.request.payload.cause.eq(refusal),
-            self.request.payload.kind.eq(kind),
+            self.request.payload.kind.eq(answer),
         ]
         with m.FSM():
-            with m.State("HEADER"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    header = Cat(kind, length, tag)
-                    m.d.sync += [header.eq(Cat(header[8:], byte)), field.eq(field + 1)]
-                    with m.If(field == 5):
-                        m.d.sync += field.eq(0)
-                        m.next = "KIND"
             with m.State("KIND"):
-                m.d.sync += [left.eq(length), refusal.eq(Cause.UNKNOWN), kind.eq(Kind.REFUSED)]
-                m.next = "DROP"
-                with m.Switch(kind):
-                    for asked, answer in ((Kind.IDENTIFY, Kind.IDENTITY), (Kind.COUNT, Kind.COUNTERS)):
-                        with m.Case(asked), m.If(length == 0):
-                            m.d.comb += self.accepted.eq(1)
-                            m.d.sync += kind.eq(answer)
-                            m.next = "ANSWER"
-                    with m.Case(Kind.PIXELS), m.If(length != 0):
-                        m.next = "CHUNK"
-                        if self._identity.load_bytes:
-                            with m.If(~self.loaded):
-                                m.d.sync += refusal.eq(Cause.UNLOADED)
-                                m.next = "DROP"
-                    if self._identity.load_bytes:
-                        with m.Case(Kind.WEIGHTS), m.If(length > 2):
-                            m.next = "WEIGHTS"
-            with m.State("CHUNK"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += left.eq(left - 1)
-                    m.next = "DROP"
-                    with m.If(~in_order):
-                        m.d.sync += refusal.eq(Cause.ORDER)
-                    with m.Elif(right_length):
-                        m.d.sync += [open_tag.eq(tag), expected.eq(wanted + 1)]
-                        m.d.comb += self.accepted.eq(1)
-                        with m.If(wanted == 0):
-                            m.d.sync += place.eq(0)
-                        m.next = "COLLECT"
-            with m.State("COLLECT"):
-                m.d.comb += [self.i.ready.eq(1), write.en.eq(self.i.valid)]
-                with m.If(self.i.valid):
-                    m.d.sync += [left.eq(left - 1), place.eq(place + 1)]
-                    with m.If(left == 1):
-                        m.next = "HEADER"
-                        with m.If(expected == last_chunk + 1):
-                            m.next = "TAG"
-            with m.State("TAG"):
-                m.d.comb += self.tag.valid.eq(1)
-                m.d.sync += place.eq(0)
-                with m.If(self.tag.ready):
-                    m.next = "FEED"
-            with m.State("FEED"):
-                m.d.comb += [self.image.valid.eq(loaded), read.en.eq(~loaded | self.image.ready)]
-                with m.If(read.en):
-                    m.d.sync += [loaded.eq(place != size), place.eq(place + 1)]
-                    with m.If(place == size):
-                        m.next = "HEADER"
+                m.d.sync += [refusal.eq(Cause.UNKNOWN), answer.eq(Kind.REFUSED)]
+                with m.If(opener.head.valid):
+                    self._build_dispatch(m, head, answer, refusal)
+            self._build_images(m, opener, refusal)
             if self._identity.load_bytes:
-                self._build_loading(m, kind, length, tag, left, refusal)
+                self._build_loading(m, opener, answer, refusal)
             with m.State("DROP"):
-                m.d.comb += self.i.ready.eq(left != 0)
-                with m.If(left == 0):
+                m.d.comb += opener.ready.eq(1)
+                with m.If(opener.left == 0):
                     m.next = "ANSWER"
-                with m.Elif(self.i.valid):
-                    m.d.sync += left.eq(left - 1)
             with m.State("ANSWER"):
-                m.d.comb += self.request.valid.eq(1)
+                m.d.comb += [self.request.valid.eq(1), opener.head.ready.eq(self.request.ready)]
                 with m.If(self.request.ready):
-                    m.next = "HEADER"
+                    m.next = "KIND"
         return m
 
+    def _build_dispatch(self, m: Module, head: Value, answer: Signal, refusal: Signal) -> None:
+        """Which frames are looked into, which are answered at once; all others are refused."""
+        m.next = "DROP"
+        with m.Switch(head.kind):
+            for asked, reply in ((Kind.IDENTIFY, Kind.IDENTITY), (Kind.COUNT, Kind.COUNTERS)):
+                with m.Case(asked), m.If(head.length == 0):
+                    m.d.comb += self.accepted.eq(1)
+                    m.d.sync += answer.eq(reply)
+                    m.next = "ANSWER"
+            with m.Case(Kind.PIXELS), m.If(head.length != 0):
+                m.next = "CHUNK"
+                if self._identity.load_bytes:
+                    with m.If(~self.loaded):
+                        m.d.sync += refusal.eq(Cause.UNLOADED)
+                        m.next = "DROP"
+            if self._identity.load_bytes:
+                with m.Case(Kind.WEIGHTS), m.If(head.length > 2):
+                    m.next = "WEIGHTS"
 
-    def _build_loading(
-        self, m: Module, kind: Signal, length: Signal, tag: Signal, left: Signal, refusal: Signal
-    ) -> None:
+    def _build_images(self, m: Module, opener: FrameOpener, refusal: Signal) -> None:
+        """What becomes of a PIXELS frame behind its header."""
+        size = self._identity.image_bytes
+        last_chunk = chunks(size) - 1
+        m.submodules.store = store = ImageStore(size=size, code_bits=self._identity.code_bits)
+        wiring.connect(m, store.o, wiring.flipped(self.image))
+        wiring.connect(m, store.tag, wiring.flipped(self.tag))
+        head, byte = opener.head.payload, self.i.payload
+        open_tag = Signal(32)  # the image that is being collected
+        expected = Signal(range(last_chunk + 2))  # its next chunk; last_chunk + 1: none, it is complete
+        wanted = Mux(head.tag == open_tag, expected, 0)
+        m.d.comb += [store.tag_in.eq(head.tag), store.i.payload.eq(byte)]
+        with m.State("CHUNK"):
+            m.d.comb += opener.ready.eq(1)
+            with m.If(opener.valid):
+                m.next = "DROP"
+                with m.If((byte != wanted) | (wanted > last_chunk)):
+                    m.d.sync += refusal.eq(Cause.ORDER)
+                with m.Elif(head.length == 1 + chunk_bytes(wanted, size)):
+                    m.d.sync += [open_tag.eq(head.tag), expected.eq(wanted + 1)]
+                    m.d.comb += [self.accepted.eq(1), store.anew.eq(wanted == 0)]
+                    m.next = "COLLECT"
+        with m.State("COLLECT"):
+            m.d.comb += [store.i.valid.eq(opener.valid), opener.ready.eq(store.i.ready)]
+            with m.If((opener.left == 0) & ~store.busy):
+                m.d.comb += opener.head.ready.eq(1)
+                m.next = "KIND"
+
+    def _build_loading(self, m: Module, opener: FrameOpener, answer: Signal, refusal: Signal) -> None:
         """What becomes of a WEIGHTS frame behind its header."""
-        size = self._identity.load_bytes
-        load_tag, load_next = Signal(32), Signal(range(chunks(size) + 1))
-        number, low = Signal(16), Signal(8)
-        part = Signal()
-        begun = Signal()  # the chunk's first transfer is over
-        byte = self.i.payload
-        same = tag == load_tag
-        anew = ~same & (number == 0)
+        m.submodules.loader = loader = ChunkLoader(size=self._identity.load_bytes, load_bits=self._load_bits)
+        wiring.connect(m, loader.o, wiring.flipped(self.weights))
         m.d.comb += [
-            self.load_state.eq(Cat(load_tag, load_next)),
-            self.weights.payload.data.eq(Cat(low, byte)),
-            self.weights.payload.first.eq((number == 0) & ~begun),
+            loader.tag.eq(opener.head.payload.tag),
+            loader.length.eq(opener.head.payload.length),
+            loader.left.eq(opener.left),
+            loader.payload.payload.eq(self.i.payload),
+            self.load_state.eq(loader.state),
         ]
         with m.State("WEIGHTS"):
-            m.d.comb += self.i.ready.eq(1)
-            m.d.sync += begun.eq(0)
-            with m.If(self.i.valid):
-                m.d.sync += [left.eq(left - 1), number.eq(Cat(number[8:], byte)), part.eq(~part)]
-                with m.If(part):
-                    m.next = "NUMBER"
-        with m.State("NUMBER"):
-            m.next = "DROP"
-            with m.If(same & (number < load_next)):
-                m.d.sync += kind.eq(Kind.TAKEN)
-            with m.Elif(~anew & (~same | (number != load_next) | (number == chunks(size)))):
-                m.d.sync += refusal.eq(Cause.ORDER)
-            with m.Elif(length == 2 + chunk_bytes(number, size)):
-                m.d.sync += [load_tag.eq(tag), load_next.eq(number)]
-                m.next = "LOW"
-        with m.State("LOW"):
-            m.d.comb += self.i.ready.eq(1)
-            m.d.sync += low.eq(byte)
-            with m.If(self.i.valid):
-                m.next = "HIGH"
-        with m.State("HIGH"):
-            m.d.comb += [self.weights.valid.eq(self.i.valid), self.i.ready.eq(self.weights.ready)]
-            with m.If(self.i.valid & self.weights.ready):
-                m.d.sync += [left.eq(left - 2), begun.eq(1)]
-                m.next = "LOW"
-                with m.If(left == 2):
-                    m.d.sync += [load_next.eq(load_next + 1), kind.eq(Kind.TAKEN)]
-                    m.d.comb += self.accepted.eq(1)
-                    m.next = "ANSWER"
+            m.d.comb += [
+                loader.enable.eq(1),
+                loader.payload.valid.eq(opener.valid),
+                opener.ready.eq(loader.payload.ready),
+                self.accepted.eq(loader.used),
+            ]
+            with m.If(loader.used | loader.known):
+                m.d.sync += answer.eq(Kind.TAKEN)
+                m.next = "DROP"
+            with m.If(loader.refused):
+                m.d.sync += refusal.eq(loader.cause)
+                m.next = "DROP"
 
 
 def chunk_bytes(number: Value, size: int) -> Value:

@@ -74,6 +74,7 @@ class _Module:
             for bit, driver in zip(target.to_sigbit_vector(), source.to_sigbit_vector(), strict=True):
                 self._drivers[_key(bit)] = driver
         self._outside = {}  # what the parent connects to the net behind each bit of a port
+        self._given = set()  # those of these nets that the parent drives
         self._old_ports = [
             wire for wire in module.wires_.values() if wire.port_id and str(wire.name) not in ("\\clk", "\\rst")
         ]
@@ -81,6 +82,8 @@ class _Module:
             outer = cell.getPort(port.name).to_sigbit_vector() if cell.hasPort(port.name) else []
             for bit, out in zip(ys.SigSpec(port).to_sigbit_vector(), outer, strict=False):
                 self._outside[_key(self._root(bit))] = out
+                if port.port_input:
+                    self._given.add(_key(self._root(bit)))
 
     def _root(self, bit: "ys.SigBit") -> "ys.SigBit":
         """The net that a bit stands for: follow plain connections to where they start."""
@@ -129,12 +132,13 @@ class _Module:
                 self._module.connect(ys.SigSpec(root, 1), ys.SigSpec(port, index, 1))
 
     def _connection(self, member: MemberWire, roots: list["ys.SigBit"]) -> "ys.SigSpec":
-        """What the parent connects to the new port; a wire of its own where an output has no reader."""
+        """What the parent connects to the new port; a wire of its own where an output has no reader, or is an
+        input handed through, which the parent's readers take from where it comes from."""
         joined = ys.SigSpec()
         for index, root in enumerate(roots):
             if member.is_input and not root.is_wire():
                 joined.append(ys.SigSpec(root, 1))
-            elif root.is_wire() and _key(root) in self._outside:
+            elif _key(root) in self._outside and (member.is_input or _key(root) not in self._given):
                 joined.append(ys.SigSpec(self._outside[_key(root)], 1))
             else:
                 name = f"${self._cell.name}.{member.port}[{index}]"

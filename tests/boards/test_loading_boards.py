@@ -12,7 +12,7 @@ import pytest
 import serial
 from faulty_port import FaultyPort
 from places import EXAMPLES
-from test_loading import other_weights
+from random_networks import other_weights
 
 from abc_hw import data
 from abc_hw.boards import link

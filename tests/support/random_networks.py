@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
 from abc_hw.network import Layer, Network, ScaleForm
 from abc_hw.network.description import random_layer
+from abc_hw.rtl_gen.engine.loading import with_unknown_weights
 
 BASIS_COUNTS = (1, 2, 3, 5)
 
@@ -62,6 +65,17 @@ def random_images(rng: np.random.Generator, network: Network, count: int = 3) ->
     if count > 1:
         images[1] = levels - 1
     return images
+
+
+def other_weights(network: Network, rng: np.random.Generator) -> Network:
+    """The network with other weights: the first layer's all of the highest code, the rest random."""
+    layers = list(with_unknown_weights(network).layers)  # thresholds may lie outside of the new weights' bounds
+    for index, layer in enumerate(layers):
+        codes = rng.integers(layer.weight_bases.levels, size=layer.weights.shape)
+        if index == 0:
+            codes[:] = layer.weight_bases.levels - 1
+        layers[index] = dataclasses.replace(layer, weights=codes)
+    return dataclasses.replace(network, name="other", layers=tuple(layers))
 
 
 def _levels(kind: str, count: int) -> int:

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from random_networks import random_images, random_network
+from opinion import lint
+from random_networks import other_weights, random_images, random_network
 from rtl_cases import Case, sweep
-from test_rtl_sweep import lint
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
 from abc_hw.rtl_gen.emit.verilog import emit, generate
 from abc_hw.rtl_gen.engine.accelerator import Accelerator
 from abc_hw.rtl_gen.engine.loading import Loader, parts, with_unknown_weights
@@ -23,17 +22,6 @@ from abc_hw.sim import golden
 from abc_hw.sim.runner import simulate
 
 CASES = sweep()
-
-
-def other_weights(network: Network, rng: np.random.Generator) -> Network:
-    """The network with other weights: the first layer's all of the highest code, the rest random."""
-    layers = list(with_unknown_weights(network).layers)  # thresholds may lie outside of the new weights' bounds
-    for index, layer in enumerate(layers):
-        codes = rng.integers(layer.weight_bases.levels, size=layer.weights.shape)
-        if index == 0:
-            codes[:] = layer.weight_bases.levels - 1
-        layers[index] = dataclasses.replace(layer, weights=codes)
-    return dataclasses.replace(network, name="other", layers=tuple(layers))
 
 
 # -- whole accelerators --------------------------------------------------------------------------------------

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from opinion import lint
 from random_networks import random_images
 from rtl_cases import BASIS_COUNTS, Case, sweep, whole_windows
 
 from abc_hw.rtl_gen.emit.verilog import generate
 from abc_hw.rtl_gen.parts.matches import match_bounds, match_thresholds
 from abc_hw.sim.runner import simulate
-from abc_hw.sim.simulators import environment
 
 CASES = sweep()
 WITH_VERILATOR = CASES[5::9]
-
-
-def lint(verilog: Path) -> subprocess.CompletedProcess[str]:
-    """Verilator's own opinion. One file of many modules cannot be named after each: only that is waived."""
-    return subprocess.run(
-        ["verilator", "--lint-only", "-Wall", "-Wno-DECLFILENAME", str(verilog)],
-        env=os.environ | environment("verilator"), capture_output=True, text=True, check=False,
-    )
 
 
 def test_sweep_meets_every_option() -> None:

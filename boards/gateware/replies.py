@@ -1,0 +1,261 @@
+"""The frames that a device sends: answers, and scores."""
+
+from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.rtl_gen.blocks.classifier import score_layout
+
+from ..link import HEADER_BYTES, Cause, Counters, Identity, Kind
+from .opening import frame_bytes, head_layout, request_layout
+
+__all__ = ["AnswerSource", "Replier", "ScoreSource"]
+
+
+class AnswerSource(wiring.Component):
+    """Frames that answer: the latest fault first, then what was asked for.
+
+    Parameters
+    ----------
+    identity : what IDENTIFY is answered by
+
+    Members
+    -------
+    request : In, stream of :data:`request_layout`
+    fault, cause : In, a frame that was dropped, as :class:`abc_hw.boards.gateware.framing.FrameReceiver` tells
+    counters, load_state : In, the bytes of :class:`abc_hw.boards.link.Counters` and ``Identity.STATE``, first one
+        lowest
+    head : Out, stream of :data:`head_layout`;  payload : Out, stream of :data:`frame_bytes`, each behind its head
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self._packed = list(identity.pack()[: -Identity.STATE.size])
+        super().__init__({
+            "request": In(stream.Signature(request_layout)),
+            "fault": In(1),
+            "cause": In(Cause),
+            "counters": In(8 * Counters.LAYOUT.size),
+            "load_state": In(8 * Identity.STATE.size),
+            "head": Out(stream.Signature(head_layout)),
+            "payload": Out(stream.Signature(frame_bytes)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.rom = memory = Memory(shape=unsigned(8), depth=len(self._packed), init=self._packed)
+        rom = memory.read_port()
+        head, index = self.head.payload, Signal(8)
+        in_rom = (head.kind == Kind.IDENTITY) & (index < len(self._packed))
+        rest = Signal(self.counters.shape())  # bytes of the payload that are in no ROM, the next one lowest
+        faulty, latest, fault_taken = Signal(), Signal(Cause), Signal()
+        m.d.comb += [
+            rom.addr.eq(index + (self.payload.valid & self.payload.ready)),
+            self.payload.payload.data.eq(Mux(in_rom, rom.data, rest[:8])),
+            self.payload.payload.last.eq(index == head.length - 1),
+        ]
+        with m.If(fault_taken):
+            m.d.sync += faulty.eq(0)
+        with m.If(self.fault):
+            m.d.sync += [faulty.eq(1), latest.eq(self.cause)]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.sync += index.eq(0)
+                with m.If(faulty):
+                    m.d.comb += fault_taken.eq(1)
+                    m.d.sync += [head.kind.eq(Kind.REFUSED), head.length.eq(1), head.tag.eq(0), rest.eq(latest)]
+                    m.next = "HEAD"
+                with m.Elif(self.request.valid):
+                    m.d.comb += self.request.ready.eq(1)
+                    self._build_answer(m, rest)
+                    m.next = "HEAD"
+            with m.State("HEAD"):
+                m.d.comb += self.head.valid.eq(1)
+                with m.If(self.head.ready):
+                    m.next = "PAYLOAD"
+            with m.State("PAYLOAD"):
+                m.d.comb += self.payload.valid.eq(1)
+                with m.If(self.payload.ready):
+                    m.d.sync += index.eq(index + 1)
+                    with m.If(~in_rom):
+                        m.d.sync += rest.eq(rest >> 8)
+                    with m.If(self.payload.payload.last):
+                        m.next = "IDLE"
+        return m
+
+    def _build_answer(self, m: Module, rest: Signal) -> None:
+        """Head and payload of the answer to the request that is there."""
+        head, asked = self.head.payload, self.request.payload
+        m.d.sync += [head.kind.eq(asked.kind), head.tag.eq(asked.tag), head.length.eq(1), rest.eq(asked.cause)]
+        with m.Switch(asked.kind):
+            with m.Case(Kind.IDENTITY):
+                m.d.sync += [head.length.eq(len(self._packed) + Identity.STATE.size), rest.eq(self.load_state)]
+            with m.Case(Kind.COUNTERS):
+                m.d.sync += [head.length.eq(Counters.LAYOUT.size), rest.eq(self.counters)]
+            with m.Case(Kind.TAKEN):
+                m.d.sync += [head.length.eq(2), rest.eq(self.load_state[32:])]
+
+
+class ScoreSource(wiring.Component):
+    """SCORES frames.
+
+    Parameters
+    ----------
+    identity : tells scores of an image and bytes of a score
+    score : shape of a score
+
+    Members
+    -------
+    tag : In, stream of the tags of the images whose scores come;  scores : In, stream of scores
+    head : Out, stream of :data:`head_layout`;  payload : Out, stream of :data:`frame_bytes`, each behind its head
+    """
+
+    def __init__(self, identity: Identity, score: Shape) -> None:
+        self._identity = identity
+        super().__init__({
+            "tag": In(stream.Signature(unsigned(32))),
+            "scores": In(stream.Signature(score_layout(score, identity.classes))),
+            "head": Out(stream.Signature(head_layout)),
+            "payload": Out(stream.Signature(frame_bytes)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        identity = self._identity
+        size, per_frame = identity.score_bytes, identity.scores_per_frame
+        frames = -(-identity.classes // per_frame)
+        in_last = identity.classes - (frames - 1) * per_frame
+        first = Signal(16)  # class of the frame's first score
+        score_at = Signal(range(per_frame + 1))
+        label, high = Signal(16), Signal()
+        m.d.comb += [
+            self.head.payload.kind.eq(Kind.SCORES),
+            self.head.payload.tag.eq(self.tag.payload),
+            self.head.payload.length.eq(
+                Mux(first == (frames - 1) * per_frame, 2 + in_last * size + 2, 2 + per_frame * size)
+            ),
+        ]
+        with m.FSM():
+            with m.State("HEAD"):
+                m.d.comb += self.head.valid.eq(self.scores.valid & self.tag.valid)
+                m.d.sync += score_at.eq(0)
+                with m.If(self.head.valid & self.head.ready):
+                    m.next = "FIRST"
+            with m.State("FIRST"), m.If(self._sent(m, first, high)):
+                m.next = "SCORE"
+            with m.State("SCORE"):
+                done = self._build_score(m, last=score_at == per_frame - 1)
+                with m.If(done):
+                    m.d.sync += [score_at.eq(score_at + 1), label.eq(self.scores.payload.label)]
+                    with m.If(self.scores.payload.last):
+                        m.next = "LABEL"
+                    with m.Elif(score_at == per_frame - 1):
+                        m.d.sync += first.eq(first + per_frame)
+                        m.next = "HEAD"
+            with m.State("LABEL"):
+                m.d.comb += self.payload.payload.last.eq(high)
+                with m.If(self._sent(m, label, high)):
+                    m.d.comb += self.tag.ready.eq(1)
+                    m.d.sync += first.eq(0)
+                    m.next = "HEAD"
+        return m
+
+    def _sent(self, m: Module, number: Signal, high: Signal) -> Value:
+        """Send the two bytes of a number, the low one first; is the ``high`` one sent now?"""
+        m.d.comb += [self.payload.valid.eq(1), self.payload.payload.data.eq(number.word_select(high, 8))]
+        with m.If(self.payload.ready):
+            m.d.sync += high.eq(~high)
+        return self.payload.ready & high
+
+    def _build_score(self, m: Module, *, last: Value) -> Value:
+        """Send the bytes of a score, the frame's ``last``; is it sent now?"""
+        size = self._identity.score_bytes
+        wide = Signal(Shape(8 * size, signed=True))
+        byte_at = Signal(range(max(size, 2)))
+        done = Signal()
+        # No word_select: Yosys's wreduce cuts the sign's copies off a shifter's operand; zeros follow.
+        parts = Array(wide[8 * part :][:8] for part in range(size))
+        m.d.comb += [
+            wide.eq(self.scores.payload.score),
+            self.payload.valid.eq(self.scores.valid),
+            self.payload.payload.data.eq(parts[byte_at]),
+            self.payload.payload.last.eq((byte_at == size - 1) & last & ~self.scores.payload.last),
+            self.scores.ready.eq(self.payload.ready & (byte_at == size - 1)),
+            done.eq(self.scores.valid & self.scores.ready),
+        ]
+        with m.If(self.payload.valid & self.payload.ready):
+            m.d.sync += byte_at.eq(Mux(done, 0, byte_at + 1))
+        return done
+
+
+class Replier(wiring.Component):
+    """Makes the device's frames: faults first, then answers, then scores.
+
+    ::
+
+        request, fault --> answers --+
+                                     +--> head, then payload --> o
+        scores, tag -----> scores ---+
+
+    Parameters
+    ----------
+    identity : what IDENTIFY is answered by
+    score : shape of a score
+
+    Members
+    -------
+    request, fault, cause, counters, load_state : In, as of :class:`AnswerSource`
+    tag, scores : In, as of :class:`ScoreSource`
+    o : Out, stream of :data:`frame_bytes`: header and payload
+    """
+
+    def __init__(self, identity: Identity, score: Shape) -> None:
+        self._answers, self._scores = AnswerSource(identity), ScoreSource(identity, score)
+        asked = ("request", "fault", "cause", "counters", "load_state")
+        super().__init__({
+            **{name: self._answers.signature.members[name] for name in asked},
+            **{name: self._scores.signature.members[name] for name in ("tag", "scores")},
+            "o": Out(stream.Signature(frame_bytes)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.answers = answers = self._answers
+        m.submodules.scores = scores = self._scores
+        wiring.connect(m, wiring.flipped(self.request), answers.request)
+        wiring.connect(m, wiring.flipped(self.tag), scores.tag)
+        wiring.connect(m, wiring.flipped(self.scores), scores.scores)
+        m.d.comb += [
+            getattr(answers, name).eq(getattr(self, name)) for name in ("fault", "cause", "counters", "load_state")
+        ]
+        index, chosen = Signal(range(HEADER_BYTES)), Signal()
+        in_head, in_payload = Signal(), Signal()
+        with m.FSM():
+            with m.State("CHOOSE"):
+                m.d.sync += chosen.eq(~answers.head.valid)
+                with m.If(answers.head.valid | scores.head.valid):
+                    m.next = "HEAD"
+            with m.State("HEAD"):
+                m.d.comb += [in_head.eq(1), self.o.valid.eq(1)]
+                with m.If(self.o.ready):
+                    m.d.sync += index.eq(Mux(index == HEADER_BYTES - 1, 0, index + 1))
+                    with m.If(index == HEADER_BYTES - 1):
+                        m.next = "PAYLOAD"
+            with m.State("PAYLOAD"):
+                m.d.comb += in_payload.eq(1)
+                with m.If(self.o.valid & self.o.ready & self.o.payload.last):
+                    m.next = "CHOOSE"
+        for number, source in enumerate((answers, scores)):
+            header = source.head.payload.as_value()
+            header_bytes = Array(header[8 * byte :][:8] for byte in range(HEADER_BYTES))
+            with m.If(chosen == number):
+                with m.If(in_head):
+                    m.d.comb += self.o.payload.data.eq(header_bytes[index])
+                    m.d.comb += source.head.ready.eq(self.o.ready & (index == HEADER_BYTES - 1))
+                with m.If(in_payload):
+                    m.d.comb += [
+                        self.o.valid.eq(source.payload.valid),
+                        self.o.payload.eq(source.payload.payload),
+                        source.payload.ready.eq(self.o.ready),
+                    ]
+        return m
