@@ -30,11 +30,14 @@ class FrameOpener(wiring.Component):
     left : Out, how many of them are still to come
     """
 
-    i: In(stream.Signature(unsigned(8)))
-    head: Out(stream.Signature(head_layout))
-    valid: Out(1)
-    ready: In(1)
-    left: Out(8)
+    def __init__(self) -> None:
+        super().__init__({
+            "i": In(stream.Signature(unsigned(8))),
+            "head": Out(stream.Signature(head_layout)),
+            "valid": Out(1),
+            "ready": In(1),
+            "left": Out(8),
+        })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

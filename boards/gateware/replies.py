@@ -245,7 +245,8 @@ class Replier(wiring.Component):
                 m.d.comb += in_payload.eq(1)
                 with m.If(self.o.valid & self.o.ready & self.o.payload.last):
                     m.next = "CHOOSE"
-        for number, source in enumerate((answers, scores)):
+        sources: tuple[AnswerSource | ScoreSource, ...] = (answers, scores)
+        for number, source in enumerate(sources):
             header = source.head.payload.as_value()
             header_bytes = Array(header[8 * byte :][:8] for byte in range(HEADER_BYTES))
             with m.If(chosen == number):
