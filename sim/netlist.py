@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.yosys import run_yosys
+from abc_hw.writing import temporary_folder
 
 TARGETS = {
     # ECP5's block memory has no model that simulates; here its memories are LUT memories.
@@ -29,8 +27,8 @@ def synthesised(verilog: str, *, top: str, target: str) -> str:
     if target not in TARGETS:
         raise InputError(f"netlist: expected {', '.join(TARGETS)}, found {target}")
     synthesis, models = TARGETS[target]
-    with tempfile.TemporaryDirectory() as folder:
-        source, netlist, result = (Path(folder, name) for name in ("design.v", "netlist.v", "result.v"))
+    with temporary_folder() as folder:
+        source, netlist, result = (folder / name for name in ("design.v", "netlist.v", "result.v"))
         source.write_text(verilog)
         run_yosys(f"read_verilog {source}", f"{synthesis} -top {top}", f"write_verilog -noattr {netlist}")
         run_yosys(

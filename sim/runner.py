@@ -7,8 +7,6 @@ import dataclasses
 import itertools
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from abc_hw.network import IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
+from abc_hw.writing import PLAIN_PATH, PLAIN_SIGNS, copy, own_folder, telling, temporary_folder
 
 from . import golden
 from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
@@ -126,7 +125,7 @@ def simulate(
         most_cycles = _prepare(folder, accelerator, following, verilog, images, trace, stalls, seed)
         _run_cocotb(folder, simulator, variables, want_waves=waves is not None)
         if waves is not None:
-            _keep_waves(folder, simulator, Path(waves))
+            copy(folder / "dump.vcd" if simulator == "verilator" else folder / "build" / "harness.fst", waves)
         result_file = folder / "result.json"
         if not result_file.exists():
             log = (folder / "simulation.log").read_text()[-2000:]
@@ -256,26 +255,21 @@ def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> Si
     )
 
 
-def _keep_waves(folder: Path, simulator: str, target: Path) -> None:
-    source = folder / "dump.vcd" if simulator == "verilator" else folder / "build" / "harness.fst"
-    try:
-        shutil.move(source, target)
-    except OSError as error:
-        raise InputError(f"waves: expected a writable file, found {target}: {error.strerror}") from error
-
-
 @contextlib.contextmanager
 def _folder(work_dir: Path | str | None) -> Iterator[Path]:
+    """The folder to work in, for this simulation alone."""
     if work_dir is None:
-        with tempfile.TemporaryDirectory(prefix="abc-hw-") as temporary:
-            yield Path(temporary)
+        with temporary_folder() as temporary:
+            yield temporary
         return
     folder = Path(work_dir).resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"work_dir: expected a usable folder, found {folder}: {error.strerror}") from error
-    yield folder
+    if not PLAIN_PATH.fullmatch(str(folder)):
+        raise InputError(
+            f"work_dir: expected a path of letters, digits and none but {PLAIN_SIGNS} between them, which is what "
+            f"Make can build in, found {folder}"
+        )
+    with own_folder(folder), telling(folder, "a folder"):
+        yield folder
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import typer
 
 from abc_hw.errors import InputError
 
-from .console import Update, complain, err, need, percent, progress, say, show, table
+from .console import Update, complain, complain_with_log, err, need, percent, progress, say, show, table
 from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
 from .inputs import load_dataset, some_images
 from .networks import NetworkFile
@@ -76,9 +76,7 @@ def build(
                 found, target, folder=out, foldings=foldings, weights=source, seed=seed, on_stage=_teller(update)
             )
     except RuntimeError as error:
-        summary_line, _, log = str(error).partition("\n")
-        complain(summary_line)
-        err().print(log, markup=False, soft_wrap=True)
+        complain_with_log(str(error))
         raise typer.Exit(1) from None
     _show_summary(summary)
     if not summary.met:

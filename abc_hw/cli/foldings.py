@@ -10,9 +10,9 @@ import typer
 
 from abc_hw import sources
 from abc_hw.errors import InputError
-from abc_hw.network.files import write_atomically
+from abc_hw.writing import check_writable, write
 
-from .console import check_writable, percent, progress, say, show, table
+from .console import percent, progress, say, show, table
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -150,4 +150,4 @@ def folding_text(foldings: Mapping[str, LayerFolding], title: str) -> str:
 
 def write_folding(path: Path, foldings: Mapping[str, LayerFolding], title: str) -> None:
     """Write a folding file, whole or not at all."""
-    write_atomically(path, folding_text(foldings, title).encode())
+    write(path, folding_text(foldings, title).encode())

@@ -13,9 +13,9 @@ import typer
 from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.network.files import write_atomically
+from abc_hw.writing import check_writable, write
 
-from .console import check_writable, complain, err, need, percent, progress, say, show, table
+from .console import complain, complain_with_log, need, percent, progress, say, show, table
 from .inputs import load_dataset, load_folding, some_images
 from .networks import NetworkFile
 
@@ -90,7 +90,7 @@ def write_verilog(
         text = verilog.generate(
             network, foldings, name=name, weights=weight_source(weights), target=target
         )
-    write_atomically(output, text.encode())
+    write(output, text.encode())
 
 
 def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None:
@@ -193,9 +193,7 @@ def run(
                 stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
             )
     except RuntimeError as error:
-        summary, _, log = str(error).partition("\n")
-        complain(summary)
-        err().print(log, markup=False, soft_wrap=True)
+        complain_with_log(str(error))
         raise typer.Exit(1) from None
 
 

@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 a mismatch or failed check, 2 unusable input (one line on 
 from __future__ import annotations
 
 import errno
+import io
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -16,6 +18,7 @@ from typer.core import TyperGroup
 from ..errors import InputError
 from . import boards, demo, foldings, hardware, networks, report, sweep, training, zoo
 from .console import complain, say
+from .ending import end_when_told
 
 
 class Commands(TyperGroup):
@@ -125,4 +128,8 @@ app.add_typer(zoo.app, name="zoo")
 
 def main() -> None:
     """Run the command line and exit."""
+    end_when_told()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only shows the rest so
     app()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import jinja2
 import typer
 
-from abc_hw.network.files import write_atomically
+from abc_hw.writing import check_writable, write
 
-from .console import check_writable, percent, say, show, table
+from .console import percent, say, show, table
 from .foldings import DeviceName, show_layers
 from .hardware import Cycles, FoldingOption, read_design
 from .networks import NetworkFile
@@ -55,7 +55,7 @@ def report(
         f"{part.clock:g} MHz; {made.limiting} limits"
     )
     if html is not None:
-        write_atomically(html, page(found, made, part).encode())
+        write(html, page(found, made, part).encode())
         say(f"page: {html}")
 
 

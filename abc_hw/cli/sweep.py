@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from abc_hw.errors import InputError
-from abc_hw.network.files import write_atomically
 from abc_hw.network.reencode import reencode
-from abc_hw.training.sweep import COLUMNS, DEFAULT_VARIANTS, Result, Variant, markdown, rows
+from abc_hw.training.sweep import COLUMNS, DEFAULT_VARIANTS, Result, Variant, markdown, read_result, rows
+from abc_hw.writing import own_folder, write
 
 from .console import need, progress, say, show, table
 from .inputs import need_for_dataset
@@ -73,16 +74,25 @@ def sweep(
     some = next(iter(configs.values()))
     need_for_dataset(some.dataset, data_dir)
     folder = out or Path("runs", f"{some.dataset}-{some.model}-sweep")
-    results = []
-    for number, ((variant, seed), config) in enumerate(configs.items(), 1):
-        say(f"{number} of {len(configs)}: {variant.text}, seed {seed}")
-        results.append(_result(variant, config, folder / f"{variant.folder}-seed{seed}", data_dir))
-        write_atomically(folder / "table.md", markdown(results).encode())
+    with own_folder(folder):
+        results = _results(configs, folder, data_dir)
     shown = table(*(name if index < 2 else f">{name}" for index, name in enumerate(COLUMNS)))
     for cells in rows(results):
         shown.add_row(*cells)
     show(f"{some.model} on {some.dataset}, {some.epochs} epochs each", shown)
     say(f"table: {folder / 'table.md'}")
+
+
+def _results(
+    configs: Mapping[tuple[Variant, int], TrainingConfig], folder: Path, data_dir: Path | None
+) -> list[Result]:
+    """Of all trainings, in their order; the table grows with each."""
+    results = []
+    for number, ((variant, seed), config) in enumerate(configs.items(), 1):
+        say(f"{number} of {len(configs)}: {variant.text}, seed {seed}")
+        results.append(_result(variant, config, folder / f"{variant.folder}-seed{seed}", data_dir))
+        write(folder / "table.md", markdown(results).encode())
+    return results
 
 
 def _numbers(text: str) -> list[int]:
@@ -109,9 +119,9 @@ def _result(variant: Variant, config: TrainingConfig, folder: Path, data_dir: Pa
             progress=sys.stderr.isatty(),
         )
     if kept.exists():
-        return Result(**json.loads(kept.read_bytes()))
+        return read_result(kept, variant.text, config.seed)
     result = _measure(variant, trained, load(config.dataset, data_dir).test)
-    write_atomically(kept, json.dumps(dataclasses.asdict(result), indent=2).encode())
+    write(kept, json.dumps(dataclasses.asdict(result), indent=2).encode())
     return result
 
 

@@ -13,8 +13,9 @@ import typer
 from abc_hw.errors import InputError
 from abc_hw.network import Network, files
 from abc_hw.network.reencode import reencode
+from abc_hw.writing import check_writable
 
-from .console import check_writable, complain, need, percent, progress, say, show, table
+from .console import complain, need, percent, progress, say, show, table
 from .inputs import need_for_dataset
 
 if TYPE_CHECKING:

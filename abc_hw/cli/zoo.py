@@ -47,15 +47,22 @@ Name = Annotated[str, typer.Argument(help="Of a network in the zoo.")]
 
 @app.command("list")
 def list_networks() -> None:
-    """Show the networks that come with the program."""
+    """Show the networks that come with the program; one that has no card is complained of."""
     shown = table("network", ">accuracy", ">test images", ">weight bits", ">XNORs", ">before re-encoding", "data")
+    unfit = []
     for name in zoo.names():
-        card = zoo.card(name)
+        try:
+            card = zoo.card(name)
+        except InputError as error:
+            unfit.append(str(error))
+            continue
         shown.add_row(
             f"{zoo.PREFIX}{name}", percent(card.accuracy), f"{card.images:,}", f"{card.weight_bits:,}",
             f"{card.xnors:,}", f"{card.xnors_before:,}" if card.xnors_before != card.xnors else "", card.dataset,
         )
     show("Networks of the zoo, usable wherever a network file is asked for:", shown)
+    for line in unfit:
+        complain(line)
 
 
 @app.command("show")
@@ -104,8 +111,7 @@ def add(
         images=len(test), weight_bits=sum(weight_bits(layer) for layer in fewer.layers), xnors=fewer.binary_macs,
         xnors_before=network.binary_macs, data=data, data_licence=licence,
     )
-    files.write_atomically(zoo.FOLDER / f"{name}.safetensors", network_file)
-    files.write_atomically(zoo.FOLDER / f"{name}.json", f"{card.model_dump_json(indent=2)}\n".encode())
+    zoo.add(network_file, card)
     say(f"{zoo.PREFIX}{name}: {percent(card.accuracy)} of {card.images:,} test images, {card.xnors:,} XNORs")
 
 

@@ -15,13 +15,10 @@ checksum covers the document and all tensors, so that an edited or damaged file 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
 from ..validation import shown, validate
+from ..writing import write
 from . import MAX_BASES, Bases, BasesKind, CodeArray, IntArray, Layer, Network, ScaleForm, ScaleKind
 
 FORMAT = "abc-hw network"
@@ -119,7 +117,7 @@ def save(network: Network, path: str | Path) -> None:
         data = to_bytes(network)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    write_atomically(path, data)
+    write(path, data)
 
 
 def to_bytes(network: Network) -> bytes:
@@ -146,26 +144,6 @@ def to_bytes(network: Network) -> bytes:
     }
     document["checksum"] = _checksum(document, tensors)
     return safetensors.numpy.save(tensors, {METADATA_KEY: json.dumps(document)})
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a whole file or nothing: under a temporary name in the same folder, then renamed.
-
-    Raises
-    ------
-    InputError : the folder or file cannot be written; what was there before is untouched
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: expected a file that can be written, found {error.strerror}") from None
 
 
 def _record(layer: Layer) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import NetworkError
+from ..writing import write
 from . import CodeArray, IntArray, Layer, Network
-from .files import write_atomically
 
 OPSET = 17
 IR_VERSION = 8
@@ -51,7 +51,7 @@ def save(network: Network, path: str | Path) -> None:
     ------
     InputError : the folder cannot be written (nothing is left behind then), or a layer too wide for ONNX
     """
-    write_atomically(path, model(network).SerializeToString(deterministic=True))
+    write(path, model(network).SerializeToString(deterministic=True))
 
 
 def model(network: Network) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ import pydantic
 import torch
 
 from ..errors import InputError
-from ..network.files import write_atomically
+from ..writing import write
 from .models import ABCNet
 from .recipes import TrainingConfig, build_model
 
@@ -91,7 +91,7 @@ def save_checkpoint(trained: Trained) -> None:
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_atomically(trained.checkpoint, buffer.getvalue())
+    write(trained.checkpoint, buffer.getvalue())
 
 
 def describe(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
-import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
@@ -26,6 +28,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..data import Dataset, Split, load
 from ..errors import InputError
+from ..writing import own_folder, telling, write
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
@@ -202,10 +205,37 @@ def train(
     last = folder / LAST
     config = _config_of_run(config, last, resume)
     dataset = load(config.dataset, data_dir)
+    _check_images(dataset)
     module = ABCTraining(config, dataset.shape, dataset.classes)
-    _make_writable(folder)
+    with _for_itself(folder), telling(folder, "a folder"):
+        return _train(module, dataset, folder, resume, progress, trainer_options)
+
+
+def _check_images(dataset: Dataset) -> None:
+    """InputError unless there are images enough, all of one size; found out before the work, not behind it."""
+    for part, split, least in (
+        ("training", dataset.train, 2), ("validation", dataset.validation, 1), ("test", dataset.test, 1)
+    ):
+        if len(split) < least:
+            raise InputError(f"{dataset.name}: expected {least} {part} images or more, found {len(split)}")
+        if split.images.shape[1:] != dataset.shape:
+            raise InputError(
+                f"{dataset.name}: expected {part} images of {dataset.shape}, as the first training image is, "
+                f"found {split.images.shape[1:]}"
+            )
+
+
+def _for_itself(folder: Path) -> contextlib.AbstractContextManager[Path]:
+    """The run's folder, which the first of the processes that train together takes for all of them."""
+    return own_folder(folder) if not getattr(rank_zero_only, "rank", 0) else contextlib.nullcontext(folder)
+
+
+def _train(
+    module: ABCTraining, dataset: Dataset, folder: Path, resume: bool, progress: bool, options: dict[str, Any]
+) -> Trained:
+    config = module.config
     if torch.backends.mps.is_available():  # it has no float64, which the integer epochs need
-        trainer_options.setdefault("accelerator", "cpu")
+        options.setdefault("accelerator", "cpu")
     with _quiet_lightning():
         trainer = lightning.Trainer(
             max_epochs=config.epochs,
@@ -215,7 +245,8 @@ def train(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=50,
-            **trainer_options,
+            plugins=[_Checkpoints(), *options.pop("plugins", ())],
+            **options,
         )
         handler = signal.getsignal(signal.SIGINT)
         try:
@@ -223,9 +254,11 @@ def train(
                 module,
                 _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
                 _loader(dataset.validation, 256, None),
-                ckpt_path=last if resume else None,
+                ckpt_path=folder / LAST if resume else None,
             )
-        except SystemExit:  # Lightning's answer to Ctrl-C, which it ignores from then on
+        except SystemExit as ended:  # with 1: Lightning's answer to Ctrl-C, which it ignores from then on
+            if ended.code != 1:
+                raise
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bars:
@@ -248,14 +281,13 @@ def _config_of_run(config: TrainingConfig | None, last: Path, resume: bool) -> T
     return said
 
 
-def _make_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
-        raise InputError(f"{folder}: expected a folder that can be written, found {reason}")
+class _Checkpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it; Lightning's own copies it there from ``TMPDIR``."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write(path, buffer.getvalue())
 
 
 def _callbacks(folder: Path, progress: bool) -> list[Any]:

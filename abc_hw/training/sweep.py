@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
 
 from ..errors import InputError
+from ..validation import shown, validate
 
 DEFAULT_VARIANTS = ("abc:1/1", "abc:2/2", "abc:3/3", "abc:3/3+tied", "residual:2/2", "residual:3/3", "float")
 
@@ -67,9 +72,9 @@ class Result:
 
     variant: str
     seed: int
-    validation: float
-    right: int
-    images: int
+    validation: Annotated[float, pydantic.Field(ge=0, le=1)]
+    right: Annotated[int, pydantic.Field(ge=0)]
+    images: Annotated[int, pydantic.Field(ge=1)]
     xnors: int | None = None
     xnors_before: int | None = None
     weight_bits: int | None = None
@@ -78,6 +83,32 @@ class Result:
     def accuracy(self) -> float:
         """Share of the test images, 0 to 1."""
         return self.right / self.images
+
+
+def read_result(path: Path, variant: str, seed: int) -> Result:
+    """The result in a file, as the training of that variant and seed left it there.
+
+    Raises
+    ------
+    InputError : not readable, damaged, or another training's
+    """
+    way_out = "; without the file the network is measured again"
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: expected a result, found {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON, found {error}{way_out}") from None
+    try:
+        result = validate(pydantic.RootModel[Result], document, str(path)).root
+    except InputError as error:
+        raise InputError(f"{error}{way_out}") from None
+    if (result.variant, result.seed) != (variant, seed):
+        raise InputError(
+            f"{path}: expected the result of {variant}, seed {seed}, found that of {shown(result.variant)}, seed "
+            f"{result.seed}{way_out}"
+        )
+    return result
 
 
 COLUMNS = (

@@ -14,10 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network, files
-from abc_hw.validation import validate
+from abc_hw.validation import shown, validate
+from abc_hw.writing import own_folder, telling, write
 
 FOLDER = Path(__file__).parent
 PREFIX = "zoo:"
+
+FOLLOWING = ".next.json"
+"""Ending of a card that is there before its network is."""
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 
@@ -83,16 +87,57 @@ def card(name: str) -> Card:
 
     Raises
     ------
-    InputError : no such network, or a card that is not there or not whole
+    InputError : no such network, or a card that is not there, not whole, or another network's
     """
-    file = path(name).with_suffix(".json")
+    network = path(name)
+    following = _following(network)
+    if following is not None:
+        return following
+    settled = network.with_suffix(".json")
+    found, digest = _read_card(settled), files.load(network).digest
+    if found.digest != digest:
+        raise InputError(
+            f"{settled}: expected the card of {network.name}, digest {digest[:16]}, found that of another, "
+            f"digest {shown(found.digest[:16])}; add the network anew"
+        )
+    return found
+
+
+def _following(network: Path) -> Card | None:
+    """The network's card, if an addition was cut short between the network and its card."""
+    file = network.with_suffix(FOLLOWING)
+    if not file.exists():
+        return None
+    card = _read_card(file)
+    return card if card.digest == files.load(network).digest else None
+
+
+def _read_card(file: Path) -> Card:
     try:
         document = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file}: expected a card, found {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: expected JSON, found {error}") from None
     return validate(Card, document, str(file))
+
+
+def add(network: bytes, card: Card) -> None:
+    """Put a network file and its card in, under the card's name, in place of any of that name.
+
+    One step: whenever the process ends, :func:`load` and :func:`card` give both of before, or both of now.
+
+    Raises
+    ------
+    InputError : the zoo's folder cannot be written, or another process writes into it
+    """
+    file = FOLDER / f"{card.name}.safetensors"
+    with own_folder(FOLDER), telling(file):
+        if file.exists() and _following(file) is not None:
+            file.with_suffix(FOLLOWING).replace(file.with_suffix(".json"))
+        write(file.with_suffix(FOLLOWING), f"{card.model_dump_json(indent=2)}\n".encode())
+        write(file, network)
+        file.with_suffix(FOLLOWING).replace(file.with_suffix(".json"))
 
 
 def resolve(text: str | Path) -> Path:

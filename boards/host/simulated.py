@@ -10,13 +10,13 @@ import os
 import pty
 import shutil
 import subprocess
-import tempfile
 import tty
 from collections.abc import Iterator
 from pathlib import Path
 
 from abc_hw.rtl_gen.emit.verilog import emit
 from abc_hw.sim.simulators import environment
+from abc_hw.writing import temporary_folder
 
 from ..gateware.top import LinkedAccelerator
 
@@ -101,7 +101,7 @@ def simulated_board(top: LinkedAccelerator, work_dir: Path | str | None = None) 
     """
     with contextlib.ExitStack() as stack:
         if work_dir is None:
-            work_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="abc-hw-"))
+            work_dir = stack.enter_context(temporary_folder())
         board = SimulatedBoard(build_simulator(top, Path(work_dir).resolve()), top)
         stack.callback(board.close)
         yield board

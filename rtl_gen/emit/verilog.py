@@ -7,10 +7,8 @@ nobody reads, plain names. Registers start by reset, not by initial value: hold 
 
 import dataclasses
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
@@ -18,6 +16,7 @@ from pyosys import libyosys as ys
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from abc_hw.writing import temporary_folder
 
 from ..engine.accelerator import Accelerator, WeightSource
 from ..folding import LayerFolding
@@ -77,8 +76,8 @@ def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) 
     """
     kept_bits: dict[tuple[str, str], list[int]] = {}
     design = ys.Design()
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "design.il"), Path(folder, "design.v")
+    with temporary_folder() as folder:
+        source, target = folder / "design.il", folder / "design.v"
         elaborated = prepared(component, name)
         made, _ = rtlil.convert_fragment(elaborated, name=name, emit_src=False)
         source.write_text(without_ram_contents(made))
