@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -333,7 +334,7 @@ def test_what_the_images_or_the_folder_do_not_allow_is_refused(tmp_path: Path) -
 
 
 def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop.os, "access", lambda *_: False)  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(InputError, match="run: expected a folder that can be written, found no permission"):
         train(short(), tmp_path / "run")
 
