@@ -11,7 +11,7 @@ import typer
 
 from abc_hw.errors import InputError
 
-from .console import Update, complain, complain_with_log, err, need, percent, progress, say, show, table
+from .console import Update, complain, complain_with_log, err, need, percent, progress, record, say, show, table
 from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
 from .inputs import load_dataset, some_images
 from .networks import NetworkFile
@@ -32,6 +32,10 @@ def boards() -> None:
     from abc_hw.boards.board import LARGE_DEPTH, LARGE_WIDTH
     from abc_hw.boards.platforms import BOARDS
 
+    record(boards=[
+        {"name": board.name, "title": board.title, "clock": board.clock, "luts": board.capacity.luts,
+         "network": board.network} for board in BOARDS.values()
+    ])
     shown = table("board", "what it is", ">MHz", ">4-input LUTs", ">memory bits", "its own network")
     for board in BOARDS.values():
         part = board.capacity
@@ -98,6 +102,7 @@ def _teller(update: Update) -> Stage:
 
 
 def _show_summary(summary: Summary) -> None:
+    record(summary=summary)
     shown = table("resource", ">used", ">there are", ">share")
     for name, (used, available) in summary.use.items():
         if used:
@@ -162,6 +167,10 @@ def run(
         say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
     differ = int((result.scores != fast.run(found, pixels)).any(axis=1).sum())
     say(f"images whose scores differ from the golden model's: {differ}")
+    record(
+        network=found.name, port=port, images=names, scores=result.scores, classes=result.labels,
+        images_per_second=result.images_per_second, resent=result.resent, differing=differ,
+    )
     if differ:
         complain("the board differs from the golden model")
         raise typer.Exit(1)

@@ -12,9 +12,10 @@ import typer
 from abc_hw.data import Split
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network, files
+from abc_hw.writing import write
 
 from . import hardware
-from .console import complain, need, percent, progress, say, show, table
+from .console import complain, need, percent, progress, record, say, show, table
 from .inputs import named_dataset
 from .training import export_checkpoint
 from .training import run as run_training
@@ -38,6 +39,7 @@ def demo(
 
     from abc_hw.network import onnx_export
     from abc_hw.rtl_gen.cost.choice import fold
+    from abc_hw.rtl_gen.emit import verilog
     from abc_hw.sim import golden
     from abc_hw.training.quantised import evaluate_integer
     from abc_hw.training.recipes import config_for
@@ -55,7 +57,13 @@ def demo(
     files.save(network, paths["network"])
     onnx_export.save(network, paths["ONNX"])
     foldings = fold(network, cycles=cycles)
-    hardware.write_verilog(network, foldings, paths["Verilog"], "accelerator")
+    design = hardware.design_files(paths["Verilog"])
+    with progress("generating Verilog"):
+        accelerator = verilog.make_accelerator(network, foldings)
+        told = hardware.describe(accelerator, design, "accelerator", str(paths["network"]))
+        texts = hardware.design_texts(accelerator, told)
+    for kind, text in texts.items():
+        write(design[kind], text.encode())
     hardware.show_folding(network, foldings)
     result = hardware.run(network, held_out.images, foldings, work_dir=out / "simulation")
     with progress("golden model"):
@@ -65,6 +73,11 @@ def demo(
             "Verilog in Verilator": result.scores,
         }
     _show_result(network, held_out, scores, result)
+    record(
+        files={"checkpoint": trained.checkpoint, **paths}, layers=result.layers, images=images,
+        right={name: int((values.argmax(1) == held_out.labels).sum()) for name, values in scores.items()},
+        cycles_between_images=result.cycles_between_images, bound=result.bound,
+    )
     say(f"checkpoint: {trained.checkpoint}")
     for name, path in paths.items():
         say(f"{name + ':':<11} {path}")

@@ -12,7 +12,7 @@ from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.writing import check_writable, write
 
-from .console import percent, progress, say, show, table
+from .console import percent, progress, record, say, show, table
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def show_choice(solver: Solver, foldings: Mapping[str, LayerFolding], mhz: float
 
     device = solver.device
     chosen = estimate(solver.network, foldings, family=device.family)
+    record(
+        network=solver.network.name, device=device.name, clock_mhz=mhz, foldings=foldings, cycles=chosen.cycles,
+        images_per_second=mhz * 1e6 / chosen.cycles, limiting=chosen.limiting, area=chosen.area,
+    )
     show_layers(chosen, f"{solver.network.name} on {device.name}, estimated", device, solver.limits)
     say(
         f"an image every {chosen.cycles:,} cycles: {mhz * 1e6 / chosen.cycles:,.1f} images/s at {mhz:g} MHz; "

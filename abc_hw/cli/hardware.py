@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,24 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.writing import check_writable, write
 
-from .console import complain, complain_with_log, need, percent, progress, say, show, table
+from .console import (
+    complain,
+    complain_with_log,
+    need,
+    percent,
+    progress,
+    record,
+    say,
+    show,
+    table,
+    text_aside,
+)
 from .inputs import load_dataset, load_folding, some_images
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
-    from abc_hw.rtl_gen.engine.accelerator import WeightSource
+    from abc_hw.rtl_gen.emit.manifest import Manifest
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
     from abc_hw.rtl_gen.folding import LayerFolding
     from abc_hw.sim.runner import SimulationResult
 
@@ -52,7 +65,9 @@ def read_design(
 
 def generate(
     network: NetworkFile,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The Verilog file.")] = Path("accelerator.v"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The Verilog file; - is standard output.")
+    ] = Path("accelerator.v"),
     cycles: Cycles = None,
     folding: FoldingOption = None,
     name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
@@ -60,16 +75,69 @@ def generate(
     target: Annotated[
         str, typer.Option(help="What it is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.")
     ] = "generic",
+    score_bits: Annotated[
+        int | None, typer.Option(help="Bits of a score.", show_default="enough for any training")
+    ] = None,
+    ports_of: Annotated[
+        Path | None, typer.Option(help="A manifest: refuse what would not fit where that module is.")
+    ] = None,
 ) -> None:
-    """Write the Verilog of a network's accelerator.
+    """Write the Verilog of a network's accelerator and, beside it, its manifest.
+
+    The manifest, NAME.json, tells programs what the header tells people: ports, fields, lanes, folding, cycles,
+    digests. With --weights loaded there is NAME.load.hex too, the words that load the weights.
 
     Exit code 0: written; 2: something cannot be used.
     """
-    check_writable(output)
+    files = design_files(output)
+    check_writable(*files.values())
     found, foldings = read_design(network, cycles, folding)
-    write_verilog(found, foldings, output, name, weights, target)
+    from abc_hw.rtl_gen.emit import manifest, verilog
+
+    accelerator = verilog.make_accelerator(
+        found, foldings, weights=weight_source(weights), target=target, score_bits=score_bits
+    )
+    told = describe(accelerator, files, name, str(network))
+    if ports_of is not None:
+        manifest.check_ports(manifest.read(ports_of), told, str(ports_of))
+    with progress("generating Verilog"):
+        made = design_texts(accelerator, told)
+    record(design=told.model_dump(mode="json", exclude_none=True), files={key: str(files[key]) for key in files})
+    if not files:
+        text_aside()
+        sys.stdout.write(made["Verilog"])
+    for kind, path in files.items():
+        if kind in made:
+            write(path, made[kind].encode())
     show_folding(found, foldings)
-    say(f"Verilog: {output}")
+    for kind, path in files.items():
+        if kind in made:
+            say(f"{kind}: {path}")
+
+
+def design_files(output: Path) -> dict[str, Path]:
+    """Where the texts of a design go, by what they are; nowhere if the Verilog goes to standard output."""
+    if output == Path("-"):
+        return {}
+    return {
+        "Verilog": output, "manifest": output.with_suffix(".json"), "load words": output.with_suffix(".load.hex")
+    }
+
+
+def describe(accelerator: Accelerator, files: Mapping[str, Path], name: str, source: str) -> Manifest:
+    """The manifest of a design whose texts go to those files."""
+    from abc_hw.rtl_gen.emit import manifest
+
+    load_file = files["load words"].name if "load words" in files else ""
+    return manifest.of_accelerator(accelerator, name=name, source=source, load_file=load_file)
+
+
+def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
+    """Verilog, manifest and, if the weights are loaded, the words that load them."""
+    from abc_hw.rtl_gen.emit import manifest, verilog
+
+    made = {"Verilog": verilog.emit_accelerator(accelerator, name=told.module).text, "manifest": told.text()}
+    return made | ({"load words": manifest.load_words(accelerator)} if accelerator.loads else {})
 
 
 def weight_source(text: str) -> WeightSource:
@@ -77,20 +145,6 @@ def weight_source(text: str) -> WeightSource:
     from abc_hw.rtl_gen.engine.accelerator import weight_source
 
     return weight_source(text)
-
-
-def write_verilog(
-    network: Network, foldings: Mapping[str, LayerFolding], output: Path, name: str, weights: str = "rom",
-    target: str = "generic",
-) -> None:
-    """Generate, then write the whole file or nothing."""
-    with progress("generating Verilog"):
-        from abc_hw.rtl_gen.emit import verilog
-
-        text = verilog.generate(
-            network, foldings, name=name, weights=weight_source(weights), target=target
-        )
-    write(output, text.encode())
 
 
 def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None:
@@ -149,6 +203,12 @@ def simulate(
     result = run(
         found, pixels, foldings, simulator=simulator, weights=weights, stalls=stalls, waves=waves, seed=seed,
         work_dir=work_dir,
+    )
+    record(
+        network=found.name, simulator=simulator, images=images, foldings=foldings, layers=result.layers,
+        cycles_between_images=result.cycles_between_images, bound=result.bound, latency=result.latency,
+        finished=result.finished, ok=result.ok, classes=result.labels,
+        accuracy=None if labels is None else float((result.labels == labels).mean()),
     )
     show_folding(found, foldings)
     seconds = time.monotonic() - start

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from ..errors import InputError
 from . import boards, demo, foldings, hardware, networks, report, sweep, training, zoo
-from .console import complain, say
+from .console import complain, reports, say
 from .ending import end_when_told
 
 
@@ -121,7 +121,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
 """The commands, in the order in which they are used, with examples for their help."""
 
 for _command, _lines in EXAMPLES.items():
-    app.command(epilog="[bold]Examples[/]\n\n" + "\n\n".join(_lines))(_command)
+    app.command(epilog="[bold]Examples[/]\n\n" + "\n\n".join(_lines))(reports(_command))
 
 app.add_typer(zoo.app, name="zoo")
 

@@ -15,7 +15,7 @@ from abc_hw.data import Images
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, IntArray, Layer, Network, ScaleForm
 
-from .console import complain, need, percent, progress, say, show, table
+from .console import complain, need, percent, progress, record, say, show, table
 from .inputs import load_dataset
 
 NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.")]
@@ -26,6 +26,11 @@ ONNX_BATCH = 500
 def info(network: NetworkFile) -> None:
     """Show the layers of a network: shapes, bases, coefficients, memory, operations, widths."""
     found, _ = sources.read(network)
+    record(
+        name=found.name, input_shape=found.input_shape, classes=found.classes, digest=found.digest,
+        constants_digest=found.constants_digest, training=found.training, xnors=found.binary_macs,
+        layers=[_facts(layer) for layer in found.layers],
+    )
     shape = " x ".join(map(str, found.input_shape))
     shapes = table("layer", ">input", ">kernel", ">output", ">M", ">N", ">XNORs")
     numbers = table("layer", "alpha", "beta", ">weights", ">coefficients", ">accumulator")
@@ -43,6 +48,16 @@ def info(network: NetworkFile) -> None:
     about = {"classes": list(found.classes), **found.training, "digest": found.digest}
     for key, value in about.items():
         say(f"{key + ':':<17} {_plain(value)}")
+
+
+def _facts(layer: Layer) -> dict[str, Any]:
+    """What ``--json`` tells of a layer."""
+    return {
+        "name": layer.name, "in_shape": layer.in_shape, "kernel": layer.kernel, "stride": layer.stride,
+        "padding": layer.padding, "pool": layer.pool, "out_shape": layer.out_shape, "M": layer.weight_bases,
+        "N": layer.input_bases, "alpha": _form(layer.alpha_scale), "beta": _form(layer.beta_scale),
+        "xnors": layer.binary_macs, "weight_bits": weight_bits(layer), "coefficient_bits": coefficient_bits(layer),
+    }
 
 
 def _shapes(layer: Layer) -> list[str]:
@@ -154,6 +169,9 @@ def evaluate(
         compared = "" if values is scores else f"{different} of {values.size:,}"
         shown.add_row(name, percent(accuracy), compared, f"{seconds:.1f}")
     show(f"{found.name} on {len(test):,} test images", shown)
+    record(network=found.name, images=len(test), differing=differing, accuracy={
+        name: float((values.argmax(1) == test.labels).mean()) for name, (values, _) in results.items()
+    })
     if differing:
         complain(f"{differing} scores differ from the golden model")
         raise typer.Exit(1)

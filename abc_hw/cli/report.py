@@ -11,7 +11,7 @@ import typer
 
 from abc_hw.writing import check_writable, write
 
-from .console import percent, say, show, table
+from .console import percent, record, say, show, table
 from .foldings import DeviceName, show_layers
 from .hardware import Cycles, FoldingOption, read_design
 from .networks import NetworkFile
@@ -47,6 +47,11 @@ def report(
     check_writable(html)
     found, foldings = read_design(network, cycles, folding)
     made = estimate(found, foldings, family=part.family)
+    record(
+        network=found.name, device=device, foldings=foldings, cycles=made.cycles, limiting=made.limiting,
+        area=made.area, blocks=made.blocks,
+        layers={layer.schedule.layer.name: layer.area for layer in made.layers},
+    )
     show_layers(made, f"{found.name} on {device}, estimated", part)
     show_blocks(made)
     show_memories(made, part)

@@ -16,7 +16,7 @@ from abc_hw.network.reencode import reencode
 from abc_hw.training.sweep import COLUMNS, DEFAULT_VARIANTS, Result, Variant, markdown, read_result, rows
 from abc_hw.writing import own_folder, write
 
-from .console import need, progress, say, show, table
+from .console import need, progress, record, say, show, table
 from .inputs import need_for_dataset
 from .networks import weight_bits
 from .training import DataDir, Dataset, Model
@@ -76,6 +76,7 @@ def sweep(
     folder = out or Path("runs", f"{some.dataset}-{some.model}-sweep")
     with own_folder(folder):
         results = _results(configs, folder, data_dir)
+    record(results=results, table=folder / "table.md")
     shown = table(*(name if index < 2 else f">{name}" for index, name in enumerate(COLUMNS)))
     for cells in rows(results):
         shown.add_row(*cells)

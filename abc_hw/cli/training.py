@@ -15,7 +15,7 @@ from abc_hw.network import Network, files
 from abc_hw.network.reencode import reencode
 from abc_hw.writing import check_writable
 
-from .console import complain, need, percent, progress, say, show, table
+from .console import complain, need, percent, progress, record, say, show, table
 from .inputs import need_for_dataset
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, r
         "seconds": f"{time.monotonic() - start:.0f}",
         **{f"{name} accuracy": percent(share) for name, share in trained.accuracy.items()},
     }
+    record(checkpoint=trained.checkpoint, config=config.model_dump(mode="json"), accuracy=trained.accuracy)
     shown = table("", "")
     for name, value in rows.items():
         shown.add_row(name, value)
@@ -199,6 +200,7 @@ def export(
         before, network = network.binary_macs, reencode(network)
         say(f"XNORs:   {network.binary_macs:,} for one image, {before:,} before re-encoding")
     files.save(network, output)
+    record(network=output, onnx=onnx, digest=network.digest, xnors=network.binary_macs)
     say(f"network: {output} (digest {network.digest[:16]})")
     if onnx is not None:
         from abc_hw.network import onnx_export

@@ -13,7 +13,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import files
 from abc_hw.network.reencode import reencode
 
-from .console import complain, need, percent, progress, say, show, table
+from .console import complain, need, percent, progress, record, reports, say, show, table
 from .inputs import named_dataset
 from .networks import weight_bits
 
@@ -46,34 +46,41 @@ Name = Annotated[str, typer.Argument(help="Of a network in the zoo.")]
 
 
 @app.command("list")
+@reports
 def list_networks() -> None:
     """Show the networks that come with the program; one that has no card is complained of."""
     shown = table("network", ">accuracy", ">test images", ">weight bits", ">XNORs", ">before re-encoding", "data")
     unfit = []
+    cards = []
     for name in zoo.names():
         try:
             card = zoo.card(name)
         except InputError as error:
             unfit.append(str(error))
             continue
+        cards.append(card.model_dump())
         shown.add_row(
             f"{zoo.PREFIX}{name}", percent(card.accuracy), f"{card.images:,}", f"{card.weight_bits:,}",
             f"{card.xnors:,}", f"{card.xnors_before:,}" if card.xnors_before != card.xnors else "", card.dataset,
         )
+    record(networks=cards)
     show("Networks of the zoo, usable wherever a network file is asked for:", shown)
     for line in unfit:
         complain(line)
 
 
 @app.command("show")
+@reports
 def show_card(name: Name) -> None:
     """Show the card of a network."""
+    record(card=zoo.card(name).model_dump())
     for field, value in zoo.card(name).model_dump(exclude={"format"}).items():
         plain = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else value
         say(f"{field + ':':<14} {plain}")
 
 
 @app.command("add")
+@reports
 def add(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of abc-hw train, such as model.ckpt.")],
     name: Annotated[str, typer.Argument(help="The network's name in the zoo.")],
@@ -112,6 +119,7 @@ def add(
         xnors_before=network.binary_macs, data=data, data_licence=licence,
     )
     zoo.add(network_file, card)
+    record(card=card.model_dump())
     say(f"{zoo.PREFIX}{name}: {percent(card.accuracy)} of {card.images:,} test images, {card.xnors:,} XNORs")
 
 

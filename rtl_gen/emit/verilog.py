@@ -20,11 +20,12 @@ from abc_hw.writing import temporary_folder
 
 from ..engine.accelerator import Accelerator, WeightSource
 from ..folding import LayerFolding
+from ..parts.matches import stable_score_bits
 from ..parts.ram import LOAD_BITS, without_ram_contents
 from .ports import member_wires, prepared, restore_ports
 from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read
 
-__all__ = ["Verilog", "emit", "emit_accelerator", "generate"]
+__all__ = ["Verilog", "emit", "emit_accelerator", "generate", "make_accelerator"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Verilog:
 
 def generate(
     network: Network, foldings: Mapping[str, LayerFolding], *, name: str = "accelerator",
-    weights: WeightSource = "rom", target: str = "generic",
+    weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
 ) -> str:
     """Verilog text of the accelerator for ``network`` with these foldings (of each layer, by name).
 
@@ -48,6 +49,8 @@ def generate(
     weights : as of :class:`abc_hw.rtl_gen.engine.accelerator.Accelerator`
     target : a technology of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`; for ``ecp5-slices`` the text has ECP5
     cells
+    score_bits : of a score at the output; None: so many that no training of this network needs more
+        (:func:`abc_hw.rtl_gen.parts.matches.stable_score_bits`)
 
     Raises
     ------
@@ -55,7 +58,17 @@ def generate(
         if a folding does not fit, the target is unknown, or ``name`` is no Verilog identifier.
     """
     _check_name(name)
-    return emit_accelerator(Accelerator(network, foldings, weights=weights, target=target), name=name).text
+    accelerator = make_accelerator(network, foldings, weights=weights, target=target, score_bits=score_bits)
+    return emit_accelerator(accelerator, name=name).text
+
+
+def make_accelerator(
+    network: Network, foldings: Mapping[str, LayerFolding], *, weights: WeightSource = "rom",
+    target: str = "generic", score_bits: int | None = None,
+) -> Accelerator:
+    """The accelerator that :func:`generate` writes: its ports do not change with training."""
+    bits = stable_score_bits(network.layers[-1]) if score_bits is None else score_bits
+    return Accelerator(network, foldings, weights=weights, target=target, score_bits=bits)
 
 
 def _check_name(name: str) -> None:

@@ -4,12 +4,12 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from amaranth.hdl import Module, unsigned
+from amaranth.hdl import Module, Shape, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Layer, Network
 
 from ..blocks.classifier import ArgMax, score_layout
 from ..folding import LayerFolding, Schedule, cycle_bound, schedules
@@ -33,6 +33,16 @@ def weight_source(text: str) -> WeightSource:
     raise InputError(f"weights: expected {' or '.join(get_args(WeightSource))}, found {text}")
 
 
+def _score_port(last: Layer, bits: int | None) -> Shape:
+    """Shape of a score at the port: as given, or as the scores need."""
+    needed = score_shape(last)
+    if bits is None:
+        return needed
+    if bits < needed.width:
+        raise InputError(f"score_bits: expected at least {needed.width}, which the scores need, found {bits}")
+    return signed(bits)
+
+
 class Accelerator(wiring.Component):
     """A streaming accelerator for an integer network; images follow one another without a pause.
 
@@ -49,6 +59,7 @@ class Accelerator(wiring.Component):
         and thresholds stay fixed, so what may be loaded are the weights of any network that is like this one in
         all else (:attr:`abc_hw.network.Network.constants_digest`)
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    score_bits : of a score at ``o``; None: as few as the scores of this network need
 
     Members
     -------
@@ -62,12 +73,13 @@ class Accelerator(wiring.Component):
     Raises
     ------
     InputError
-        if a folding does not fit its layer, ``weights`` is neither, or the target is unknown.
+        if a folding does not fit its layer, ``weights`` is neither, the target is unknown, or the scores need more
+        bits than ``score_bits``.
     """
 
     def __init__(
         self, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
-        weights: WeightSource = "rom", target: str = "generic",
+        weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
     ) -> None:
         if target not in TARGETS:
             raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
@@ -82,7 +94,7 @@ class Accelerator(wiring.Component):
         first, last = network.layers[0], network.layers[-1]
         super().__init__({
             "i": In(code_stream(self.i_lanes, unsigned(first.input_bases.bits))),
-            "o": Out(stream.Signature(score_layout(score_shape(last), last.out_channels))),
+            "o": Out(stream.Signature(score_layout(_score_port(last, score_bits), last.out_channels))),
             **(self._load_members() if self._loads else {}),
         })
 
@@ -97,6 +109,11 @@ class Accelerator(wiring.Component):
     @property
     def target(self) -> str:
         return self._target
+
+    @property
+    def engines(self) -> list[LayerEngine]:
+        """The layers' engines, in order."""
+        return self._engines
 
     @property
     def schedules(self) -> list[Schedule]:
@@ -154,7 +171,11 @@ class Accelerator(wiring.Component):
             node = adapter.o
         m.submodules.argmax = argmax = ArgMax(classes=last.out_channels, score=score_shape(last))
         wiring.connect(m, node, argmax.i)
-        wiring.connect(m, argmax.o, wiring.flipped(self.o))
+        m.d.comb += [
+            self.o.valid.eq(argmax.o.valid),
+            argmax.o.ready.eq(self.o.ready),
+            *(self.o.payload[field].eq(argmax.o.payload[field]) for field in ("score", "label", "last")),
+        ]
         return m
 
     def _build_loading(self, m: Module) -> wiring.PureInterface:

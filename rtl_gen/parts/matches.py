@@ -19,7 +19,8 @@ from abc_hw.network import IntArray, Layer
 from .arith import range_shape
 
 __all__ = [
-    "match_bounds", "match_offset", "match_shape", "match_thresholds", "score_shape", "with_positive_alpha",
+    "match_bounds", "match_offset", "match_shape", "match_thresholds", "score_shape", "stable_score_bits",
+    "with_positive_alpha",
 ]
 
 LayerLike = TypeVar("LayerLike", bound=Layer)
@@ -71,3 +72,16 @@ def score_shape(layer: Layer) -> Shape:
     least, greatest = layer.acc_bounds
     bias = np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
     return range_shape(min(int((least + bias).min()), -1), int((greatest + bias).max()))
+
+
+def stable_score_bits(layer: Layer) -> int:
+    """Bits of a score that do not change with training: from shapes, bases and forms of the coefficients.
+
+    They hold ``acc`` at any weights and coefficients, with a bias as great as the greatest acc; only a greater
+    bias makes them more.
+    """
+    most = layer.dot_length
+    for bases, form in ((layer.weight_bases, layer.alpha_scale), (layer.input_bases, layer.beta_scale)):
+        most *= bases.count * int(np.abs(form.allowed).max())
+    bias = 0 if layer.bias is None else int(np.abs(layer.bias).max())
+    return (most + max(most, bias)).bit_length() + 1

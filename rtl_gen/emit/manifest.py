@@ -1,0 +1,305 @@
+"""The manifest: what a generated module is, for programs: ports, fields, lanes, folding, cycles, digests.
+
+``NAME.json`` beside ``NAME.v``. Benches (:mod:`abc_hw.sim.bench`), wrappers and build systems read it, so that
+nobody copies a number out of a comment.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from abc_hw.validation import validate
+
+from ..engine.accelerator import Accelerator, WeightSource
+
+__all__ = [
+    "FORMAT_VERSION", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal", "Stream",
+    "check_ports", "load_words", "of_accelerator", "read", "versions",
+]
+
+FORMAT_VERSION = 1
+
+Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bits(_Record):
+    """A field of a payload: ``bits`` bits from bit ``lsb`` on, two's complement if ``signed``."""
+
+    name: str
+    lsb: Count
+    bits: Count
+    signed: bool = False
+
+
+class Stream(_Record):
+    """A ready/valid stream: a transfer happens at a rising edge with both ``valid`` and ``ready`` at 1.
+
+    Members
+    -------
+    name, direction : seen from the module
+    payload, valid, ready : names of its ports
+    bits : of the payload
+    fields : of the payload, lowest first
+    lanes : codes per transfer, each ``code_bits``, the lowest channel lowest; 0 where the payload has other fields
+    transfers : of an image, or of everything that is loaded
+    """
+
+    name: str
+    direction: Literal["in", "out"]
+    payload: str
+    valid: str
+    ready: str
+    bits: Count
+    fields: tuple[Bits, ...]
+    lanes: Count = 0
+    code_bits: Count = 0
+    transfers: Count
+
+    def field(self, name: str) -> Bits:
+        """The field of that name."""
+        return next(field for field in self.fields if field.name == name)
+
+
+class Signal(_Record):
+    """A port outside the streams: ``dims`` elements of ``bits`` bits, the first element lowest, the last
+    dimension innermost."""
+
+    name: str
+    direction: Literal["in", "out"]
+    bits: Count
+    dims: tuple[Count, ...] = ()
+    signed: bool = False
+    meaning: str
+
+    @property
+    def width(self) -> int:
+        """Bits of the port."""
+        width = self.bits
+        for size in self.dims:
+            width *= size
+        return width
+
+
+class LayerRecord(_Record):
+    """A layer, its folding, its cycles per image and its cycles from a group's last word to the first code."""
+
+    name: str
+    in_shape: tuple[int, int, int]
+    out_shape: tuple[int, int, int]
+    kernel: tuple[int, int]
+    stride: Count
+    padding: Count
+    pool: Count
+    M: Count
+    N: Count
+    simd: Count
+    pe: Count
+    mp: Count
+    np: Count
+    cycles: Count
+    latency: Count
+
+
+class NetworkRecord(_Record):
+    """The network: ``source`` as the user named it, ``constants_digest`` of all but the weights."""
+
+    name: str
+    source: str
+    digest: str
+    constants_digest: str
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+class LoadRecord(_Record):
+    """The words that load the weights: a file for ``$readmemh`` beside the manifest, and its SHA-256."""
+
+    file: str
+    words: Count
+    sha256: str
+
+
+class Manifest(_Record):
+    """What a generated module is.
+
+    Members
+    -------
+    module : its name;  part : ``accelerator``, or which part of one
+    reset_edges : rising edges for which the reset must be high, at the least
+    weights, target : as of :class:`abc_hw.rtl_gen.engine.accelerator.Accelerator`
+    cycles_per_image : least cycles from image to image, both streams free-running
+    latency : of a part, cycles from its input to its output
+    load : where the weights are loaded
+    generator : programs and their versions
+    """
+
+    format: Literal["abc-hw manifest"] = "abc-hw manifest"
+    format_version: Literal[1] = 1
+    module: str
+    part: str = "accelerator"
+    clock: str = "clk"
+    reset: str = "rst"
+    reset_edges: Count = 1
+    network: NetworkRecord | None = None
+    weights: WeightSource = "rom"
+    target: str
+    cycles_per_image: Count | None = None
+    latency: Count | None = None
+    streams: tuple[Stream, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    layers: tuple[LayerRecord, ...] = ()
+    load: LoadRecord | None = None
+    parameters: dict[str, int | str] = {}
+    generator: dict[str, str]
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name; InputError if there is none."""
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        there = ", ".join(stream.name for stream in self.streams) or "none"
+        raise InputError(f"{self.module}: expected a stream {name}, found {there}")
+
+    def text(self) -> str:
+        """As the file holds it."""
+        return json.dumps(self.model_dump(mode="json", exclude_none=True), indent=2) + "\n"
+
+
+def read(path: str | Path) -> Manifest:
+    """The manifest in a file.
+
+    Raises
+    ------
+    InputError : not readable, no JSON, or no manifest; the message names the field
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable manifest, found {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, found {error}") from None
+    return validate(Manifest, document, str(path))
+
+
+def versions() -> dict[str, str]:
+    """The programs that make a module."""
+    return {name: version(name) for name in ("abc-hw", "amaranth", "pyosys")}
+
+
+def load_words(accelerator: Accelerator) -> str:
+    """What loads the weights, a transfer's data a line in hexadecimal, as ``$readmemh`` reads it."""
+    return "".join(f"{word:x}\n" for word in accelerator.load_words)
+
+
+def of_accelerator(
+    accelerator: Accelerator, *, name: str, source: str = "", load_file: str = ""
+) -> Manifest:
+    """The manifest of ``accelerator`` as module ``name``; ``load_file`` is where its :func:`load_words` go."""
+    load = None
+    if accelerator.loads:
+        digest = hashlib.sha256(load_words(accelerator).encode()).hexdigest()
+        load = LoadRecord(file=load_file, words=len(accelerator.load_words), sha256=digest)
+    return Manifest(
+        module=name, network=network_record(accelerator.network, source),
+        weights="loaded" if accelerator.loads else "rom", target=accelerator.target,
+        cycles_per_image=accelerator.bound, streams=tuple(_streams(accelerator)),
+        signals=(
+            Signal(name="loaded", direction="out", bits=1, meaning="the weights are there"),
+        ) if accelerator.loads else (),
+        layers=tuple(_layers(accelerator)), load=load, generator=versions(),
+    )
+
+
+def network_record(network: Network, source: str) -> NetworkRecord:
+    """What the manifest says of the network."""
+    return NetworkRecord(
+        name=network.name, source=source, digest=network.digest, constants_digest=network.constants_digest,
+        input_shape=network.input_shape, classes=network.classes,
+    )
+
+
+def _layers(accelerator: Accelerator) -> Iterable[LayerRecord]:
+    for engine in accelerator.engines:
+        schedule, layer, folding = engine.schedule, engine.schedule.layer, engine.schedule.folding
+        yield LayerRecord(
+            name=layer.name, in_shape=layer.in_shape, out_shape=layer.out_shape, kernel=layer.kernel,
+            stride=layer.stride, padding=layer.padding, pool=layer.pool, M=layer.weight_bases.count,
+            N=layer.input_bases.count, simd=folding.simd, pe=folding.pe, mp=folding.mp, np=folding.np,
+            cycles=schedule.cycles, latency=engine.latency,
+        )
+
+
+def _streams(accelerator: Accelerator) -> Iterable[Stream]:
+    code_bits = accelerator.network.layers[0].input_bases.bits
+    yield codes("i", "in", lanes=accelerator.i_lanes, code_bits=code_bits, transfers=accelerator.i_transfers)
+    score, label = len(accelerator.o.payload.score), len(accelerator.o.payload.label)
+    yield packed("o", "out", (
+        Bits(name="score", lsb=0, bits=score, signed=True), Bits(name="label", lsb=score, bits=label),
+        Bits(name="last", lsb=score + label, bits=1),
+    ), transfers=accelerator.network.layers[-1].out_channels)
+    if accelerator.loads:
+        data = len(accelerator.load.payload.data)
+        yield packed("load", "in", (
+            Bits(name="data", lsb=0, bits=data), Bits(name="first", lsb=data, bits=1),
+        ), transfers=len(accelerator.load_words))
+
+
+def packed(name: str, direction: Literal["in", "out"], fields: tuple[Bits, ...], *, transfers: int) -> Stream:
+    """A stream whose payload has these fields."""
+    return Stream(
+        name=name, direction=direction, payload=f"{name}__payload", valid=f"{name}__valid", ready=f"{name}__ready",
+        bits=sum(field.bits for field in fields), fields=fields, transfers=transfers,
+    )
+
+
+def codes(
+    name: str, direction: Literal["in", "out"], *, lanes: int, code_bits: int, transfers: int, signed: bool = False
+) -> Stream:
+    """A stream of ``lanes`` codes a transfer."""
+    fields = tuple(
+        Bits(name=f"lane{lane}", lsb=lane * code_bits, bits=code_bits, signed=signed) for lane in range(lanes)
+    )
+    stream = packed(name, direction, fields, transfers=transfers)
+    return stream.model_copy(update={"lanes": lanes, "code_bits": code_bits})
+
+
+def check_ports(old: Manifest, new: Manifest, where: str) -> None:
+    """InputError if what is built around the ``old`` module would not fit the ``new`` one.
+
+    What fits: the same clock and reset, and streams and signals of equal names, widths, fields and transfers. The
+    number of words that load weights must be equal too.
+    """
+    for field in ("module", "part", "clock", "reset"):
+        _equal(where, field, getattr(old, field), getattr(new, field))
+    for kind in ("streams", "signals"):
+        before = {item.name: item for item in getattr(old, kind)}
+        after = {item.name: item for item in getattr(new, kind)}
+        _equal(where, kind, ", ".join(before) or "none", ", ".join(after) or "none")
+        for name, item in before.items():
+            for field, value in item.model_dump(exclude={"name", "fields", "meaning"}).items():
+                _equal(where, f"{name}.{field}", value, getattr(after[name], field), _remedy(item, field))
+            for one, other in zip(getattr(item, "fields", ()), getattr(after[name], "fields", ()), strict=False):
+                _equal(where, f"{name}.{one.name}", one, other)
+
+
+def _remedy(item: Stream | Signal, field: str) -> str:
+    scores = [part for part in getattr(item, "fields", ()) if part.name == "score"]
+    if field != "bits" or not scores:
+        return ""
+    return f"; --score-bits {scores[0].bits} makes them equal if the scores fit"
+
+
+def _equal(where: str, what: str, old: object, new: object, remedy: str = "") -> None:
+    if old != new:
+        raise InputError(f"{where}: expected ports as there, {what} {old}, found {new}{remedy}")
