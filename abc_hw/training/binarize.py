@@ -15,15 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..errors import InputError
 from ..network import Bases, BasesKind, ScaleForm
-
-REFINEMENTS = 2
-"""How often residual signs are cut anew with refined coefficients."""
-
-RIDGE = 1e-6
-"""Added to the diagonal of the normalised Gram matrix: decides alpha where two bases are equal."""
+from . import kernels
 
 # -- straight-through functions -----------------------------------------------------------------------------
 
@@ -58,7 +54,7 @@ def straight_through(x: Tensor, value: Tensor) -> Tensor:
 class _Replace(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
+        return value
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -68,33 +64,28 @@ class _Replace(torch.autograd.Function):
 class _SumOfSteps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
-        ctx.save_for_backward(x, t, beta)
-        ctx.window = window
-        steps = torch.zeros_like(x)
-        for threshold, height in zip(t.tolist(), (2 * beta).tolist(), strict=True):
-            steps.add_(x >= threshold, alpha=height)
-        return steps
+        # x lies in one of the cells between the edges of all windows and the thresholds: all that backward needs
+        past = torch.nextafter(t + window, torch.full_like(t, math.inf))
+        breaks, order = torch.cat([t - window, t, past]).sort()
+        below, at, beyond = torch.argsort(order).view(3, -1, 1)  # the place of each among the breaks
+        cells = torch.arange(breaks.numel() + 1, device=t.device)
+        slopes = (((cells > below) & (cells <= beyond)) * beta.unsqueeze(1)).sum(0)
+        sorted_t, order = t.sort()
+        values = functional.pad((2 * beta)[order].cumsum(0), (1, 0))
+        flat, codes = kernels.steps(kernels.in_order(x), breaks, sorted_t, values)
+        ctx.save_for_backward(codes, slopes, beta, below, at, beyond)
+        ctx.channels_last = kernels.is_channels_last(x)
+        return kernels.ordered_like(flat, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, t, beta = ctx.saved_tensors
-        grad = grads[0]
-        grad_x = torch.zeros_like(x)
-        through_sums, high_sums = [], []
-        # fused kernels that pass grad where x is strictly above (below) a number: one float further includes it
-        low, high = _just_below(t - ctx.window), -_just_below(-t - ctx.window)
-        for bottom, top, under, height in zip(
-            low.tolist(), high.tolist(), _just_below(t).tolist(), beta.tolist(), strict=True
-        ):
-            through = torch.ops.aten.hardtanh_backward(grad, x, bottom, top)
-            grad_x.add_(through, alpha=height)
-            through_sums.append(through.sum())
-            high_sums.append(torch.ops.aten.threshold_backward(grad, x, under).sum())
-        return grad_x, -beta * torch.stack(through_sums), 2 * torch.stack(high_sums), None
-
-
-def _just_below(x: Tensor) -> Tensor:
-    return torch.nextafter(x, torch.full_like(x, -math.inf))
+        codes, slopes, beta, below, at, beyond = ctx.saved_tensors
+        order = torch.channels_last if ctx.channels_last else torch.contiguous_format
+        grad = grads[0].contiguous(memory_format=order)
+        flat, sums = kernels.steps_backward(kernels.in_order(grad), codes, slopes)
+        sums = sums.to(beta)
+        grad_t = -beta * (sums[below] - sums[beyond]).squeeze(1)
+        return kernels.ordered_like(flat, grad), grad_t, 2 * sums[at].squeeze(1), None
 
 
 def sum_of_steps(x: Tensor, t: Tensor, beta: Tensor, window: float) -> Tensor:
@@ -132,24 +123,13 @@ def residual_signs(weight: Tensor, u: Tensor) -> Tensor:
     """B_m = sign of what the bases before it leave of W, ``[C_out, ...] -> [M, C_out, ...]``, M = len(u).
 
     Greedy: basis m takes off its sign times the mean magnitude of the rest, channel by channel. Then the
-    coefficients are refined by least squares, and the weights cut anew with them, ``REFINEMENTS`` times. All 2**M
-    combinations of signs occur, and the last basis weighs least. Source: Guo et al., "Network Sketching",
-    arXiv 1706.02021, algorithms 1 and 2. No gradient. float64 inside: no trace of the order of summation.
+    coefficients are refined by least squares, and the weights cut anew with them,
+    :data:`~abc_hw.training.kernels.REFINEMENTS` times. All 2**M combinations of signs occur, and the last basis
+    weighs least. Source: Guo et al., "Network Sketching", arXiv 1706.02021, algorithms 1 and 2. No gradient. float64
+    inside: no trace of the order of summation.
     """
-    rows = weight.detach().flatten(1).double()
-    rest, cut = rows, []
-    for _ in range(u.numel()):
-        cut.append(sign(rest))
-        rest = rest - rest.abs().mean(1, keepdim=True) * cut[-1]
-    bases = torch.stack(cut)
-    for _ in range(REFINEMENTS if u.numel() > 1 else 0):
-        alpha = least_squares(rows, bases)[0].abs().sort(dim=1, descending=True).values
-        rest, cut = rows, []
-        for coefficient in alpha.unbind(1):
-            cut.append(sign(rest))
-            rest = rest - coefficient.unsqueeze(1) * cut[-1]
-        bases = torch.stack(cut)
-    return bases.to(weight).reshape(-1, *weight.shape)
+    cut = kernels.residual_cut(weight.detach().flatten(1).double(), u.numel())
+    return torch.stack(cut).to(weight).reshape(-1, *weight.shape)
 
 
 @dataclass(frozen=True)
@@ -184,7 +164,7 @@ def least_squares(weight: Tensor, bases: Tensor, *, channel_wise: bool = True) -
     signs = bases.detach().reshape(bases.shape[0], rows, -1).transpose(0, 1)  # [rows, M, K]
     gram = (signs @ signs.transpose(1, 2)).double() / flat.shape[1]
     products = (signs @ flat.unsqueeze(2)).double() / flat.shape[1]
-    ridge = RIDGE * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    ridge = kernels.RIDGE * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     alpha: Tensor = torch.linalg.solve(gram + ridge, products).squeeze(2)
     return alpha, gram
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..network import Bases, ScaleForm
+from . import kernels
 from .activation_bases import Unquantised, check_count, input_bases
 from .binarize import (
     WEIGHT_KINDS,
@@ -136,7 +137,20 @@ class _ABCLayer(nn.Module):
         """
         if self.kind == "float":
             return self.weight
-        bases = self.binary_weight()
+        if self.integer:
+            value = self._combined(self.binary_weight().detach()).detach()
+        else:
+            groups = tuple(step_groups(self.u, self.tie_steps).tolist())
+            rows = kernels.rows_of(self.weight.detach())
+            flat = kernels.approximation(rows, self.u.detach(), self.kind == "residual", groups, self.channel_wise)
+            value = kernels.ordered_like(flat, self.weight)
+        through = straight_through(self.weight, value)
+        if not self.u.requires_grad:
+            return through
+        value = self._combined(self.binary_weight())
+        return through + (value - value.detach())
+
+    def _combined(self, bases: Tensor) -> Tensor:
         if self.integer:
             integers, scale = self._alpha_integers(bases)
             alpha = scale.unsqueeze(1) * integers
@@ -144,15 +158,13 @@ class _ABCLayer(nn.Module):
             fitted, groups, _ = self._fitted_alpha(self.weight, bases)
             alpha = fitted[:, groups]
         coefficients = alpha.to(bases).T.reshape(self.M, -1, *[1] * (self.weight.ndim - 1))
-        value = (coefficients * bases).sum(0)
-        through = straight_through(self.weight, value.detach())
-        return through + (value - value.detach()) if self.u.requires_grad else through
+        return (coefficients * bases).sum(0)
 
     def _operands(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Input counted from level 0, weight, and the bias that makes up for what the input lacks."""
         weight = self.approximate_weight()
         value, lowest = self.input_bases(x)
-        bias = lowest * weight.flatten(1).sum(1)
+        bias = lowest * weight.sum(tuple(range(1, weight.ndim)))
         return value, weight, bias if self.bias is None else bias + self.bias
 
 

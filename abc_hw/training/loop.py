@@ -29,6 +29,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ..data import Dataset, Split, load
 from ..errors import InputError
 from ..writing import own_folder, telling, write
+from . import kernels
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
@@ -44,6 +45,9 @@ LAST = "last.ckpt"
 
 FINAL = "model.ckpt"
 """The trained model in the run's folder, with batch norm re-estimated and its accuracies."""
+
+LONG_MACS = 1e12
+"""Multiplications of a training, forward, from which on it is worth compiling kernels for."""
 
 WARM_UP_STEPS = 50
 NORM_IMAGES = 12_800
@@ -155,7 +159,8 @@ class ABCTraining(lightning.LightningModule):
         slow = {id(parameter) for parameter in shifts}
         others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in slow]
         rate = self.config.lr
-        optimizer = torch.optim.Adam([{"params": others, "lr": rate}, {"params": shifts, "lr": SHIFT_RATE * rate}])
+        groups = [{"params": others, "lr": rate}, {"params": shifts, "lr": SHIFT_RATE * rate}]
+        optimizer = torch.optim.Adam(groups, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
 
@@ -245,17 +250,20 @@ def _train(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=50,
+            inference_mode=False,  # else validation would need kernels of its own
             plugins=[_Checkpoints(), *options.pop("plugins", ())],
             **options,
         )
         handler = signal.getsignal(signal.SIGINT)
+        long = config.epochs * len(dataset.train) * module.model.macs > LONG_MACS
         try:
-            trainer.fit(
-                module,
-                _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
-                _loader(dataset.validation, 256, None),
-                ckpt_path=folder / LAST if resume else None,
-            )
+            with kernels.compiling(long):
+                trainer.fit(
+                    module,
+                    _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
+                    _loader(dataset.validation, 256, None),
+                    ckpt_path=folder / LAST if resume else None,
+                )
         except SystemExit as ended:  # with 1: Lightning's answer to Ctrl-C, which it ignores from then on
             if ended.code != 1:
                 raise

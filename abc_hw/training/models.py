@@ -302,6 +302,15 @@ class ABCNet(nn.Module):
         return iter(self.blocks.values())  # type: ignore[arg-type]
 
     @property
+    def macs(self) -> int:
+        """Multiplications of one image in full precision."""
+        total = 0
+        for block in self:
+            height, width, _ = dataclasses.replace(block.block, pool=1).out_shape(block.in_shape)
+            total += block.layer.weight.numel() * height * width
+        return total
+
+    @property
     def integer(self) -> bool:
         """Whether the layers compute with integer alpha and beta."""
         return any(block.layer.integer for block in self)
