@@ -125,8 +125,8 @@ def residual_signs(weight: Tensor, u: Tensor) -> Tensor:
     Greedy: basis m takes off its sign times the mean magnitude of the rest, channel by channel. Then the
     coefficients are refined by least squares, and the weights cut anew with them,
     :data:`~abc_hw.training.kernels.REFINEMENTS` times. All 2**M combinations of signs occur, and the last basis
-    weighs least. Source: Guo et al., "Network Sketching", arXiv 1706.02021, algorithms 1 and 2. No gradient. float64
-    inside: no trace of the order of summation.
+    weighs least. Source: Guo et al., "Network Sketching", arXiv 1706.02021, algorithms 1 and 2. No gradient.
+    float64 inside: no trace of the order of summation.
     """
     cut = kernels.residual_cut(weight.detach().flatten(1).double(), u.numel())
     return torch.stack(cut).to(weight).reshape(-1, *weight.shape)
