@@ -184,15 +184,10 @@ def _plain(value: Any) -> Any:
 def graph_of(network: Network) -> Graph:
     """The chain as a graph: for each layer a convolution of its name, and what follows it as ``name.threshold``,
     ``name.pool`` or ``name.scores``. The digests are equal, and :func:`chain_of` gives the chain back."""
-    nodes: list[Node] = []
-    following: list[Layer | None] = [*network.layers[1:], None]
-    for layer, after in zip(network.layers, following, strict=True):
-        before = nodes[-1].name if nodes else INPUT
-        nodes += layer.nodes(before, after.input_bases if after else None)
-    first = network.layers[0]
+    nodes = tuple(node for nodes in network.nodes_by_layer for node in nodes)
     return Graph(
-        name=network.name, input=Codes(first.input_bases, first.in_shape), nodes=tuple(nodes),
-        classes=network.classes, training=network.training,
+        name=network.name, input=network.input, nodes=nodes, classes=network.classes,
+        training=network.training,
     )
 
 

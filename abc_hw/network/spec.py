@@ -27,7 +27,8 @@ import numpy as np
 
 from ..errors import NetworkError
 from . import rules
-from .bases import Bases, CodeArray, IntArray, ScaleForm
+from .bases import MAX_BASES, Bases, CodeArray, IntArray, ScaleForm
+from .edges import Codes
 from .nodes import Conv, MaxPool, Node, Scores, Threshold, check_thresholds
 
 
@@ -133,22 +134,43 @@ class Layer:
             beta_scale=self.beta_scale,
         )  # fmt: skip
 
+    @property
+    def threshold(self) -> Threshold:
+        """The layer's thresholds as a node behind :attr:`conv`; ValueError in the classifier, which has none."""
+        if self.thresholds is None:
+            raise ValueError(f"{self.name} is the classifier and has no thresholds")
+        levels = self.thresholds.shape[1] + 1
+        bases = (
+            Bases(kind="thermometer", count=levels - 1)
+            if levels <= MAX_BASES + 1
+            else Bases(kind="planes", count=(levels - 1).bit_length())
+        )
+        name = f"{self.name}.threshold"
+        return Threshold(name=name, inputs=(self.name,), thresholds=self.thresholds, bases=bases)
+
+    @property
+    def max_pool(self) -> MaxPool:
+        """The layer's pool as a node behind :attr:`threshold`; squares of side 1 where it has none."""
+        side = (self.pool, self.pool)
+        return MaxPool(name=f"{self.name}.pool", inputs=(f"{self.name}.threshold",), size=side, stride=side)
+
+    @property
+    def scores(self) -> Scores:
+        """The classifier's bias as a node behind :attr:`conv`; ValueError elsewhere."""
+        if self.bias is None:
+            raise ValueError(f"{self.name} is no classifier and has no bias")
+        return Scores(name=f"{self.name}.scores", inputs=(self.name,), bias=self.bias)
+
     def nodes(self, before: str, after: Bases | None) -> list[Node]:
         """The layer as nodes: a convolution of its name on the node ``before``, and what follows it.
 
         ``after`` are the bases of the codes that it hands on, None in the classifier.
         """
-        nodes: list[Node] = [dataclasses.replace(self.conv, inputs=(before,))]
-        if self.thresholds is not None:
-            assert after is not None  # thresholds make codes of bases
-            name = f"{self.name}.threshold"
-            nodes.append(Threshold(name=name, inputs=(self.name,), thresholds=self.thresholds, bases=after))
-        if self.pool > 1:
-            side = (self.pool, self.pool)
-            nodes.append(MaxPool(name=f"{self.name}.pool", inputs=(nodes[-1].name,), size=side, stride=side))
-        if self.bias is not None:
-            nodes.append(Scores(name=f"{self.name}.scores", inputs=(nodes[-1].name,), bias=self.bias))
-        return nodes
+        conv = dataclasses.replace(self.conv, inputs=(before,))
+        if after is None:
+            return [conv, self.scores]
+        threshold = dataclasses.replace(self.threshold, bases=after)
+        return [conv, threshold, self.max_pool] if self.pool > 1 else [conv, threshold]
 
     # -- rules ----------------------------------------------------------------------------------------------
 
@@ -262,10 +284,28 @@ class Network:
                 before.thresholds.shape[1],
             )
 
+    signed = False
+    """Images of a chain are unsigned codes."""
+
+    @property
+    def input(self) -> Codes:
+        """The codes of an image."""
+        return Codes(self.layers[0].input_bases, self.layers[0].in_shape)
+
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of an image."""
         return self.layers[0].in_shape
+
+    @cached_property
+    def nodes_by_layer(self) -> tuple[tuple[Node, ...], ...]:
+        """The nodes of each layer, its first one on the last of the layer before, or on "input"."""
+        found: list[tuple[Node, ...]] = []
+        following: list[Layer | None] = [*self.layers[1:], None]
+        for layer, after in zip(self.layers, following, strict=True):
+            before = found[-1][-1].name if found else "input"
+            found.append(tuple(layer.nodes(before, after.input_bases if after else None)))
+        return tuple(found)
 
     @property
     def binary_macs(self) -> int:

@@ -15,8 +15,8 @@ __all__ = ["MaxPool"]
 class MaxPool(wiring.Component):
     """Greatest code of each ``side`` x ``side`` square of pixels; rows and columns left over are dropped.
 
-    Equals :func:`abc_hw.sim.golden.pool`. One row of running maxima lies in memory; each transfer reads its entry,
-    takes the maximum and writes it back, and the last pixel of a square hands it on::
+    Equals :func:`abc_hw.sim.golden.max_pool`. One row of running maxima lies in memory; each transfer reads its
+    entry, takes the maximum and writes it back, and the last pixel of a square hands it on::
 
         i --> read --> max --+--> o, at the last pixel of a square
                 ^            |

@@ -10,7 +10,7 @@ from places import EXAMPLES
 from random_networks import random_images, random_network
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network, ScaleForm
+from abc_hw.network import Integers, Network, ScaleForm
 from abc_hw.network.description import load, random_layer
 from abc_hw.sim import fast, golden
 
@@ -66,7 +66,8 @@ def test_wide_layers_leave_float32() -> None:
             np.random.default_rng(1), name="one", in_shape=(1, 1, 64), out_channels=2, kernel=(1, 1),
             alpha_scale=form, beta_scale=form, levels=None,
         )  # fmt: skip
-        assert fast._FastLayer(layer).weight_values.dtype == expected
+        leaving = Integers(*layer.acc_bounds, layer.conv_shape)
+        assert fast._Conv(layer.conv, (), leaving).weight_values[0].dtype == expected
 
 
 def test_batches_change_nothing_and_report_progress(monkeypatch: pytest.MonkeyPatch) -> None:

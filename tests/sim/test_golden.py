@@ -98,7 +98,7 @@ def test_popcounts_equal_the_second_model(seed: int) -> None:
     network = random_network(rng, side=5, channels=3, layers=2)
     images = random_images(rng, network, 2)
     layer = network.layers[0]
-    counts = golden.popcounts(layer, images)
+    counts = golden.popcounts(layer.conv, images)
     assert counts.shape == (2, *layer.conv_shape, layer.weight_bases.count, layer.input_bases.count)
     for index in np.ndindex(*counts.shape):
         image, y, x, channel, m, n = index
@@ -114,7 +114,7 @@ def test_kept_popcounts_scale_to_the_same_acc(seed: int) -> None:
     for layer, full, lean in zip(network.layers, kept.layers, dropped.layers, strict=True):
         assert lean.popcounts is None
         assert full.popcounts is not None
-        assert np.array_equal(golden.scale(layer, full.popcounts), lean.acc)
+        assert np.array_equal(golden.scale(layer.conv, full.popcounts), lean.acc)
         assert np.array_equal(full.output, lean.output)
 
 
@@ -137,7 +137,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_windows_run_over_rows_then_columns_then_channels_and_pad_with_code_0() -> None:
     layer = make_layer(in_shape=(2, 2, 2), padding=1)
     codes = np.arange(1, 9, dtype=np.uint8).reshape(1, 2, 2, 2)
-    under = golden.windows(layer, codes)
+    under = golden.windows(layer.conv, codes)
     assert under.shape == (1, 2, 2, 18)
     assert under[0, 0, 0].tolist() == [0] * 6 + [0, 0, 1, 2, 3, 4] + [0, 0, 5, 6, 7, 8]
     assert under[0, 1, 1].tolist() == [1, 2, 3, 4, 0, 0] + [5, 6, 7, 8, 0, 0] + [0] * 6
@@ -146,7 +146,7 @@ def test_windows_run_over_rows_then_columns_then_channels_and_pad_with_code_0() 
 def test_windows_step_by_the_stride() -> None:
     layer = make_layer(in_shape=(5, 6, 1), kernel=(1, 2), stride=2, weights=np.zeros((3, 1, 2, 1), np.uint8))
     codes = np.arange(30, dtype=np.uint8).reshape(1, 5, 6, 1)
-    assert golden.windows(layer, codes)[0].tolist() == [
+    assert golden.windows(layer.conv, codes)[0].tolist() == [
         [[row * 6 + column, row * 6 + column + 1] for column in (0, 2, 4)] for row in (0, 2, 4)
     ]
 
@@ -172,14 +172,14 @@ def test_xnor_popcount_counts_agreements_and_not_the_filling(length: int) -> Non
 def test_threshold_is_reached_by_equality() -> None:
     layer = make_layer(thresholds=np.array([[-5, 5], [0, 0], [1, 9]]))
     acc = np.array([[[[-6, -1, 0]], [[-5, 0, 1]]], [[[4, 0, 8]], [[5, 1, 9]]]])
-    levels = golden.threshold(layer, acc)
+    levels = golden.threshold(layer.threshold, acc)
     assert levels.dtype == np.uint8
     assert levels[:, :, 0].tolist() == [[[0, 0, 0], [1, 2, 1]], [[1, 2, 1], [2, 2, 2]]]
 
 
 def test_threshold_of_a_classifier_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^dense2 is the classifier and has no thresholds$"):
-        golden.threshold(make_classifier(), np.zeros((1, 1, 1, 2), np.int64))
+        golden.threshold(make_classifier().threshold, np.zeros((1, 1, 1, 2), np.int64))
 
 
 def test_pool_takes_the_greatest_and_drops_leftovers() -> None:
@@ -187,7 +187,7 @@ def test_pool_takes_the_greatest_and_drops_leftovers() -> None:
     levels = np.zeros((1, 5, 7, 3), np.uint8)
     levels[0, 4] = levels[0, :, 6] = 2  # the row and the column that fill no square
     levels[0, 1, 2, 1] = 1
-    pooled = golden.pool(layer, levels)
+    pooled = golden.max_pool(layer.max_pool, levels)
     assert pooled.shape == (1, 2, 3, 3)
     assert np.argwhere(pooled).tolist() == [[0, 0, 1, 1]]
 

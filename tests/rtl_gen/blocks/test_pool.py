@@ -29,7 +29,7 @@ def test_equals_golden(
         rng, name="layer", in_shape=(height, width, 1), out_channels=channels, kernel=(1, 1), pool=side, levels=4
     )
     levels = rng.integers(4, size=(2, height, width, channels), dtype=np.uint8)
-    pooled = golden.pool(layer, levels)
+    pooled = golden.max_pool(layer.max_pool, levels)
 
     def transfers(codes: np.ndarray) -> list[list[int]]:
         padded = np.pad(codes, ((0, 0), (0, 0), (0, 0), (0, -channels % lanes)))
