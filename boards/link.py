@@ -12,7 +12,7 @@ zeros at any time.
 ======== ========== ============================================= =======================================
 host     device     payload of the host's frame                   payload of the answer, same tag
 ======== ========== ============================================= =======================================
-IDENTIFY IDENTITY   none                                          :class:`Identity`
+IDENTIFY IDENTITY   none                                          :class:`.identity.Identity`
 COUNT    COUNTERS   none                                          :class:`Counters`
 PIXELS   SCORES     chunk number (1), up to ``CHUNK`` codes       first class (2), scores; label (2) last
 WEIGHTS  TAKEN      chunk number (2), up to ``CHUNK`` bytes       number of the chunk that is wanted next (2)
@@ -58,11 +58,14 @@ MAX_FRAME = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES
 """Bytes of the longest frame before stuffing: one COBS block holds it, whatever its bytes."""
 CHUNK = 224
 """Input codes of a PIXELS frame, one byte each, in the accelerator's order; an image's last may have fewer."""
-MAX_CHUNKS = 256
+MAX_CHUNKS = 255
+"""Of an image."""
 MAX_WEIGHT_CHUNKS = (1 << 16) - 1
 MAX_LAYERS = 29
 """Of a network whose weights are loaded: so many foldings fit into an identity."""
 DIGEST_BYTES = 16
+LEAST_BUFFER = 512
+"""Bytes of the smallest packet buffer: one memory block of the smallest parts."""
 
 
 class Kind(enum.IntEnum):
@@ -189,89 +192,6 @@ class Receiver:
         self._held += rest[: max(0, self.LONGEST - len(self._held))]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Identity:
-    """What a device says of itself.
-
-    Members
-    -------
-    digest : first bytes of the network's digest; where weights are loaded, of its digest without weights
-    height, width, channels : of an image;  code_bits : of an input code
-    classes : scores of an image;  score_bytes : of one score, signed
-    window : images that may wait for their scores at once
-    clock : Hz;  cycles : least cycles between images
-    load_bytes : of the weights that are loaded; 0 where they are fixed
-    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`, which decides the code of weights
-    foldings : (simd, pe, mp, np) of each layer where weights are loaded, which decide their order; none elsewhere
-    load_tag : what the weights that are there, or that are coming, belong to, :func:`weights_tag`
-    load_next : chunk of them that is wanted next
-    """
-
-    digest: bytes
-    height: int
-    width: int
-    channels: int
-    classes: int
-    code_bits: int
-    score_bytes: int
-    window: int
-    clock: int
-    cycles: int
-    load_bytes: int = 0
-    target: str = "generic"
-    foldings: tuple[tuple[int, int, int, int], ...] = ()
-    load_tag: int = 0
-    load_next: int = 0
-
-    FIXED = struct.Struct(f"<4sB{DIGEST_BYTES}s4H3B3I12sB")
-    FOLDING = struct.Struct("<2H2B")
-    STATE = struct.Struct("<IH")
-
-    def pack(self) -> bytes:
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        *fixed, target, foldings, load_tag, load_next = values
-        return (
-            self.FIXED.pack(MAGIC, VERSION, *fixed, target.encode(), len(foldings))
-            + b"".join(self.FOLDING.pack(*knobs) for knobs in foldings)
-            + self.STATE.pack(load_tag, load_next)
-        )
-
-    @classmethod
-    def unpack(cls, payload: bytes) -> Identity:
-        """
-        Raises
-        ------
-        InputError
-            if this is not the identity of a device that speaks this version of the link.
-        """
-        if payload[:4] != MAGIC or len(payload) < 5:
-            raise InputError(f"device: expected the identity {MAGIC!r}, found {payload[:4]!r}")
-        if payload[4] != VERSION or len(payload) < cls.FIXED.size:
-            raise InputError(f"device: expected version {VERSION} of the link, found {payload[4]}")
-        _, _, *fixed, target, layers = cls.FIXED.unpack_from(payload)
-        size = cls.FIXED.size + layers * cls.FOLDING.size + cls.STATE.size
-        if len(payload) != size:
-            raise InputError(f"device: expected an identity of {size} bytes, found {len(payload)}")
-        foldings = tuple(cls.FOLDING.iter_unpack(payload[cls.FIXED.size : -cls.STATE.size]))
-        state = cls.STATE.unpack_from(payload, size - cls.STATE.size)
-        name = target.rstrip(b"\0").decode("ascii", "replace")
-        return cls(**_named(cls, (*fixed, name, foldings, *state)))
-
-    @property
-    def image_bytes(self) -> int:
-        return self.height * self.width * self.channels
-
-    @property
-    def loaded(self) -> bool:
-        """Are the weights there?"""
-        return self.load_next == chunks(self.load_bytes)
-
-    @property
-    def scores_per_frame(self) -> int:
-        """Scores of a full SCORES frame."""
-        return scores_per_frame(self.score_bytes)
-
-
 def scores_per_frame(score_bytes: int) -> int:
     """Scores of that many bytes that a SCORES frame takes, beside first class and label."""
     return (MAX_PAYLOAD - 4) // score_bytes
@@ -310,6 +230,19 @@ def weights_frame(tag: int, number: int, weights: bytes) -> bytes:
 def stored_bytes(image_bytes: int) -> int:
     """Bytes of a device's packet buffer that an image takes while it waits."""
     return image_bytes + chunks(image_bytes) * (HEADER_BYTES + 1)
+
+
+def buffer_bytes(image_bytes: int) -> int:
+    """Bytes of a device's packet buffer: a power of two in which two images have room."""
+    size = LEAST_BUFFER
+    while size < 2 * stored_bytes(image_bytes):
+        size *= 2
+    return size
+
+
+def window(image_bytes: int) -> int:
+    """Images that may wait for their scores at once: one is being computed, the others fill the packet buffer."""
+    return min(1 + (buffer_bytes(image_bytes) - 1) // stored_bytes(image_bytes), 255)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

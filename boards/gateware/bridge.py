@@ -10,7 +10,8 @@ from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.ram import LOAD_BITS
 from abc_hw.rtl_gen.parts.stream import LaneAdapter, code_stream
 
-from ..link import Cause, Identity, Kind
+from ..identity import Identity
+from ..link import Cause, Kind
 from .collector import Collector
 from .framing import FrameSender
 from .replies import Replier

@@ -9,7 +9,8 @@ from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.ram import LOAD_BITS
 from abc_hw.rtl_gen.parts.stream import code_stream
 
-from ..link import CHUNK, Cause, Identity, Kind, chunks
+from ..identity import Identity
+from ..link import CHUNK, Cause, Kind, chunks
 from .opening import FrameOpener, request_layout
 
 __all__ = ["ChunkLoader", "Collector", "ImageStore", "request_layout"]

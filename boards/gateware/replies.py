@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 
-from ..link import HEADER_BYTES, Cause, Counters, Identity, Kind
+from ..identity import Identity
+from ..link import HEADER_BYTES, Cause, Counters, Kind
 from .opening import frame_bytes, head_layout, request_layout
 
 __all__ = ["AnswerSource", "Replier", "ScoreSource"]

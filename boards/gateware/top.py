@@ -2,7 +2,6 @@
 """The design of a board: an accelerator behind a serial line."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -12,19 +11,15 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
-from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.rtl_gen.parts.ram import LOAD_BITS
 
 from .. import link
-from ..link import Identity
+from ..identity import Identity
 from .bridge import Bridge
 from .framing import FrameReceiver
 from .uart import LEAST_DIVISOR, UartReceiver, UartTransmitter
 
 __all__ = ["LinkedAccelerator"]
-
-LEAST_BUFFER = 512
-"""Bytes of the smallest packet buffer: one memory block of the smallest parts."""
 
 BAUD_TOLERANCE = 0.02
 
@@ -58,37 +53,16 @@ class LinkedAccelerator(wiring.Component):
     ) -> None:
         self._accelerator = accelerator = Accelerator(network, foldings, target=target, weights=weights)
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
-        score = self._accelerator.o.payload.score
         height, width, channels = network.input_shape
         size = height * width * channels
-        if link.chunks(size) > link.MAX_CHUNKS - 1:
+        if link.chunks(size) > link.MAX_CHUNKS:
             raise InputError(
-                f"{network.name}: expected images of at most {(link.MAX_CHUNKS - 1) * link.CHUNK} bytes for the "
+                f"{network.name}: expected images of at most {link.MAX_CHUNKS * link.CHUNK} bytes for the "
                 f"host link, found {size}"
             )
-        stored = link.stored_bytes(size)
-        self._buffer = LEAST_BUFFER
-        while self._buffer < 2 * stored:
-            self._buffer *= 2
-        self._identity = Identity(
-            digest=link.design_digest(network, loads=accelerator.loads),
-            height=height, width=width, channels=channels, classes=network.layers[-1].out_channels,
-            code_bits=network.layers[0].input_bases.bits, score_bytes=ceil_div(len(score), 8),
-            window=min(1 + (self._buffer - 1) // stored, 255), clock=clock, cycles=accelerator.bound,
-            **(self._loading() if accelerator.loads else {}),
-        )
+        self._identity = Identity.of(accelerator, clock=clock)
         self._check_loading()
-        self._score = score.shape()
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
-
-    def _loading(self) -> dict[str, Any]:
-        """What the identity says of weights that are loaded."""
-        knobs = (schedule.folding for schedule in self._accelerator.schedules)
-        return {
-            "load_bytes": 2 * len(self._accelerator.load_words),
-            "target": self._accelerator.target,
-            "foldings": tuple((folding.simd, folding.pe, folding.mp, folding.np) for folding in knobs),
-        }
 
     def _check_loading(self) -> None:
         name = self._accelerator.network.name
@@ -120,17 +94,18 @@ class LinkedAccelerator(wiring.Component):
     @property
     def buffer_bytes(self) -> int:
         """Depth of the packet buffer."""
-        return self._buffer
+        return link.buffer_bytes(self._identity.image_bytes)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.accelerator = accelerator = self._accelerator
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
-        m.submodules.frames = frames = FrameReceiver(depth=self._buffer)
+        m.submodules.frames = frames = FrameReceiver(depth=self.buffer_bytes)
         load_bits = len(accelerator.load.payload.data) if accelerator.loads else LOAD_BITS
         m.submodules.bridge = bridge = Bridge(
-            self._identity, lanes=accelerator.i_lanes, score=self._score, load_bits=load_bits
+            self._identity, lanes=accelerator.i_lanes, score=accelerator.o.payload.score.shape(),
+            load_bits=load_bits,
         )
         if accelerator.loads:
             wiring.connect(m, bridge.weights, accelerator.load)

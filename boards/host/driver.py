@@ -11,8 +11,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import struct
-import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -22,18 +20,12 @@ import serial
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.rtl_gen.engine.accelerator import Accelerator as Design
-from abc_hw.rtl_gen.folding import LayerFolding
 
 from .. import link
-from ..link import Cause, Counters, Frame, Identity, Kind
+from ..identity import Identity
+from ..link import Cause, Counters, Frame, Kind
 from .line import LEAST_GRACE, Line, LinkError
-
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
-
-LOAD_WINDOW = 8
-"""Chunks of weights that wait for their answers at once."""
+from .weights import Progress, WeightSender
 
 
 @dataclasses.dataclass
@@ -61,6 +53,7 @@ class Accelerator:
     def __init__(self, port: serial.SerialBase, *, timeout: float, retries: int) -> None:
         self._line = Line(port, timeout=timeout, retries=retries)
         self._slowest = 0.0
+        self._bounds: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
         self._identity = self._identify()
         self._window = self._identity.window  # smaller for a while after a loss
 
@@ -97,14 +90,21 @@ class Accelerator:
         except (serial.SerialException, OSError, ValueError) as error:
             raise InputError(f"{port}: expected a serial port, found none that opens: {error}") from error
         try:
-            device = cls(made, timeout=timeout, retries=retries)
-            if network is not None:
-                device.check(network)
-                if not device.has_weights_of(network):
-                    device.load(network)
+            return cls.over(made, network=network, timeout=timeout, retries=retries)
         except BaseException:
             made.close()
             raise
+
+    @classmethod
+    def over(
+        cls, port: serial.SerialBase, *, network: Network | None = None, timeout: float = 1.0, retries: int = 4
+    ) -> Accelerator:
+        """As :meth:`open`, over a port that is open already, whose reads return after some milliseconds."""
+        device = cls(port, timeout=timeout, retries=retries)
+        if network is not None:
+            device.check(network)
+            if not device.has_weights_of(network):
+                device.load(network)
         return device
 
     def __enter__(self) -> Accelerator:
@@ -130,30 +130,27 @@ class Accelerator:
         return self._line.resent
 
     def check(self, network: Network) -> None:
-        """
+        """Compare all that the device says of itself with the network; of its scores, too, from now on.
+
         Raises
         ------
         InputError
             if the device computes another network, or cannot even after loading weights.
         """
-        loads = self._identity.load_bytes > 0
-        digest = link.design_digest(network, loads=loads)
-        if self._identity.digest != digest:
-            what = "digest without weights" if loads else "digest"
-            raise InputError(
-                f"{self._line.name}: expected a device with {network.name}, {what} {digest.hex()}, "
-                f"found {self._identity.digest.hex()}"
-            )
+        try:
+            self._identity.check(network)
+        except InputError as error:
+            raise InputError(f"{self._line.name}: {error}") from None
+        classifier = network.layers[-1]
+        least, greatest = classifier.acc_bounds
+        self._bounds = least + np.asarray(classifier.bias), greatest + np.asarray(classifier.bias)
 
     def has_weights_of(self, network: Network) -> bool:
         """Are the device's weights fixed, or those of the network?"""
-        identity = self._identity
-        return not identity.load_bytes or (
-            identity.loaded and identity.load_tag == link.weights_tag(network.digest)
-        )
+        return self._identity.has_weights_of(network)
 
     def load(self, network: Network, progress: Progress | None = None) -> None:
-        """Load the network's weights in place of those that are there.
+        """Load the network's weights in place of those that are there, and ask whether they are there.
 
         Images that were sent before are computed with the weights before.
 
@@ -166,53 +163,26 @@ class Accelerator:
         InputError
             if the device's weights are fixed, or it differs from the network in more than its weights.
         LinkError
-            if answers stay away.
+            if answers stay away, or the device tells other weights afterwards.
         """
-        if not self._identity.load_bytes:
+        before = self._identity = self._identify()
+        if not before.load_bytes:
             raise InputError(f"{self._line.name}: expected a device that takes weights, found fixed ones")
         self.check(network)
-        foldings = {
-            layer.name: LayerFolding(simd=simd, pe=pe, mp=mp, np=np_)
-            for layer, (simd, pe, mp, np_) in zip(network.layers, self._identity.foldings, strict=True)
-        }
-        words = Design(network, foldings, weights="loaded", target=self._identity.target).load_words
-        self._send_weights(
-            link.weights_tag(network.digest), struct.pack(f"<{len(words)}H", *words), progress
-        )
-        self._identity = self._identify()
-
-    def _send_weights(self, tag: int, weights: bytes, progress: Progress | None) -> None:
-        """Send chunks, some ahead of their answers; after a fault go on from the first one without."""
-        count = link.chunks(len(weights))
-        wanted = sent = 0
-        moved = time.monotonic()
-        deadline = moved + self._line.timeout
-        while wanted < count:
-            while sent < min(count, wanted + LOAD_WINDOW):
-                self._line.send(link.weights_frame(tag, sent, weights))
-                sent += 1
-            lost = time.monotonic() > deadline
-            for found in self._line.receive():
-                if isinstance(found, Frame) and (found.kind, found.tag) == (Kind.TAKEN, tag):
-                    wanted = min(struct.unpack("<H", found.payload)[0], count)
-                    sent = max(sent, wanted)
-                    moved = time.monotonic()
-                    deadline = moved + self._line.timeout
-                    if progress is not None:
-                        progress(wanted, count)
-                elif isinstance(found, Cause) or (found.kind == Kind.REFUSED and found.tag in (0, tag)):
-                    lost = True
-            if lost:
-                if time.monotonic() - moved > self._line.patience:
-                    raise LinkError(
-                        f"{self._line.name}: expected an answer to chunk {wanted} of the weights, found none in "
-                        f"{self._line.patience:g} s"
-                    )
-                self._line.settle()
-                self._line.send(b"\0")
-                self._line.resent += sent - wanted
-                sent = wanted
-                deadline = time.monotonic() + self._line.timeout
+        words = before.design_of(network).load_words
+        tag = link.weights_tag(network.digest)
+        known = before.load_next if before.load_tag == tag else 0
+        weights = struct.pack(f"<{len(words)}H", *words)
+        WeightSender(self._line, tag, weights, known=known).run(progress)
+        self._identity = after = self._identify()
+        expected = dataclasses.replace(before, load_tag=tag, load_next=link.chunks(len(weights)))
+        if after != expected:
+            raise LinkError(
+                f"{self._line.name}: expected the weights of {network.name}, tag {expected.load_tag:#x} with "
+                f"{expected.load_next} chunks, found tag {after.load_tag:#x} with {after.load_next}"
+                if after.differs(expected) is None
+                else f"{self._line.name}: expected the device as before, {after.differs(expected)}"
+            )
 
     def counters(self) -> Counters:
         """What the device has received since its reset.
@@ -256,10 +226,13 @@ class Accelerator:
             for found in self._line.receive():
                 if isinstance(found, Frame) and found.kind == Kind.SCORES and found.tag in attempts:
                     attempt = attempts[found.tag]
-                    if not self._add_scores(attempt, found.payload) or done[attempt.image]:
+                    if not self._add_scores(attempt, found.payload):
+                        continue
+                    self._check_scores(attempt.scores, scores[attempt.image] if done[attempt.image] else None)
+                    if done[attempt.image]:
                         continue
                     self._overtaken(found.tag, attempts)
-                    self._slowest = max(self._slowest, time.monotonic() - attempt.sent)
+                    self._slowest = max(self._slowest, self._line.now() - attempt.sent)
                     self._window = min(self._window + 1, identity.window)
                     scores[attempt.image] = attempt.scores
                     done[attempt.image] = True
@@ -292,7 +265,7 @@ class Accelerator:
         waiting = sum(attempt.waiting for attempt in attempts.values())
         while queue and waiting < self._window:
             image = queue.popleft()
-            tag, now, again = self._line.next_tag(), time.monotonic(), begun[image] > 0
+            tag, now, again = self._line.next_tag(), self._line.now(), begun[image] > 0
             if again and now - begun[image] > self._line.patience:
                 raise LinkError(
                     f"{self._line.name}: expected scores of image {image}, found none in {self._line.patience:g} s"
@@ -323,6 +296,16 @@ class Accelerator:
                 raise LinkError(f"{self._line.name}: expected the greatest's class {greatest}, found {label}")
         return last
 
+    def _check_scores(self, found: list[int], before: npt.NDArray[np.int64] | None) -> None:
+        """LinkError if the network cannot have such scores, or the image had others ``before``."""
+        if before is not None and before.tolist() != found:
+            raise LinkError(f"{self._line.name}: expected scores {before.tolist()} as before, found {found}")
+        if self._bounds is None:
+            return
+        for score, least, greatest in zip(found, *self._bounds, strict=True):
+            if not least <= score <= greatest:
+                raise LinkError(f"{self._line.name}: expected a score from {least} to {greatest}, found {score}")
+
     @staticmethod
     def _overtaken(tag: int, attempts: dict[int, _Attempt]) -> None:
         """Scores come in the order of the images: what was sent before ``tag`` and still waits is lost."""
@@ -334,7 +317,7 @@ class Accelerator:
 
     def _shorten(self, found: Frame | Cause, attempts: dict[int, _Attempt]) -> None:
         """Something was lost: do not wait long for what may be concerned."""
-        grace = time.monotonic() + max(LEAST_GRACE, 2 * self._slowest)
+        grace = self._line.now() + max(LEAST_GRACE, 2 * self._slowest)
         refused = isinstance(found, Frame) and found.kind == Kind.REFUSED
         if refused and isinstance(found, Frame) and found.payload == bytes([Cause.UNLOADED]):
             raise LinkError(f"{self._line.name}: expected a device with weights, found none: load them first")
@@ -348,7 +331,7 @@ class Accelerator:
         self, attempts: dict[int, _Attempt], queue: collections.deque[int], done: list[bool]
     ) -> None:
         """Send again what waited too long; its answer still counts if it comes."""
-        now = time.monotonic()
+        now = self._line.now()
         late = [attempt for attempt in attempts.values() if attempt.waiting and now > attempt.deadline]
         for attempt in reversed(late):
             attempt.waiting = False

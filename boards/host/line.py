@@ -44,6 +44,11 @@ class Line:
         self.patience = timeout * (retries + 1)
         self.resent = 0
 
+    @staticmethod
+    def now() -> float:
+        """Seconds, from any beginning."""
+        return time.monotonic()
+
     @property
     def name(self) -> str:
         """The port's."""
@@ -54,20 +59,20 @@ class Line:
 
     def ask(self, question: Kind, answer: Kind) -> bytes:
         """The payload of the answer to a message without one."""
-        give_up = time.monotonic() + self.patience
+        give_up = self.now() + self.patience
         again = False
-        while time.monotonic() < give_up:
+        while self.now() < give_up:
             tag = self.next_tag()
             self.send((b"\0" if again else b"") + Frame(question, tag).encode())
             self.resent += again
             again = True
-            deadline = time.monotonic() + self.timeout
-            while time.monotonic() < deadline:
+            deadline = self.now() + self.timeout
+            while self.now() < deadline:
                 for found in self.receive():
                     if isinstance(found, Frame) and (found.kind, found.tag) == (answer, tag):
                         return found.payload
                     if isinstance(found, Cause) or (found.kind, found.tag) == (Kind.REFUSED, 0):
-                        deadline = min(deadline, time.monotonic() + LEAST_GRACE)
+                        deadline = min(deadline, self.now() + LEAST_GRACE)
         raise LinkError(
             f"{self.name}: expected an answer to {question.name}, found none in {self.patience:g} s"
         )
@@ -98,8 +103,9 @@ class Line:
         return self._receiver.feed(data)
 
     def settle(self) -> None:
-        """Let what is under way come, and forget it."""
-        until = time.monotonic() + LEAST_GRACE
-        while time.monotonic() < until:
+        """Let what is under way come, and forget it; a device that never ends is not waited for."""
+        give_up = self.now() + self.timeout
+        until = self.now() + LEAST_GRACE
+        while self.now() < min(until, give_up):
             for _ in self.receive():
-                until = time.monotonic() + LEAST_GRACE
+                until = self.now() + LEAST_GRACE

@@ -13,8 +13,10 @@ from abc_hw.network import Layer, Network
 
 from ..blocks.classifier import ArgMax, score_layout
 from ..folding import LayerFolding, Schedule, cycle_bound, schedules
+from ..parts.arith import ceil_div
 from ..parts.matches import score_shape
 from ..parts.popcount import TARGETS
+from ..parts.ram import LOAD_BITS
 from ..parts.stream import LaneAdapter, code_stream
 from .layer import LayerEngine
 from .loading import LoadGate, load_layout, parts, with_unknown_weights
@@ -145,6 +147,12 @@ class Accelerator(wiring.Component):
         """What loads the network's weights: layers in order, of each the words of its memory
         (:attr:`LayerEngine.weight_words`), of each word parts of 16 bits, the lowest first."""
         return [part for engine in self._engines for part in parts(engine.weight_words, engine.weight_memory[0])]
+
+    @property
+    def load_transfers(self) -> int:
+        """How many :attr:`load_words` there are."""
+        shapes = (engine.weight_memory for engine in self._engines)
+        return sum(ceil_div(width, LOAD_BITS) * depth for width, depth in shapes)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

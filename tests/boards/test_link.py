@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from abc_hw.boards import link
 from abc_hw.boards.gateware.framing import FrameReceiver, FrameSender, PacketBuffer
 from abc_hw.boards.gateware.uart import UartReceiver, UartTransmitter
-from abc_hw.boards.link import Cause, Counters, Frame, Identity, Kind
+from abc_hw.boards.identity import Identity
+from abc_hw.boards.link import Cause, Counters, Frame, Kind
 from abc_hw.errors import InputError
 
 frames = st.builds(

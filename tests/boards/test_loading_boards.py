@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import serial
+from device import Device
 from faulty_port import FaultyPort
+from hostile_host import besiege
 from places import EXAMPLES
 from random_networks import other_weights
 
@@ -20,7 +22,8 @@ from abc_hw.boards.gateware.top import LinkedAccelerator
 from abc_hw.boards.host.driver import Accelerator, LinkError
 from abc_hw.boards.host.run import run
 from abc_hw.boards.host.simulated import SimulatedBoard, simulated_board
-from abc_hw.boards.link import Cause, Frame, Identity, Kind
+from abc_hw.boards.identity import Identity
+from abc_hw.boards.link import Cause, Frame, Kind
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
 from abc_hw.rtl_gen.folding import default_foldings
@@ -160,6 +163,22 @@ def test_bad_chunk_is_refused_and_changes_nothing(bench: Bench, number: int, siz
         assert accelerator.identity == before
         assert getattr(accelerator.counters(), name) == counted + 1
         np.testing.assert_array_equal(accelerator.infer(bench.images[:2]), bench.scores[0][:2])
+
+
+def test_device_answers_hostile_loads_as_the_model_does(bench: Bench) -> None:
+    images = [image.tobytes() for image in bench.images]
+    words = bench.top.accelerator.load_words
+    weights = [struct.pack(f"<{len(words)}H", *words)]
+    with bench.open(bench.networks[0]) as accelerator:
+        identity = accelerator.identity
+    known = dict(zip(images, bench.scores[0].tolist(), strict=True))
+    model = Device(identity, dict.fromkeys([b"", *weights], known.__getitem__))
+    with bench.raw() as port:
+        refused = besiege(port, model, images, rounds=400, seed=10, weights=weights)
+    assert refused > 50
+    assert model.identity.load_tag != identity.load_tag
+    with bench.open(bench.networks[1]) as accelerator:
+        np.testing.assert_array_equal(accelerator.infer(bench.images[:5]), bench.scores[1][:5])
 
 
 def test_run_loads_what_it_needs(bench: Bench) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import serial
+from device import Device
 from faulty_port import FaultyPort
+from hostile_host import besiege
 from places import EXAMPLES
 
 from abc_hw import data
@@ -203,6 +205,20 @@ def test_zeros_mean_nothing(bench: Bench) -> None:
         port.write(bytes(50))
         after = counted(port)
     assert after == dataclasses.replace(before, accepted=before.accepted + 1)
+
+
+# -- hostile hosts ---------------------------------------------------------------------------------------------
+
+
+def test_device_answers_hostile_frames_as_the_model_does(bench: Bench) -> None:
+    images = [image.tobytes() for image in bench.images[:20]]
+    known = dict(zip(images, bench.scores[:20].tolist(), strict=True))
+    model = Device(bench.top.identity, {b"": known.__getitem__})
+    with bench.raw() as port:
+        refused = besiege(port, model, images, rounds=400, seed=8)
+        model.counts |= dataclasses.asdict(counted(port))
+        refused += besiege(port, model, images, rounds=100, seed=9)  # the counters, too
+    assert refused > 100
 
 
 # -- faults by the thousand ------------------------------------------------------------------------------------
