@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from abc_hw.writing import PLAIN_PATH, PLAIN_SIGNS, copy, own_folder, telling, t
 from . import golden
 from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
 from .netlist import synthesised
-from .simulators import environment
+from .simulators import environment, under
 
 TOP = "accelerator"
 
@@ -205,7 +204,7 @@ def _run_cocotb(folder: Path, simulator: str, variables: Mapping[str, str], *, w
         "verilator": ["-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique"],
         "icarus": ["-Wall", "-Wno-timescale"],
     }
-    with _variables(variables):
+    with under(variables):
         try:
             runner.build(
                 sources=[folder / "harness.sv", folder / f"{TOP}.v"], hdl_toplevel="harness", always=True,
@@ -270,18 +269,3 @@ def _folder(work_dir: Path | str | None) -> Iterator[Path]:
         )
     with own_folder(folder), telling(folder, "a folder"):
         yield folder
-
-
-@contextlib.contextmanager
-def _variables(changes: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for as long as the simulator runs."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

