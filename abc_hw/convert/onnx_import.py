@@ -18,7 +18,7 @@ from . import onnx_linear, onnx_pointwise
 from .onnx_ending import finish
 from .onnx_reading import Operation, SourceGraph, read
 from .onnx_signs import absorb_signs
-from .onnx_state import Walk
+from .onnx_state import Number, Walk
 
 __all__ = ["HANDLERS", "Imported", "import_onnx"]
 
@@ -44,11 +44,13 @@ class Imported:
     graph : the network
     report : for each node of the file its name, operator, and what became of it
     pixels : are images bytes, taken for ``byte / 255``? Otherwise they are codes of the file's first quantiser
+    quantised : tensors of the file that are codes here, with the real numbers that these stand for
     """
 
     graph: Graph
     report: Sequence[tuple[str, str, str]]
     pixels: bool
+    quantised: Mapping[str, Number]
 
 
 def import_onnx(
@@ -85,7 +87,7 @@ def import_onnx(
         raise InputError(f"{os.fspath(path)}: {error}") from None
     except InputError as error:
         raise InputError(f"{os.fspath(path)}: {error}") from None
-    return Imported(graph, tuple(report), walk.pixels)
+    return Imported(graph, tuple(report), walk.pixels, walk.quantised())
 
 
 def _take(walk: Walk, operation: Operation) -> str:

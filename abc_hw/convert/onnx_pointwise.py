@@ -276,9 +276,8 @@ def _input_codes(
         while pulled.holds(Fraction(math.nextafter(edge, -math.inf))):
             edge = math.nextafter(edge, -math.inf)
         edges.append(edge)
-    walk.record["input_edges"] = edges
     codes = Codes(planes(len(edges) + 1), number.edge.shape)
-    walk.set_input(codes)
+    walk.set_input(operation, codes, edges)
     return INPUT, codes, f"the network's input: codes 0 .. {len(edges)}, cut at edges that its file keeps"
 
 

@@ -59,6 +59,17 @@ class Number:
     def then(self, step: Affine | Clip) -> Number:
         return dataclasses.replace(self, steps=self.steps.then(step))
 
+    def real(self, values: npt.NDArray[Any]) -> FloatArray:
+        """The tensor of real numbers for values of the edge [H, W, C], float64 of the tensor's shape.
+
+        Only of a tensor without a ReLU or clip behind the edge.
+        """
+        affine = self.steps.affine
+        if affine is None:
+            raise ValueError("A tensor behind a ReLU or clip must be quantised before it is compared")
+        factor, offset = (np.array([float(value) for value in part]) for part in (affine.factor, affine.offset))
+        return np.asarray(values.astype(np.float64) * factor + offset).reshape(-1)[self.place]
+
     def canonical(self) -> IntArray:
         """``place`` of a tensor C x H x W, of C x L for one row, of C for one pixel."""
         height, width, channels = self.edge.shape
@@ -99,6 +110,14 @@ class Walk:
 
     def put(self, tensor: str, value: Number | Weights | FloatArray) -> None:
         self._known[tensor] = value
+
+    def quantised(self) -> dict[str, Number]:
+        """Tensors that stand on edges of codes."""
+        found = {tensor: value for tensor, value in self._known.items() if isinstance(value, Number)}
+        return {
+            tensor: value for tensor, value in found.items()
+            if value.node is not None and isinstance(value.edge, Codes) and value.steps.affine is not None
+        }
 
     def get(self, tensor: str) -> Number | Weights | FloatArray:
         return self._known[tensor]
@@ -217,11 +236,19 @@ class Walk:
 
     # -- input ----------------------------------------------------------------------------------------------
 
-    def set_input(self, edge: Codes) -> None:
-        """The codes of an image, known when its quantiser is met."""
-        if self._input is not None and self._input != edge:
-            raise InputError("input: expected one quantiser behind the network's input, found several")
-        self._input = edge
+    def set_input(self, operation: Operation, codes: Codes, edges: list[float]) -> None:
+        """The codes of an image and the edges that cut them, known when the input's quantiser is met.
+
+        Raises
+        ------
+        InputError
+            if another quantiser of the input was met before.
+        """
+        if self.record.setdefault("input_edges", edges) != edges:
+            raise InputError(
+                f"{operation.place}: expected one quantiser behind the network's input, found another before it"
+            )
+        self._input = codes
 
     def input_edge(self) -> Codes:
         if self._input is None:

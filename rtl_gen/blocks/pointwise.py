@@ -1,0 +1,251 @@
+"""Nodes that act on each number by itself: tables, thresholds, codes to integers and back, requantisation."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.network import IntArray
+from abc_hw.network.edges import Codes, Edge
+from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table, Threshold
+
+from ..parts.arith import ceil_div, extend, range_shape, select, total
+from ..parts.rom import pack_fields
+from ..parts.stream import code_stream
+
+__all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
+
+Later = Callable[[Value, str], Value]
+"""A value one cycle later, and the name of its register."""
+
+FUNCTION_CYCLES: dict[type[Node], int] = {
+    Table: 1, Encode: 1, Decode: 1, Threshold: 2, Requantise: 3, Scores: 1,
+}
+"""Registers from a number and its constants to the result."""
+
+
+def edge_shape(edge: Edge) -> Shape:
+    """Shape of a number of an edge."""
+    if isinstance(edge, Codes):
+        return unsigned(edge.bases.bits)
+    return range_shape(edge.least, edge.greatest)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PointwisePlan:
+    """A node that acts on each number by itself.
+
+    Members
+    -------
+    node : Table, Encode, Decode, Threshold, Requantise or Scores
+    edge : what arrives
+    lanes : numbers of a transfer
+    """
+
+    node: Node
+    edge: Edge
+    lanes: int
+
+    def __post_init__(self) -> None:
+        if type(self.node) not in FUNCTION_CYCLES:
+            raise ValueError(f"A pointwise node must be one of them, not {self.node.kind}")
+
+    @property
+    def i_shape(self) -> Shape:
+        """Of a number that arrives."""
+        return edge_shape(self.edge)
+
+    @cached_property
+    def o_shape(self) -> Shape:
+        """Of a result."""
+        return edge_shape(self.node.output(self.edge))
+
+    @property
+    def words(self) -> int:
+        """Transfers of a pixel."""
+        return ceil_div(self.edge.shape[2], self.lanes)
+
+    @property
+    def transfers(self) -> int:
+        """Transfers of an image."""
+        return self.edge.shape[0] * self.edge.shape[1] * self.words
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per image: one for each transfer."""
+        return self.transfers
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a transfer taken to its results handed out, if nothing waits."""
+        return self.constant_cycles + FUNCTION_CYCLES[type(self.node)]
+
+    # -- constants --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def constants(self) -> IntArray:
+        """What each channel needs, int64 [C, count]; [C, 0] where all channels are alike."""
+        node, channels = self.node, self.edge.shape[2]
+        match node:
+            case Threshold():
+                return node.thresholds
+            case Requantise():
+                return np.stack([node.factor, node.offset], axis=1)
+            case Scores():
+                return node.bias[:, None]
+        return np.zeros((channels, 0), np.int64)
+
+    @cached_property
+    def stored(self) -> list[int]:
+        """Indices of those constants that are not the same in all channels."""
+        return [index for index, column in enumerate(self.constants.T) if (column != column[0]).any()]
+
+    def shape_of(self, index: int) -> Shape:
+        """Of a constant in all channels."""
+        column = self.constants[:, index]
+        return range_shape(int(column.min()), int(column.max()))
+
+    @property
+    def constant_cycles(self) -> int:
+        """Cycles in which the constants of a transfer come: none where every transfer has the same."""
+        return 2 if self.words > 1 and self.stored else 0
+
+    def memory(self) -> tuple[int, list[int]]:
+        """(bits, words) of the memory of constants: a word for each transfer of a pixel, lanes in order."""
+        spare = self.words * self.lanes - self.edge.shape[2]
+        padded = np.concatenate([self.constants, np.repeat(self.constants[:1], spare, axis=0)])
+        shapes = [self.shape_of(index) for index in self.stored]
+        words = [
+            pack_fields([
+                (int(channel[index]), shape.width)
+                for channel in word for index, shape in zip(self.stored, shapes, strict=True)
+            ])
+            for word in padded.reshape(self.words, self.lanes, -1)
+        ]
+        return self.lanes * sum(shape.width for shape in shapes), words
+
+
+class Pointwise(wiring.Component):
+    """Takes a transfer in each cycle in which its output can move; results in order.
+
+    Equals the golden function of the node's kind, lane by lane. Lanes past the last channel carry anything.
+
+    Members
+    -------
+    i : In, stream of numbers;  o : Out, stream of results
+    """
+
+    def __init__(self, plan: PointwisePlan) -> None:
+        self._plan = plan
+        super().__init__({
+            "i": In(code_stream(plan.lanes, plan.i_shape)), "o": Out(code_stream(plan.lanes, plan.o_shape)),
+        })
+
+    @property
+    def plan(self) -> PointwisePlan:
+        return self._plan
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        plan = self._plan
+        advance = Signal()
+        valid = [self.i.valid, *(Signal(name=f"valid_{stage}") for stage in range(plan.latency))]
+        m.d.comb += [advance.eq(~valid[-1] | self.o.ready), self.i.ready.eq(advance), self.o.valid.eq(valid[-1])]
+        with m.If(advance):
+            m.d.sync += [later.eq(now) for now, later in itertools.pairwise(valid)]
+
+        def later(value: Value, name: str) -> Value:
+            register = Signal(value.shape(), name=name, reset_less=True)
+            with m.If(advance):
+                m.d.sync += register.eq(value)
+            return register
+
+        constants = self._constants(m, advance)
+        for lane in range(plan.lanes):
+            number = Value.cast(self.i.payload[lane])
+            number = number.as_signed() if plan.i_shape.signed else number
+            for cycle in range(plan.constant_cycles):
+                number = later(number, f"number_{lane}_{cycle}")
+            result = self._result(number, constants[lane], later, f"{lane}")
+            m.d.comb += self.o.payload[lane].eq(extend(result, plan.o_shape))
+        return m
+
+    # -- constants --------------------------------------------------------------------------------------------
+
+    def _constants(self, m: Module, advance: Value) -> list[list[Value]]:
+        """[lane][constant] of the transfer that came in ``constant_cycles`` before."""
+        plan = self._plan
+        count = plan.constants.shape[1]
+        found: list[list[Value]] = [[] for _ in range(plan.lanes)]
+        fields = self._stored(m, advance) if plan.stored else [[] for _ in range(plan.lanes)]
+        for lane in range(plan.lanes):
+            mine = iter(fields[lane])
+            for index in range(count):
+                known = Const(int(plan.constants[0, index]), plan.shape_of(index))
+                found[lane].append(next(mine) if index in plan.stored else known)
+        return found
+
+    def _stored(self, m: Module, advance: Value) -> list[list[Value]]:
+        """[lane][stored constant], from memory or, where a pixel is one transfer, fixed."""
+        plan = self._plan
+        width, words = plan.memory()
+        if plan.words == 1:
+            word: Value = Const(words[0], width)
+        else:
+            m.submodules.constants = memory = Memory(shape=unsigned(width), depth=plan.words, init=words)
+            read = memory.read_port()
+            place = Signal(range(plan.words))
+            with m.If(self.i.valid & self.i.ready):
+                m.d.sync += place.eq(Mux(place == plan.words - 1, 0, place + 1))
+            register = Signal(width, name="constant_word", reset_less=True)
+            m.d.comb += [read.addr.eq(place), read.en.eq(advance)]
+            with m.If(advance):
+                m.d.sync += register.eq(read.data)
+            word = register
+        found: list[list[Value]] = []
+        start = 0
+        for _ in range(plan.lanes):
+            found.append([])
+            for index in plan.stored:
+                shape = plan.shape_of(index)
+                field = word[start : start + shape.width]
+                found[-1].append(field.as_signed() if shape.signed else field)
+                start += shape.width
+        return found
+
+    # -- functions --------------------------------------------------------------------------------------------
+
+    def _result(self, x: Value, constants: Sequence[Value], later: Later, name: str) -> Value:
+        """The node's function of a number, ``FUNCTION_CYCLES`` later."""
+        plan, node = self._plan, self._plan.node
+        match node:
+            case Table() | Decode():
+                values = node.entries if isinstance(node, Table) else node.values
+                entries = [Const(int(value), plan.o_shape) for value in values]
+                return later(select(x, entries), f"entry_{name}")
+            case Encode():
+                return later((x - node.low)[: plan.o_shape.width], f"code_{name}")
+            case Scores():
+                return later(extend(x + constants[0], plan.o_shape), f"score_{name}")
+            case Threshold():
+                above = [later(x >= threshold, f"above_{name}_{n}") for n, threshold in enumerate(constants)]
+                return later(total(above, plan.o_shape), f"level_{name}")
+            case _:
+                return self._requantise(x, constants, later, name)
+
+    def _requantise(self, x: Value, constants: Sequence[Value], later: Later, name: str) -> Value:
+        """``clip((x factor + offset) >> shift, low, high)``"""
+        plan, node = self._plan, self._plan.node
+        assert isinstance(node, Requantise)
+        factor, offset = constants
+        product = later(x * factor, f"product_{name}")
+        moved = later((product + later(offset, f"offset_{name}")) >> node.shift, f"moved_{name}")
+        low, high = (Const(end, range_shape(end, end)) for end in (node.low, node.high))
+        clipped = Mux(moved < low, low, Mux(moved > high, high, moved))
+        return later(extend(clipped, plan.o_shape), f"clipped_{name}")
