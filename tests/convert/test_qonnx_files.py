@@ -1,7 +1,7 @@
 """Networks that others trained: every quantised tensor equals the judge's.
 
-The files of the public QONNX model zoo are read from a folder ``shared/qonnx`` beside the repository, where there is
-one; they belong to their authors and are not part of it.
+The files of the public QONNX model zoo are read from a folder ``shared/qonnx`` beside the repository, where there
+is one; they belong to their authors and are not part of it.
 """
 
 from __future__ import annotations
