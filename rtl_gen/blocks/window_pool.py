@@ -1,0 +1,370 @@
+"""Pools of any size, stride and padding: the greatest, or the sum, of each window of a map.
+
+Both are separable: a window's rows are reduced first, then its columns. So one unit, which reduces along one axis,
+stands twice.
+"""
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from abc_hw.network.edges import Edge
+from abc_hw.network.nodes import MaxPool, SumPool
+
+from ..parts.arith import ceil_div, extend
+from ..parts.stream import code_stream
+from .pointwise import edge_shape
+
+__all__ = ["Reduce", "ReducePlan", "WindowPool", "WindowPoolPlan"]
+
+QUEUE_CYCLES = 2
+"""Latency of a queue."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReducePlan:
+    """Windows along one axis of a map.
+
+    Members
+    -------
+    length : positions of the axis
+    inner : transfers of each position
+    outer : how often the axis is run through for an image
+    size, stride : of the windows
+    before, after : positions outside at either end, which count nothing
+    sums : the sum of a window, or its greatest number
+    lanes : numbers of a transfer
+    i_shape, o_shape : of a number that arrives, and of a result
+    """
+
+    length: int
+    inner: int
+    outer: int
+    size: int
+    stride: int
+    before: int
+    after: int
+    sums: bool
+    lanes: int
+    i_shape: Shape
+    o_shape: Shape
+
+    @property
+    def windows(self) -> int:
+        """Along the axis."""
+        return (self.length + self.before + self.after - self.size) // self.stride + 1
+
+    @property
+    def banks(self) -> int:
+        """Windows that overlap."""
+        return ceil_div(self.size, self.stride)
+
+    @property
+    def steps(self) -> int:
+        """Positions that are stepped through: those outside, behind the last, only as far as a window reaches."""
+        return max(self.length, (self.windows - 1) * self.stride - self.before + self.size)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per image."""
+        return self.outer * self.steps * self.inner
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the transfer that completes a window to the window's."""
+        return 1
+
+
+class Reduce(wiring.Component):
+    """Reduces along one axis, position by position; windows that overlap have a bank of running results each.
+
+    ::
+
+        i --> read --> op --+--> o, at the last position of a window
+                ^           |
+                +-- bank <--+        banks: one for each window that is open at a time
+
+    Takes a transfer in each cycle in which its output can move, but none at positions behind the axis' end.
+
+    Members
+    -------
+    i : In, stream;  o : Out, stream
+    """
+
+    def __init__(self, plan: ReducePlan) -> None:
+        self._plan = plan
+        super().__init__({
+            "i": In(code_stream(plan.lanes, plan.i_shape)), "o": Out(code_stream(plan.lanes, plan.o_shape)),
+        })
+
+    @property
+    def plan(self) -> ReducePlan:
+        return self._plan
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        plan = self._plan
+        accepted, leaving, filled = Signal(), Signal(), Signal()
+        place, real, wraps = self._position(m, accepted)
+        held, held_place = Signal(plan.lanes * plan.o_shape.width), Signal.like(place)
+        held_closing = Signal()
+        number = Mux(real, self._arriving(), self._neutral)
+        closings, results = [], []
+        for bank in range(plan.banks):
+            opens, is_open, closes = self._phase(m, bank, accepted & (place == plan.inner - 1), wraps)
+            before = self._bank(m, bank, accepted, leaving, place, held_place)
+            names = ("opens", "open", "closes")
+            held_opens, held_open, held_closes = (Signal(name=f"{name}_{bank}") for name in names)
+            result = self._op(held, before.read, held_opens)
+            m.d.comb += [before.write.eq(result), before.enable.eq(leaving & held_open)]
+            with m.If(accepted):
+                m.d.sync += [held_opens.eq(opens), held_open.eq(is_open), held_closes.eq(closes)]
+            closings.append(closes)
+            results.append((held_closes, result))
+        m.d.comb += [
+            leaving.eq(filled & (~held_closing | self.o.ready)),
+            accepted.eq((self.i.valid | ~real) & (~filled | leaving)),
+            self.i.ready.eq(real & (~filled | leaving)),
+            self.o.valid.eq(filled & held_closing),
+        ]
+        for closes, result in results:
+            with m.If(closes):
+                m.d.comb += self.o.payload.eq(result)
+        with m.If(leaving):
+            m.d.sync += filled.eq(0)
+        with m.If(accepted):
+            m.d.sync += [
+                filled.eq(1), held.eq(number), held_place.eq(place), held_closing.eq(Cat(closings).any()),
+            ]
+        return m
+
+    # -- numbers ----------------------------------------------------------------------------------------------
+
+    def _arriving(self) -> Value:
+        """The transfer, each number in the shape of a result."""
+        return Cat(extend(self.i.payload[lane], self._plan.o_shape) for lane in range(self._plan.lanes))
+
+    @property
+    def _neutral(self) -> Value:
+        """What changes no result: 0 for a sum, otherwise the least number."""
+        shape = self._plan.o_shape
+        least = 1 << (shape.width - 1) if shape.signed and not self._plan.sums else 0
+        return Cat(Const(least, shape.width) for _ in range(self._plan.lanes))
+
+    def _fields(self, word: Value) -> list[Value]:
+        shape = self._plan.o_shape
+        fields = [word[lane * shape.width :][: shape.width] for lane in range(self._plan.lanes)]
+        return [field.as_signed() if shape.signed else field for field in fields]
+
+    def _op(self, held: Value, before: Value, opens: Value) -> Value:
+        """The running results with the held numbers in."""
+        results = []
+        for number, old in zip(self._fields(held), self._fields(before), strict=True):
+            greater = Mux(old > number, old, number)
+            joined = extend(number + old, self._plan.o_shape) if self._plan.sums else greater
+            results.append(Mux(opens, number, joined)[: self._plan.o_shape.width])
+        return Cat(results)
+
+    # -- where -------------------------------------------------------------------------------------------------
+
+    def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value]:
+        """(transfer within the position, does the position exist, is it the axis' last)"""
+        plan = self._plan
+        place, position = Signal(range(plan.inner)), Signal(range(plan.steps))
+        wraps = position == plan.steps - 1
+        with m.If(accepted):
+            m.d.sync += place.eq(Mux(place == plan.inner - 1, 0, place + 1))
+            with m.If(place == plan.inner - 1):
+                m.d.sync += position.eq(Mux(wraps, 0, position + 1))
+        return place, position < plan.length, wraps
+
+    def _phase(self, m: Module, bank: int, moves: Value, wraps: Value) -> tuple[Value, Value, Value]:
+        """Of a bank's window at the position: (is it the window's first that exists, is it open, its last)."""
+        plan = self._plan
+        period = plan.banks * plan.stride
+        start = (plan.before - bank * plan.stride) % period
+        begun = bank * plan.stride <= plan.before and bank < plan.windows
+        phase = Signal(range(period), init=start, name=f"phase_{bank}")
+        running = Signal(init=begun, name=f"running_{bank}")  # a window of this pass, not one before the axis
+        first = Signal(init=1, name=f"first_{bank}")
+        with m.If(moves):
+            m.d.sync += [phase.eq(Mux(wraps, start, Mux(phase == period - 1, 0, phase + 1))), first.eq(wraps)]
+            m.d.sync += running.eq(Mux(wraps, int(begun), running | (phase == period - 1)))
+        is_open = running & (phase < plan.size)
+        return first | (phase == 0), is_open, is_open & (phase == plan.size - 1)
+
+    def _bank(
+        self, m: Module, bank: int, accepted: Value, leaving: Value, place: Signal, held_place: Signal
+    ) -> "_Bank":
+        """Running results of a bank: read as a transfer is taken, written as it leaves."""
+        plan = self._plan
+        width = plan.lanes * plan.o_shape.width
+        found = _Bank(
+            Signal(width, name=f"read_{bank}"), Signal(width, name=f"write_{bank}"), Signal(name=f"en_{bank}")
+        )
+        if plan.inner == 1:  # the next transfer needs it in the next cycle: a register
+            with m.If(found.enable):
+                m.d.sync += found.read.eq(found.write)
+            return found
+        m.submodules[f"bank_{bank}"] = memory = Memory(shape=unsigned(width), depth=plan.inner, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            read.addr.eq(place), read.en.eq(accepted), found.read.eq(read.data),
+            write.addr.eq(held_place), write.data.eq(found.write), write.en.eq(found.enable),
+        ]
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bank:
+    read: Signal
+    write: Signal
+    enable: Signal
+
+
+# -- both axes ----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class WindowPoolPlan:
+    """A pool node on a map.
+
+    Members
+    -------
+    node : MaxPool or SumPool
+    edge : what arrives
+    lanes : numbers of a transfer
+    """
+
+    node: MaxPool | SumPool
+    edge: Edge
+    lanes: int
+
+    @property
+    def i_shape(self) -> Shape:
+        """Of a number that arrives."""
+        return edge_shape(self.edge)
+
+    @cached_property
+    def o_edge(self) -> Edge:
+        """What leaves."""
+        return self.node.output(self.edge)
+
+    @property
+    def o_shape(self) -> Shape:
+        """Of a result."""
+        return edge_shape(self.o_edge)
+
+    @property
+    def words(self) -> int:
+        """Transfers of a pixel."""
+        return ceil_div(self.edge.shape[2], self.lanes)
+
+    @cached_property
+    def axes(self) -> tuple[ReducePlan, ReducePlan]:
+        """Along the rows, then along the columns."""
+        node, (height, width, _) = self.node, self.edge.shape
+        top, bottom, left, right = node.padding
+        common = {"sums": isinstance(node, SumPool), "lanes": self.lanes, "o_shape": self.o_shape}
+        along = ReducePlan(
+            length=width, inner=self.words, outer=height, size=node.size[1], stride=node.stride[1], before=left,
+            after=right, i_shape=self.i_shape, **common,
+        )
+        down = ReducePlan(
+            length=height, inner=along.windows * self.words, outer=1, size=node.size[0], stride=node.stride[0],
+            before=top, after=bottom, i_shape=self.o_shape, **common,
+        )
+        return along, down
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per image."""
+        return max(axis.cycles for axis in self.axes)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the transfer that completes a window to the window's, if nothing waits."""
+        return sum(axis.latency for axis in self.axes) + (QUEUE_CYCLES if self.queue_depth else 0)
+
+    @property
+    def queue_depth(self) -> int:
+        """Transfers between the two: what the rows bring while the columns step through rows behind the map."""
+        along, down = self.axes
+        behind = (down.steps - down.length) * down.inner
+        return ceil_div(behind * along.windows, along.steps) + 1 if behind else 0
+
+    @cached_property
+    def turned(self) -> list[int]:
+        """For each transfer of a pixel a bit for each lane whose order is turned round: least, not greatest."""
+        least = self.node.least if isinstance(self.node, MaxPool) else None
+        flags = np.zeros(self.words * self.lanes, bool)
+        if least is not None:
+            flags[: least.size] = least
+        rows = flags.reshape(self.words, self.lanes)
+        return [sum(int(flag) << lane for lane, flag in enumerate(row)) for row in rows]
+
+
+class WindowPool(wiring.Component):
+    """Reduces each window of a map.
+
+    Equals the golden functions ``max_pool`` and ``sum_pool``. Where a channel takes its least number, its bits are
+    inverted on the way in and out, which turns their order round.
+
+    Members
+    -------
+    i : In, stream;  o : Out, stream
+    """
+
+    def __init__(self, plan: WindowPoolPlan) -> None:
+        self._plan = plan
+        super().__init__({
+            "i": In(code_stream(plan.lanes, plan.i_shape)), "o": Out(code_stream(plan.lanes, plan.o_shape)),
+        })
+
+    @property
+    def plan(self) -> WindowPoolPlan:
+        return self._plan
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        along, down = self._plan.axes
+        m.submodules.along = first = Reduce(along)
+        m.submodules.down = second = Reduce(down)
+        self._connect(m, "in", self.i, first.i)
+        if self._plan.queue_depth:
+            width = len(Value.cast(first.o.payload))
+            m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=self._plan.queue_depth)
+            m.d.comb += [
+                queue.w_data.eq(first.o.payload), queue.w_en.eq(first.o.valid), first.o.ready.eq(queue.w_rdy),
+                second.i.payload.eq(queue.r_data), second.i.valid.eq(queue.r_rdy), queue.r_en.eq(second.i.ready),
+            ]
+        else:
+            wiring.connect(m, first.o, second.i)
+        self._connect(m, "out", second.o, self.o)
+        return m
+
+    def _connect(self, m: Module, name: str, source: object, target: object) -> None:
+        """One stream to another, with the order of some lanes turned round."""
+        plan = self._plan
+        turned: Value = Const(plan.turned[0], plan.lanes)
+        if len(set(plan.turned)) > 1:
+            place = Signal(range(plan.words), name=f"{name}_place")
+            with m.If(source.valid & source.ready):  # type: ignore[attr-defined]
+                m.d.sync += place.eq(Mux(place == plan.words - 1, 0, place + 1))
+            chosen = Signal(plan.lanes, name=f"{name}_turned")
+            with m.Switch(place):
+                for index, flags in enumerate(plan.turned):
+                    with m.Case(index):
+                        m.d.comb += chosen.eq(flags)
+            turned = chosen
+        m.d.comb += [target.valid.eq(source.valid), source.ready.eq(target.ready)]  # type: ignore[attr-defined]
+        for lane in range(plan.lanes):
+            number = Value.cast(source.payload[lane])  # type: ignore[attr-defined]
+            flipped = number ^ turned[lane].replicate(len(number))
+            m.d.comb += Value.cast(target.payload[lane]).eq(flipped)  # type: ignore[attr-defined]
