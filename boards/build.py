@@ -13,10 +13,9 @@ from amaranth._toolchain import tool_env_var
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.rtl_gen.emit.yosys import without_field_names
+from abc_hw.rtl_gen.emit.yosys import without_field_names, without_ram_contents
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding, candidates, fold_for_cycles
-from abc_hw.rtl_gen.parts.ram import without_ram_contents
 
 from . import fit, link
 from .board import Board, BoardTop

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.yosys import run_yosys
 from abc_hw.writing import temporary_folder
 
+DP16KD = Path(__file__).parent / "dp16kd.v"
+"""A model of the ECP5's block memory; Yosys has none."""
+
 TARGETS = {
-    # ECP5's block memory has no model that simulates; here its memories are LUT memories.
-    "ecp5": ("synth_ecp5 -nobram -nowidelut -abc9", "+/ecp5/cells_sim.v"),
-    "ecp5-slices": ("synth_ecp5 -nobram -nowidelut -abc9", "+/ecp5/cells_sim.v"),
-    "ice40": ("synth_ice40 -abc9", "+/ice40/cells_sim.v"),
+    # Memories that Yosys may make what it likes of are LUT memories here.
+    "ecp5": ("synth_ecp5 -nobram -nowidelut -abc9", ["+/ecp5/cells_sim.v", str(DP16KD)]),
+    "ecp5-slices": ("synth_ecp5 -nobram -nowidelut -abc9", ["+/ecp5/cells_sim.v", str(DP16KD)]),
+    "ice40": ("synth_ice40 -abc9", ["+/ice40/cells_sim.v"]),
 }
 
 
@@ -32,8 +37,8 @@ def synthesised(verilog: str, *, top: str, target: str) -> str:
         source.write_text(verilog)
         run_yosys(f"read_verilog {source}", f"{synthesis} -top {top}", f"write_verilog -noattr {netlist}")
         run_yosys(
-            f"read_verilog {netlist}", f"read_verilog -overwrite {models}", f"hierarchy -top {top}",
-            "proc", "flatten", "opt_clean", f"write_verilog -noattr {result}",
+            f"read_verilog {netlist}", *(f"read_verilog -overwrite {model}" for model in models),
+            f"hierarchy -top {top}", "proc", "flatten", "opt_clean", f"write_verilog -noattr {result}",
         )
         return result.read_text()
 

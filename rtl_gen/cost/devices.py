@@ -14,7 +14,7 @@ class Device:
     Members
     -------
     name : on the command line
-    family : how it is estimated, a key of :data:`abc_hw.rtl_gen.cost.memories.FAMILIES`
+    family : how it is estimated, a key of :data:`abc_hw.rtl_gen.cost.estimate.TARGETS`
     luts : look-up tables of four inputs, each with a flip-flop
     brams : block RAMs of ``bram_bits`` bits
     dsps : hardware multipliers

@@ -21,7 +21,7 @@ from ..folding import LayerFolding, Schedule, cycle_bound, schedules
 from ..parts.arith import ceil_div
 from ..parts.matches import score_shape
 from .blocks import BLOCKS, LayerBlocks, LayerFacts, MemoryShape, adapter_quantities, argmax_quantities
-from .memories import Mapped, map_memory
+from .memories import TECHNOLOGIES, Mapped, map_memory
 
 __all__ = [
     "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate", "known_families",
@@ -91,7 +91,7 @@ class Estimate:
 
     Members
     -------
-    family : device family, a key of :data:`abc_hw.rtl_gen.cost.memories.FAMILIES`
+    family : device family, a key of :data:`TARGETS`
     layers : in order; a layer's blocks include the adapter before it
     output : blocks behind the last layer
     cycles : least cycles between images
@@ -156,7 +156,8 @@ def stored(parts: LayerBlocks, family: str) -> list[StoredMemory]:
     """A layer's memories and what they become."""
     return [
         StoredMemory(shape, map_memory(
-            family, width=shape.varying, words=shape.words, writable=shape.writable, settled=shape.settled
+            TECHNOLOGIES[TARGETS[family]], width=shape.varying, words=shape.words,
+            write="word" if shape.writable else "none", settled=shape.settled,
         ))
         for shape in parts.memories
     ]

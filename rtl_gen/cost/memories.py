@@ -1,25 +1,42 @@
-"""What a memory becomes in a device: block RAM, look-up tables used as RAM, or plain logic.
+"""What a memory becomes in a technology, and who decides it: block RAM, look-up tables as RAM, or plain logic.
 
-Follows the choice of Yosys' ``memory_libmap`` with the cell descriptions of each family: every cell that can hold
-the memory has a cost, so has plain logic, and the cheapest is taken.
+Every kind of cell that can hold a memory has a cost, in look-up tables; so has plain logic; the cheapest is
+taken, and :class:`abc_hw.rtl_gen.parts.memory.Memory` makes just that. The costs of cells are those of Yosys'
+descriptions.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["FAMILIES", "Mapped", "MemoryCells", "map_memory"]
+from ..parts.arith import ceil_div
+from ..parts.delay import chosen_gates
+from ..parts.memory_cells import CellMaker, PlainCell
+from ..parts.memory_ecp5 import Dp16kd
+
+__all__ = [
+    "ECP5", "GENERIC", "GOWIN", "ICE40", "LOAD_BITS", "TECHNOLOGIES", "Kind", "Mapped", "MemoryCells",
+    "Technology", "WriteKind", "map_memory", "parts_of",
+]
+
+Kind = Literal["block", "distributed", "large", "logic", "any"]
+"""Block RAM, look-up tables as RAM, a large memory of one port, plain logic; any: the synthesiser decides."""
+
+WriteKind = Literal["none", "word", "parts"]
+"""Never written; a whole word through a port of its own; ``LOAD_BITS`` bits through the port that also reads."""
+
+LOAD_BITS = 16
+"""Bits that are written at once where a memory is written in parts."""
 
 ROM_BIT_COST = 1 / 16
 """Cost of a bit of a constant memory in logic; that of a writable one is 1."""
 
 MUX_COST = 0.5
-"""Cost of a two-way multiplexer for a bit, behind a memory that takes several cells in depth."""
+"""Cost of a two-way multiplexer for a bit, behind look-up tables that lie behind each other in depth."""
 
-EMULATION_COST = 2
-READ_FIRST_SCORE = 6
-"""A block RAM that gives no promise for a word being read and written at once gets registers and a comparison."""
+CONTROL_COST = 2
+"""Of anything that is not plain logic."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,84 +46,146 @@ class MemoryCells:
     Members
     -------
     kind : of what it is made
-    address_bits : at a width of one
-    widths : word widths, narrowest first; each but the first halves the depth
-    least : index of the narrowest width that a writable memory can have
+    shapes : (bits of a word, words) that it can have, narrowest first
     cost : of a cell
-    byte : bits that are written together; 0 for a whole word
+    wide : further shapes where one port only reads and the other only writes
+    ports : of a cell, each of which can read and write a half of it by itself
     constant : can it hold a memory that is never written?
+    writable : how it can be written
     """
 
-    kind: Literal["block", "distributed"]
-    address_bits: int
-    widths: Sequence[int]
+    kind: Kind
+    shapes: tuple[tuple[int, int], ...]
     cost: int
-    least: int = 0
-    byte: int = 0
+    wide: tuple[tuple[int, int], ...] = ()
+    ports: int = 1
+    writable: tuple[WriteKind, ...] = ("word", "parts")
     constant: bool = True
 
+    @property
+    def bits(self) -> int:
+        """The most that a cell holds."""
+        return max(width * words for width, words in self.shapes + self.wide)
 
-_TRELLIS = [
-    MemoryCells(kind="distributed", address_bits=4, widths=(4,), cost=4, constant=False),
-    MemoryCells(kind="block", address_bits=14, widths=(1, 2, 4, 9, 18), cost=128, byte=9),
-    MemoryCells(kind="block", address_bits=14, widths=(1, 2, 4, 9, 18, 36), cost=128, byte=9, least=3),
-]
 
-FAMILIES: dict[str, Sequence[MemoryCells]] = {
-    "ecp5": _TRELLIS,
-    "ice40": [MemoryCells(kind="block", address_bits=11, widths=(2, 4, 8, 16), cost=64, byte=1)],
+@dataclasses.dataclass(frozen=True)
+class Technology:
+    """What memories can be made of.
+
+    Members
+    -------
+    name : in messages and reports
+    cells : none: the synthesiser decides
+    make : makes a block memory. An ASIC's macro comes in here, with its shapes in ``cells``: see
+        :class:`abc_hw.rtl_gen.parts.memory_cells.MemoryCell`
+    """
+
+    name: str
+    cells: tuple[MemoryCells, ...] = ()
+    make: CellMaker = PlainCell
+
+    @property
+    def block_bits(self) -> int:
+        """Bits of a block RAM; 0 where there is none."""
+        return max((cells.bits for cells in self.cells if cells.kind == "block"), default=0)
+
+
+GENERIC = Technology("generic")
+
+_NARROW = ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024))
+_TABLES = MemoryCells(kind="distributed", shapes=((4, 16),), cost=4, constant=False)
+
+ECP5 = Technology("ecp5", (
+    _TABLES, MemoryCells(kind="block", shapes=_NARROW, wide=((36, 512),), ports=2, cost=128),
+), Dp16kd)
+GOWIN = Technology("gowin", (
+    _TABLES, MemoryCells(kind="block", shapes=(*_NARROW, (36, 512)), cost=128),
+))
+ICE40 = Technology("ice40", (
+    MemoryCells(kind="block", shapes=((2, 2048), (4, 1024), (8, 512), (16, 256)), cost=64),
+    MemoryCells(kind="large", shapes=((16, 16384),), cost=0, writable=("parts",), constant=False),
+))
+
+TECHNOLOGIES: dict[str, Technology] = {
+    "generic": GENERIC, "ecp5": GENERIC, "ecp5-slices": ECP5, "ice40": ICE40, "gowin": GOWIN, "lut6": GENERIC,
+    "asic": GENERIC,
 }
-"""Memory cells by device family."""
+"""By target, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`; only ``ecp5-slices`` has vendor cells."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Mapped:
-    """Where a memory goes, in how many cells (0 in logic), and how many of them lie behind each other in depth."""
+    """Where a memory goes.
 
-    kind: Literal["block", "distributed", "logic"]
+    Members
+    -------
+    kind : into what
+    cells : how many; 0 in logic and where the synthesiser decides
+    deep : banks that lie behind each other in depth
+    unit : (bits of a word, words) of a cell, or of its half
+    ports : units in a cell
+    """
+
+    kind: Kind
     cells: int = 0
     deep: int = 1
+    unit: tuple[int, int] = (0, 0)
+    ports: int = 1
+
+
+def parts_of(width: int) -> list[int]:
+    """Bits of the parts in which a word is written, the lowest first."""
+    return [min(LOAD_BITS, width - start) for start in range(0, width, LOAD_BITS)]
 
 
 @lru_cache(maxsize=1 << 16)
 def map_memory(
-    family: str, *, width: int, words: int, writable: bool, settled: bool = True
+    technology: Technology, *, width: int, words: int, write: WriteKind = "none", settled: bool = False,
+    large: bool = False,
 ) -> Mapped:
-    """Mapping of a memory with one synchronous read port and, if ``writable``, one write port.
+    """Where a memory with one synchronous port for reading goes.
 
     Parameters
     ----------
-    family : a key of ``FAMILIES``
+    technology : what there is
     width : bits of a word, of which none is constant; 0 for no memory at all
+    write : how it is written
     settled : must a word that is read and written at once be the old one?
+    large : has one of the part's large memories been set aside for it?
     """
-    if width < 1 or words < 2:
+    if width < 1 or (words < 2 and write == "none"):
         return Mapped("logic")
-    best, cheapest = Mapped("logic"), float(int(width * words * (1 if writable else ROM_BIT_COST)))
-    for cells in FAMILIES[family]:
-        if cells.constant or writable:
-            cost, mapped = _geometry(cells, width, words, writable, settled)
-            if cost < cheapest:
-                best, cheapest = mapped, float(int(cost))
-    return best
+    if not technology.cells:
+        return Mapped("any")
+    logic = width * words * (ROM_BIT_COST if write == "none" else 1)
+    found = [(int(logic), Mapped("logic"))]
+    for cells in technology.cells:
+        suits = cells.constant if write == "none" else write in cells.writable
+        if suits and (cells.kind == "large") == large:
+            found += _arrangements(cells, width, words, write, settled)
+    if large and len(found) > 1:
+        return found[1][1]
+    return min(found, key=lambda one: (one[0], one[1].deep))[1]
 
 
-def _geometry(
-    cells: MemoryCells, width: int, words: int, writable: bool, settled: bool
-) -> tuple[float, Mapped]:
-    """The cheapest arrangement of one kind of cell: (cost, mapping)."""
-    score = 1 + (READ_FIRST_SCORE if writable and settled and cells.kind == "block" else 0)
-    found: list[tuple[float, int, Mapped]] = []
-    for index, unit in enumerate(cells.widths):
-        if writable and index < cells.least:
-            continue
-        deep = -(-words // (1 << (cells.address_bits - index if len(cells.widths) > 1 else cells.address_bits)))
-        together = (min(cells.byte, unit) or unit) if writable else 1
-        bits = deep * (-(-width // together) * together)
-        count = -(-bits // unit)
-        cost = cells.cost * count + MUX_COST * (deep - 1) * width + EMULATION_COST * score
-        if writable and deep > 1:
-            cost += MUX_COST * deep
-        found.append((cost, index, Mapped(cells.kind, count, deep)))
-    cost, _, mapped = min(found, key=lambda one: one[:2])
-    return cost, mapped
+def _arrangements(
+    cells: MemoryCells, width: int, words: int, write: WriteKind, settled: bool
+) -> Iterator[tuple[int, Mapped]]:
+    """(cost, mapping) of each way to lay the memory out in one kind of cell."""
+    shapes = [(shape, 1) for shape in cells.shapes]
+    if write == "word":
+        shapes += [(shape, 1) for shape in cells.wide]
+    elif cells.ports > 1:
+        shapes += [((bits, depth // cells.ports), cells.ports) for bits, depth in cells.shapes]
+    for (bits, depth), ports in shapes:
+        deep = ceil_div(words, depth)
+        if write == "none":
+            units = ceil_div(deep * width, bits)  # banks lie side by side
+        else:
+            units = deep * sum(ceil_div(part, bits) for part in (parts_of(width) if write == "parts" else [width]))
+        count = ceil_div(units, ports)
+        behind = MUX_COST * (deep - 1) if cells.kind == "distributed" else chosen_gates(deep)
+        cost = cells.cost * count + behind * width + CONTROL_COST
+        if settled and write == "word" and cells.kind == "block":
+            cost += 2 * width + (words - 1).bit_length()  # a write that waits, and its word in the other's place
+        yield int(cost), Mapped(cells.kind, count, deep, (bits, depth), ports)

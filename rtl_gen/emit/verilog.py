@@ -21,9 +21,10 @@ from abc_hw.writing import temporary_folder
 from ..engine.accelerator import Accelerator, WeightSource
 from ..folding import LayerFolding
 from ..parts.matches import stable_score_bits
-from ..parts.ram import LOAD_BITS, without_ram_contents
+from ..parts.ram import LOAD_BITS
 from .ports import member_wires, prepared, restore_ports
 from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read
+from .yosys import without_ram_contents
 
 __all__ = ["Verilog", "emit", "emit_accelerator", "generate", "make_accelerator"]
 
@@ -117,22 +118,32 @@ def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) 
         run("opt_clean -purge")
         plain_names(design)
         run(f"write_verilog -noattr -noparallelcase {target}")
-        text = _marked(target.read_text(), set(_UNCHECKED.findall(made)))
+        text = _marked(target.read_text(), _attributes(made))
     body = text[text.index("module ") :]
     comment = "".join(f"// {line}".rstrip() + "\n" for line in header)
     plain = {(module[1:], port[1:]): bits for (module, port), bits in kept_bits.items()}
     return Verilog(f"{comment}\n{body}", plain)
 
 
-_UNCHECKED = re.compile(r"attribute \\no_rw_check .*\n\s*memory .*\\(\w+)\n")
-"""In RTLIL: a memory that is never read and written at once at one address."""
+_MEMORY = re.compile(r"((?:  attribute [^\n]*\n)*)  memory width \d+ size \d+ \\(\w+)\n")
+_ATTRIBUTE = re.compile(r'attribute \\(ram_style|no_rw_check) (\S+)')
 
 
-def _marked(text: str, memories: set[str]) -> str:
-    """Verilog with the attribute that tells synthesis so; no attribute is written otherwise."""
+def _attributes(rtlil: str) -> dict[str, str]:
+    """What synthesis shall know of memories, by their names: of what to make them, and that none is read and
+    written at once at one address."""
+    return {
+        name: ", ".join(word if value == "1" else f"{word} = {value}" for word, value in _ATTRIBUTE.findall(lines))
+        for lines, name in _MEMORY.findall(rtlil)
+    }
+
+
+def _marked(text: str, attributes: dict[str, str]) -> str:
+    """Verilog with these attributes; no others are written."""
 
     def mark(line: re.Match[str]) -> str:
-        return f"  (* no_rw_check *)\n{line[0]}" if line[1] in memories else line[0]
+        told = attributes.get(line[1])
+        return f"  (* {told} *)\n{line[0]}" if told else line[0]
 
     return re.sub(r"^  reg (?:\[\d+:0\] )?(\w+) \[\d+:0\];$", mark, text, flags=re.MULTILINE)
 

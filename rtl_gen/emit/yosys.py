@@ -15,7 +15,7 @@ from pathlib import Path
 
 import abc_hw
 
-__all__ = ["main", "run_yosys", "search_path", "without_field_names"]
+__all__ = ["main", "run_yosys", "search_path", "without_field_names", "without_ram_contents"]
 
 
 def search_path() -> str:
@@ -50,6 +50,23 @@ def without_field_names(rtlil: str) -> str:
     are at an end of logic, stop with a failed assertion (0.70).
     """
     return re.sub(r"(?<=\S)\[(\d+)\]", r"__\1", rtlil)
+
+
+def without_ram_contents(rtlil: str) -> str:
+    """A design as Amaranth writes it, but memories that are written have no contents to begin with.
+
+    Amaranth gives every memory contents. No memory that is written here is read before; without contents it may be
+    any memory, also one that comes up unknown.
+    """
+    return "".join(_forget(module) for module in re.split(r"(?<=\nend\n)", rtlil))
+
+
+def _forget(module: str) -> str:
+    written = set(re.findall(r"cell \$memwr_v2 \S+\n\s+parameter \\MEMID (\S+)", module))
+    return re.sub(
+        r"(?:  attribute [^\n]*\n)*  cell \$meminit_v2 \S+\n\s+parameter \\MEMID (\S+)\n.*?\n  end\n",
+        lambda cell: "" if cell[1] in written else cell[0], module, flags=re.DOTALL,
+    )
 
 
 def main() -> None:

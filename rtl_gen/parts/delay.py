@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Const, Module, Signal, Value
 
 from .arith import ceil_div
 
@@ -14,11 +14,14 @@ INPUTS = 4
 """Of a look-up table, for :func:`chosen`."""
 
 
-def delayed(m: Module, value: Value, cycles: int, *, name: str, reset_less: bool = True) -> Value:
-    """``value`` as it was ``cycles`` ago."""
+def delayed(
+    m: Module, value: Value, cycles: int, *, name: str, reset_less: bool = True, enable: Value | None = None
+) -> Value:
+    """``value`` as it was ``cycles`` ago; with ``enable``, only cycles in which that is 1 count."""
     for cycle in range(cycles):
         register = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less)
-        m.d.sync += register.eq(value)
+        with m.If(Const(1) if enable is None else enable):
+            m.d.sync += register.eq(value)
         value = register
     return value
 
@@ -42,8 +45,12 @@ def chosen_gates(count: int) -> int:
     return sum(_levels(count))
 
 
-def chosen(m: Module, enables: Value, values: Sequence[Value], name: str) -> Value:
+def chosen(
+    m: Module, enables: Value, values: Sequence[Value], name: str, enable: Value | None = None
+) -> Value:
     """The value whose bit of ``enables`` is on, no more than one, :func:`chosen_cycles` later.
+
+    With ``enable``, only cycles in which that is 1 count.
 
     A gate of four inputs takes two values with their enables, then four such gates: fewer than multiplexers are.
     """
@@ -54,7 +61,8 @@ def chosen(m: Module, enables: Value, values: Sequence[Value], name: str) -> Val
     for level in range(chosen_cycles(len(values))):
         groups = [terms[start : start + size] for start in range(0, len(terms), size)]
         terms = [
-            delayed(m, reduce(or_, group), 1, name=f"{name}_{level}_{place}") for place, group in enumerate(groups)
+            delayed(m, reduce(or_, group), 1, name=f"{name}_{level}_{place}", enable=enable)
+            for place, group in enumerate(groups)
         ]
         size = INPUTS
     return terms[0]

@@ -1,7 +1,5 @@
 """Memories whose contents come from outside."""
 
-import re
-
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -10,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from .arith import ceil_div
 from .rom import Rom
 
-__all__ = ["LOAD_BITS", "SINGLE_PORT", "Ram", "without_ram_contents", "write_signature"]
+__all__ = ["LOAD_BITS", "SINGLE_PORT", "Ram", "write_signature"]
 
 LOAD_BITS = 16
 """Bits that are written at once."""
@@ -85,20 +83,3 @@ class Ram(wiring.Component):
             words.append(register)
         m.d.comb += self.data.eq(Cat(words))
         return m
-
-
-def without_ram_contents(rtlil: str) -> str:
-    """A design as Amaranth writes it, but memories that are written have no contents to begin with.
-
-    Amaranth gives every memory contents. No memory that is written here is read before; without contents it may be
-    any memory, also one that comes up unknown.
-    """
-    return "".join(_forget(module) for module in re.split(r"(?<=\nend\n)", rtlil))
-
-
-def _forget(module: str) -> str:
-    written = set(re.findall(r"cell \$memwr_v2 \S+\n\s+parameter \\MEMID (\S+)", module))
-    return re.sub(
-        r"(?:  attribute [^\n]*\n)*  cell \$meminit_v2 \S+\n\s+parameter \\MEMID (\S+)\n.*?\n  end\n",
-        lambda cell: "" if cell[1] in written else cell[0], module, flags=re.DOTALL,
-    )

@@ -1,4 +1,4 @@
-"""Where memories go: the same as Yosys decides, for shapes on both sides of every border."""
+"""Where memories go: as many cells as Yosys makes of them, for shapes on both sides of every border."""
 
 from __future__ import annotations
 
@@ -8,63 +8,92 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module, Signal, unsigned
-from amaranth.lib.memory import Memory
+from amaranth.hdl import Module, Signal, Value
 
-from abc_hw.rtl_gen.cost.memories import Mapped, map_memory
-from abc_hw.rtl_gen.emit.yosys import run_yosys
+from abc_hw.rtl_gen.cost.memories import ECP5, GENERIC, GOWIN, ICE40, Mapped, Technology, WriteKind, map_memory
+from abc_hw.rtl_gen.emit.yosys import run_yosys, without_ram_contents
+from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
 
-SHAPES = [(width, words) for width in (1, 5, 8, 9, 13, 18, 36, 40, 72) for words in (16, 33, 100, 256, 600, 1100)]
+SHAPES = [(width, words) for width in (1, 9, 36, 40) for words in (16, 33, 100, 256, 600, 1100)]
+
+LIBRARIES = {
+    "ecp5": ["lattice/lutrams_trellis.txt", "lattice/brams_16kd.txt"],
+    "ice40": ["ice40/brams.txt", "ice40/spram.txt"], "gowin": ["gowin/lutrams.txt", "gowin/brams.txt"],
+}
 
 
-def memories(shapes: list[tuple[int, int]], *, writable: bool, settled: bool) -> str:
-    """A design of memories with one read port each, filled at random or written."""
-    m = Module()
+def plans(technology: Technology, write: WriteKind) -> list[MemoryPlan]:
+    """Memories filled at random, or written."""
     rng = np.random.default_rng(0)
+    found = []
+    for width, words in SHAPES:
+        values = [int.from_bytes(rng.bytes(10), "little") & ((1 << width) - 1) for _ in range(words)]
+        contents = None if write != "none" else lambda values=values: values
+        found.append(MemoryPlan(
+            width=width, words=words, contents=contents, write=write, technology=technology,
+            held=write == "word" and words % 3 == 0, settled=write == "word" and width in (9, 36),
+            registered=words != 256,
+            large=write == "parts" and technology is ICE40 and (width, words) == (40, 1100),
+        ))
+    return found
+
+
+def design(memories: list[MemoryPlan]) -> str:
+    """All of them beside each other, ``m0``, ``m1`` and so on, their members as ports."""
+    m = Module()
     ports = []
-    for index, (width, words) in enumerate(shapes):
-        init = [int.from_bytes(rng.bytes(10), "little") & ((1 << width) - 1) for _ in range(words)]
-        m.submodules[f"m{index}"] = memory = Memory(
-            shape=unsigned(width), depth=words, init=[] if writable else init,
-            attrs={} if settled else {"no_rw_check": 1},
-        )
-        read = memory.read_port()
-        ends = [Signal.like(read.addr, name=f"ra{index}"), Signal(width, name=f"rd{index}")]
-        m.d.comb += [read.addr.eq(ends[0]), ends[1].eq(read.data)]
-        if writable:
-            write = memory.write_port()
-            ends += [Signal.like(write.addr, name=f"wa{index}"), Signal(width, name=f"wd{index}")]
-            ends.append(Signal(name=f"we{index}"))
-            m.d.comb += [write.addr.eq(ends[2]), write.data.eq(ends[3]), write.en.eq(ends[4])]
-        ports += ends
+    for index, plan in enumerate(memories):
+        m.submodules[f"m{index}"] = memory = Memory(plan)
+        for path, member, value in memory.signature.flatten(memory):
+            name = f"p{index}_{'_'.join(map(str, path))}"
+            port = Signal.like(Value.cast(value), name=name)
+            ports.append(port)
+            m.d.comb += port.eq(value) if member.flow.name == "Out" else Value.cast(value).eq(port)
     return rtlil.convert(m, name="top", ports=ports, emit_src=False)
 
 
-@pytest.mark.parametrize(("writable", "settled"), [(False, True), (True, True), (True, False)])
-@pytest.mark.parametrize(("family", "libraries"), [
-    ("ecp5", ["lattice/lutrams_trellis.txt", "lattice/brams_16kd.txt"]), ("ice40", ["ice40/brams.txt"]),
-])
-def test_cells_as_yosys_takes_them(
-    family: str, libraries: list[str], writable: bool, settled: bool, tmp_path: Path
-) -> None:
-    (tmp_path / "top.il").write_text(memories(SHAPES, writable=writable, settled=settled))
-    said = run_yosys(
+@pytest.mark.parametrize("write", ["none", "word", "parts"])
+@pytest.mark.parametrize("technology", [ECP5, ICE40, GOWIN], ids=lambda one: one.name)
+def test_cells_are_those_that_yosys_makes(technology: Technology, write: WriteKind, tmp_path: Path) -> None:
+    memories = plans(technology, write)
+    (tmp_path / "top.il").write_text(without_ram_contents(design(memories)))
+    libraries = " ".join(f"-lib +/{library}" for library in LIBRARIES[technology.name])
+    run_yosys(
         f"read_rtlil {tmp_path / 'top.il'}", "hierarchy -top top", "proc", "flatten", "opt -full", "memory -nomap",
-        f"memory_libmap {' '.join(f'-lib +/{library}' for library in libraries)}",
-        f"tee -q -o {tmp_path / 'cells'} select -list t:$__*",
+        f"memory_libmap {libraries}", "select -list t:$__* t:DP16KD",
+        *(f"tee -q -o {tmp_path / kind} select -list {pattern}" for kind, pattern in PATTERNS.items()),
     )
-    cells = (tmp_path / "cells").read_text()
-    for index, (width, words) in enumerate(SHAPES):
-        found = map_memory(family, width=width, words=words, writable=writable, settled=settled)
-        via = re.search(rf"mapping memory top\.m{index} via (\S+)", said)
-        in_logic = f"using FF mapping for memory top.m{index}\n" in said
-        assert in_logic == (found.kind == "logic"), (width, words)
-        assert in_logic == (via is None)
-        assert len(re.findall(rf"^top/m{index}\.", cells, re.MULTILINE)) == found.cells, (width, words)
-        if via is not None:
-            assert ("DPR16X4" in via[1]) == (found.kind == "distributed")
+    made = {kind: (tmp_path / kind).read_text() for kind in PATTERNS}
+    kinds = set()
+    for index, plan in enumerate(memories):
+        found = {
+            kind: len(re.findall(rf"^top/m{index}\.", cells, re.MULTILINE)) for kind, cells in made.items()
+        }
+        assert found == {kind: plan.mapped.cells * (kind == plan.mapped.kind) for kind in PATTERNS}, plan
+        kinds.add(plan.mapped.kind)
+    assert len(kinds) > 1
+
+
+PATTERNS = {
+    "block": "t:DP16KD t:$__PDPW16KD_ t:$__DP16KD_ t:$__ICE40_RAM4K_ t:$__GOWIN_SP_ t:$__GOWIN_DP_ "
+    "t:$__GOWIN_SDP_",
+    "distributed": "t:$__TRELLIS_DPR16X4_ t:$__GOWIN_LUTRAM_", "large": "t:$__ICE40_SPRAM_",
+}
 
 
 def test_nothing_for_nothing() -> None:
-    assert map_memory("ecp5", width=0, words=100, writable=False) == Mapped("logic")
-    assert map_memory("ecp5", width=40, words=1, writable=True) == Mapped("logic")
+    assert map_memory(ECP5, width=0, words=100) == map_memory(ECP5, width=40, words=1) == Mapped("logic")
+    assert map_memory(GENERIC, width=40, words=4000) == Mapped("any")
+
+
+def test_what_is_cheapest_is_taken() -> None:
+    """Few words in look-up tables, more in blocks, and all of a block where that can be."""
+    assert map_memory(ECP5, width=8, words=64, write="word") == Mapped("distributed", 8, 4, (4, 16))
+    assert map_memory(ECP5, width=36, words=300, write="word") == Mapped("block", 1, 1, (36, 512))
+    assert map_memory(ECP5, width=36, words=500) == Mapped("block", 1, 1, (18, 512), 2)
+    assert map_memory(ECP5, width=16, words=73_728).cells == 64
+    assert map_memory(GOWIN, width=32, words=200).unit == (36, 512)
+    assert map_memory(ICE40, width=16, words=64).kind == "logic"
+    assert map_memory(ICE40, width=16, words=77) == Mapped("block", 1, 1, (16, 256))
+    large = map_memory(ICE40, width=33, words=20_000, write="parts", large=True)
+    assert (large.kind, large.cells) == ("large", 6)
