@@ -16,6 +16,7 @@ from abc_hw.network.edges import Codes, Edge
 from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table, Threshold
 
 from ..parts.arith import ceil_div, extend, range_shape, select, total
+from ..parts.flow import Flow, in_order
 from ..parts.rom import pack_fields
 from ..parts.stream import code_stream
 
@@ -85,6 +86,11 @@ class PointwisePlan:
     def latency(self) -> int:
         """Cycles from a transfer taken to its results handed out, if nothing waits."""
         return self.constant_cycles + FUNCTION_CYCLES[type(self.node)]
+
+    @property
+    def flow(self) -> Flow:
+        """A register holds a transfer at each of ``latency`` places."""
+        return in_order(self.transfers, self.latency)
 
     # -- constants --------------------------------------------------------------------------------------------
 

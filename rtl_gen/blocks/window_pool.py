@@ -18,6 +18,7 @@ from abc_hw.network.edges import Edge
 from abc_hw.network.nodes import MaxPool, SumPool
 
 from ..parts.arith import ceil_div, extend
+from ..parts.flow import Flow, in_order
 from ..parts.stream import code_stream
 from .pointwise import edge_shape
 
@@ -79,6 +80,15 @@ class ReducePlan:
     def latency(self) -> int:
         """Cycles from the transfer that completes a window to the window's."""
         return 1
+
+    @property
+    def flow(self) -> Flow:
+        """A window comes with its last transfer, or the last of the axis; behind it nothing is taken."""
+        last = np.arange(self.windows) * self.stride - self.before + self.size - 1
+        within = np.minimum(last[:, None] * self.inner + np.arange(self.inner) + 1, self.length * self.inner)
+        passes = np.arange(self.outer)[:, None] * self.length * self.inner
+        need = (passes + within.reshape(1, -1)).reshape(-1).astype(np.int64)
+        return Flow(self.outer * self.length * self.inner, need, need)
 
 
 class Reduce(wiring.Component):
@@ -298,6 +308,14 @@ class WindowPoolPlan:
         along, down = self.axes
         behind = (down.steps - down.length) * down.inner
         return ceil_div(behind * along.windows, along.steps) + 1 if behind else 0
+
+    @property
+    def flow(self) -> Flow:
+        """Rows, then columns, with the queue between."""
+        along, down = (axis.flow for axis in self.axes)
+        if self.queue_depth:
+            along = along.then(in_order(along.outputs, self.queue_depth))
+        return along.then(down)
 
     @cached_property
     def turned(self) -> list[int]:
