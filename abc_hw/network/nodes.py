@@ -36,7 +36,7 @@ import numpy as np
 from ..errors import NetworkError
 from . import rules
 from .bases import Bases, BoolArray, CodeArray, IntArray, ScaleForm
-from .edges import Codes, Edge, Integers, Padding, swept
+from .edges import Codes, Edge, Integers, Padding, Shape, swept
 
 EXACT = 1 << 52
 """Products of a requantisation stay below this in magnitude."""
@@ -209,6 +209,19 @@ class Conv(Node):
         values, inputs = self.weight_values.reshape(self.out_channels, -1), self.input_values
         low, high = values * int(inputs.min()), values * int(inputs.max())
         return np.minimum(low, high).sum(axis=1), np.maximum(low, high).sum(axis=1)
+
+    def inside(self, shape: Shape) -> IntArray:
+        """Sums of the weight values at positions inside a map of ``shape``: int64 [OH, OW, C_out].
+
+        They differ from class to class of border pixels: the distinct clipped windows of each axis.
+        """
+        height, width = swept(f"{self.name}.kernel", shape, self.kernel, self.stride, self.padding)
+        masks = []
+        for axis, count in enumerate((height, width)):
+            first = np.arange(count) * self.stride[axis] - self.padding[2 * axis]
+            places = first[:, None] + np.arange(self.kernel[axis])
+            masks.append(((places >= 0) & (places < shape[axis])).astype(np.int64))
+        return np.einsum("yk,xl,ckl->yxc", *masks, self.weight_values.sum(axis=3))
 
     def output(self, *edges: Any) -> Integers:
         """Integers within ``acc_bounds``."""

@@ -12,16 +12,17 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import EXAMPLES
+from random_graphs import random_codes, random_graph
 from random_networks import random_images, random_network
 from test_network import make_classifier, make_layer, make_network
 
 from abc_hw.errors import InputError, NetworkError
-from abc_hw.network import Bases, Layer, Network, ScaleForm, onnx_export
+from abc_hw.network import Bases, Codes, Graph, Layer, Network, ScaleForm, nodes, onnx_export
 from abc_hw.network.description import load, random_layer
-from abc_hw.sim import golden
+from abc_hw.sim import fast, golden
 
 
 def evaluate(model: bytes, images: npt.NDArray[np.uint8]) -> list[Any]:
@@ -39,6 +40,20 @@ def assert_equal(network: Network, images: npt.NDArray[np.uint8]) -> None:
     assert np.array_equal(classes, trace.classes)
 
 
+def assert_graph_equal(graph: Graph, images: npt.NDArray[Any]) -> None:
+    """Scores and classes, or the output of a network without classes; golden, fast path and onnxruntime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    model = onnx_export.model(graph).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    found, *classes = session.run(None, {"image": images})
+    trace = golden.run_graph(graph, images)
+    assert found.dtype == trace.output.dtype
+    assert np.array_equal(found, trace.output)
+    assert np.array_equal(fast.run(graph, images), trace.output)
+    assert [each.tolist() for each in classes] == ([trace.classes.tolist()] if graph.classes else [])
+
+
 def only_layer(**options: Any) -> Network:
     """A network of one classifier."""
     layer = random_layer(np.random.default_rng(4), name="one", levels=None, plain=False, **options)
@@ -50,6 +65,39 @@ def test_random_networks(seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_network(rng)
     assert_equal(network, random_images(rng, network))
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32))
+def test_random_graphs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    assert_graph_equal(graph, random_codes(rng, graph))
+
+
+@pytest.mark.long
+def test_many_random_graphs() -> None:
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng, steps=10)
+        assert_graph_equal(graph, random_codes(rng, graph))
+
+
+def test_floors_of_negative_numbers_and_windows_of_wide_integers() -> None:
+    """Div truncates and MaxPool takes no int64: values beyond 32 bits and below 0 go through both."""
+    form = ScaleForm(kind="fixed", bits=16)
+    codes = Bases(kind="planes", count=8)
+    decode = nodes.Decode(name="wide", inputs="input", input_bases=codes, beta=1 << np.arange(8), beta_scale=form)
+    up = nodes.Requantise(
+        name="up", inputs="wide", factor=[(1 << 15) - 1], factor_scale=form, offset=[-(1 << 50)], shift=8,
+        low=-(1 << 45), high=1 << 45,
+    )  # fmt: skip
+    pool = nodes.MaxPool(name="pool", inputs="up", size=(1, 2), stride=(1, 1), padding=(0, 0, 1, 1))
+    out = nodes.Output(name="out", inputs="pool")
+    graph = Graph(name="wide", input=Codes(codes, (1, 255, 1)), nodes=(decode, up, pool, out))
+    images = np.arange(1, 256, dtype=np.uint8).reshape(1, 1, 255, 1)
+    assert golden.run_graph(graph, images).output.max() < -(1 << 41)
+    assert_graph_equal(graph, images)
 
 
 @pytest.mark.parametrize("name", ["lenet", "mlp", "tiny", "vgg"])
