@@ -8,16 +8,16 @@ from functools import cached_property
 import numpy as np
 from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 from abc_hw.network.edges import Codes, Edge
 from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table, Threshold
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div, extend, range_shape, select, total
 from ..parts.flow import Flow, in_order
-from ..parts.rom import pack_fields
+from ..parts.memory import Memory, MemoryPlan, pack_fields
 from ..parts.stream import code_stream
 
 __all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
@@ -47,11 +47,13 @@ class PointwisePlan:
     node : Table, Encode, Decode, Threshold, Requantise or Scores
     edge : what arrives
     lanes : numbers of a transfer
+    technology : what its memory can be made of
     """
 
     node: Node
     edge: Edge
     lanes: int
+    technology: Technology = GENERIC
 
     def __post_init__(self) -> None:
         if type(self.node) not in FUNCTION_CYCLES:
@@ -120,21 +122,31 @@ class PointwisePlan:
     @property
     def constant_cycles(self) -> int:
         """Cycles in which the constants of a transfer come: none where every transfer has the same."""
-        return 2 if self.words > 1 and self.stored else 0
+        return self.memory.latency if self.memory else 0
 
-    def memory(self) -> tuple[int, list[int]]:
-        """(bits, words) of the memory of constants: a word for each transfer of a pixel, lanes in order."""
+    @cached_property
+    def memory(self) -> MemoryPlan | None:
+        """Of the constants: a word for each transfer of a pixel, lanes in order; none where all are the same."""
+        if self.words == 1 or not self.stored:
+            return None
+        width = self.lanes * sum(self.shape_of(index).width for index in self.stored)
+        return MemoryPlan(
+            width=width, words=self.words, contents=self.constant_words, held=True, technology=self.technology,
+            name="constants",
+        )
+
+    def constant_words(self) -> list[int]:
+        """The stored constants of each transfer of a pixel."""
         spare = self.words * self.lanes - self.edge.shape[2]
         padded = np.concatenate([self.constants, np.repeat(self.constants[:1], spare, axis=0)])
         shapes = [self.shape_of(index) for index in self.stored]
-        words = [
+        return [
             pack_fields([
                 (int(channel[index]), shape.width)
                 for channel in word for index, shape in zip(self.stored, shapes, strict=True)
             ])
             for word in padded.reshape(self.words, self.lanes, -1)
         ]
-        return self.lanes * sum(shape.width for shape in shapes), words
 
 
 class Pointwise(wiring.Component):
@@ -200,20 +212,16 @@ class Pointwise(wiring.Component):
     def _stored(self, m: Module, advance: Value) -> list[list[Value]]:
         """[lane][stored constant], from memory or, where a pixel is one transfer, fixed."""
         plan = self._plan
-        width, words = plan.memory()
-        if plan.words == 1:
-            word: Value = Const(words[0], width)
+        if plan.memory is None:
+            width = plan.lanes * sum(plan.shape_of(index).width for index in plan.stored)
+            word: Value = Const(plan.constant_words()[0], width)
         else:
-            m.submodules.constants = memory = Memory(shape=unsigned(width), depth=plan.words, init=words)
-            read = memory.read_port()
+            m.submodules.constants = memory = Memory(plan.memory)
             place = Signal(range(plan.words))
             with m.If(self.i.valid & self.i.ready):
                 m.d.sync += place.eq(Mux(place == plan.words - 1, 0, place + 1))
-            register = Signal(width, name="constant_word", reset_less=True)
-            m.d.comb += [read.addr.eq(place), read.en.eq(advance)]
-            with m.If(advance):
-                m.d.sync += register.eq(read.data)
-            word = register
+            m.d.comb += [memory.addr.eq(place), memory.en.eq(advance)]
+            word = memory.data
         found: list[list[Value]] = []
         start = 0
         for _ in range(plan.lanes):

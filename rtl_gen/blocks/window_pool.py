@@ -6,19 +6,21 @@ stands twice.
 
 import dataclasses
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.network.edges import Edge
 from abc_hw.network.nodes import MaxPool, SumPool
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div, extend
 from ..parts.flow import Flow, in_order
+from ..parts.memory import Memory, MemoryPlan
 from ..parts.stream import code_stream
 from .pointwise import edge_shape
 
@@ -42,6 +44,7 @@ class ReducePlan:
     sums : the sum of a window, or its greatest number
     lanes : numbers of a transfer
     i_shape, o_shape : of a number that arrives, and of a result
+    technology : what memories can be made of
     """
 
     length: int
@@ -55,6 +58,7 @@ class ReducePlan:
     lanes: int
     i_shape: Shape
     o_shape: Shape
+    technology: Technology
 
     @property
     def windows(self) -> int:
@@ -80,6 +84,16 @@ class ReducePlan:
     def latency(self) -> int:
         """Cycles from the transfer that completes a window to the window's."""
         return 1
+
+    @property
+    def memory(self) -> MemoryPlan | None:
+        """The running results of a bank; a register where a position is one transfer."""
+        if self.inner == 1:
+            return None
+        return MemoryPlan(
+            width=self.lanes * self.o_shape.width, words=self.inner, write="word", held=True, registered=False,
+            technology=self.technology, name="bank",
+        )
 
     @property
     def flow(self) -> Flow:
@@ -218,15 +232,14 @@ class Reduce(wiring.Component):
         found = _Bank(
             Signal(width, name=f"read_{bank}"), Signal(width, name=f"write_{bank}"), Signal(name=f"en_{bank}")
         )
-        if plan.inner == 1:  # the next transfer needs it in the next cycle: a register
+        if plan.memory is None:  # the next transfer needs it in the next cycle: a register
             with m.If(found.enable):
                 m.d.sync += found.read.eq(found.write)
             return found
-        m.submodules[f"bank_{bank}"] = memory = Memory(shape=unsigned(width), depth=plan.inner, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules[f"bank_{bank}"] = memory = Memory(plan.memory)
         m.d.comb += [
-            read.addr.eq(place), read.en.eq(accepted), found.read.eq(read.data),
-            write.addr.eq(held_place), write.data.eq(found.write), write.en.eq(found.enable),
+            memory.addr.eq(place), memory.en.eq(accepted), found.read.eq(memory.data),
+            memory.write.addr.eq(held_place), memory.write.data.eq(found.write), memory.write.en.eq(found.enable),
         ]
         return found
 
@@ -250,11 +263,13 @@ class WindowPoolPlan:
     node : MaxPool or SumPool
     edge : what arrives
     lanes : numbers of a transfer
+    technology : what memories can be made of
     """
 
     node: MaxPool | SumPool
     edge: Edge
     lanes: int
+    technology: Technology = GENERIC
 
     @property
     def i_shape(self) -> Shape:
@@ -281,7 +296,10 @@ class WindowPoolPlan:
         """Along the rows, then along the columns."""
         node, (height, width, _) = self.node, self.edge.shape
         top, bottom, left, right = node.padding
-        common = {"sums": isinstance(node, SumPool), "lanes": self.lanes, "o_shape": self.o_shape}
+        common: dict[str, Any] = {
+            "sums": isinstance(node, SumPool), "lanes": self.lanes, "o_shape": self.o_shape,
+            "technology": self.technology,
+        }
         along = ReducePlan(
             length=width, inner=self.words, outer=height, size=node.size[1], stride=node.stride[1], before=left,
             after=right, i_shape=self.i_shape, **common,
