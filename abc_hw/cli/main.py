@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
-from . import boards, demo, foldings, hardware, networks, report, sweep, training, zoo
+from . import boards, demo, foldings, hardware, importing, networks, report, sweep, training, zoo
 from .console import complain, reports, say
 from .ending import end_when_told
 
@@ -82,6 +82,10 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     training.export: (
         "abc-hw export runs/digits-lenet/model.ckpt -o network.safetensors",
         "abc-hw export runs/digits-lenet/model.ckpt --onnx network.onnx",
+    ),
+    importing.import_network: (
+        "abc-hw import model.onnx -o network.safetensors --report",
+        "abc-hw import model.onnx --features --classes yes,no",
     ),
     networks.info: ("abc-hw info network.safetensors",),
     networks.evaluate: (
