@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import zoo
 from .errors import InputError
-from .network import Network, description, files
+from .network import Graph, Network, description, files
 
 EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_PREFIX = "example:"
@@ -45,6 +45,17 @@ def read(text: str | Path) -> tuple[Network, description.Folding]:
     if path.suffix == DESCRIPTION_SUFFIX:
         return description.load(path)
     return files.load(path), {}
+
+
+def load_any(source: str | Path) -> Network | Graph:
+    """As :func:`load`, but networks that are no chain of layers come as graphs.
+
+    Raises
+    ------
+    InputError : as :func:`load`
+    """
+    path = resolve(source)
+    return description.load(path)[0] if path.suffix == DESCRIPTION_SUFFIX else files.load_any(path)
 
 
 def load(source: str | Path) -> Network:

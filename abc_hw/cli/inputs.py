@@ -10,7 +10,7 @@ from pydantic import RootModel
 
 from abc_hw.data import Dataset, Images, Labels, load
 from abc_hw.errors import InputError
-from abc_hw.network import Network, description
+from abc_hw.network import Graph, Network, description
 from abc_hw.network.description import FoldingDescription
 from abc_hw.validation import validate
 
@@ -38,7 +38,7 @@ def load_folding(path: Path) -> description.Folding:
     return {name: knobs.model_dump(exclude_none=True) for name, knobs in found.items()}
 
 
-def load_dataset(network: Network, name: str | None, data_dir: Path | None) -> Dataset:
+def load_dataset(network: Network | Graph, name: str | None, data_dir: Path | None) -> Dataset:
     """The data set of that name, or the one that the network was trained on.
 
     Raises

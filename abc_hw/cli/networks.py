@@ -13,9 +13,10 @@ import typer
 from abc_hw import sources
 from abc_hw.data import Images
 from abc_hw.errors import InputError
-from abc_hw.network import Bases, IntArray, Layer, Network, ScaleForm
+from abc_hw.network import Bases, Graph, IntArray, Layer, Network, ScaleForm
 
 from .console import complain, need, percent, progress, record, say, show, table
+from .graphs import node_facts, show_nodes
 from .inputs import load_dataset
 
 NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.")]
@@ -24,13 +25,24 @@ ONNX_BATCH = 500
 
 
 def info(network: NetworkFile) -> None:
-    """Show the layers of a network: shapes, bases, coefficients, memory, operations, widths."""
-    found, _ = sources.read(network)
+    """Show the layers or nodes of a network: shapes, bases, coefficients, memory, operations, widths."""
+    found = sources.load_any(network)
     record(
         name=found.name, input_shape=found.input_shape, classes=found.classes, digest=found.digest,
-        constants_digest=found.constants_digest, training=found.training, xnors=found.binary_macs,
-        layers=[_facts(layer) for layer in found.layers],
+        training=found.training, xnors=found.binary_macs,
     )
+    if isinstance(found, Graph):
+        record(nodes=[node_facts(found, node) for node in found.nodes])
+        show_nodes(found)
+    else:
+        record(constants_digest=found.constants_digest, layers=[_facts(layer) for layer in found.layers])
+        _show_layers(found)
+    about = {"classes": list(found.classes), **found.training, "digest": found.digest}
+    for key, value in about.items():
+        say(f"{key + ':':<17} {_plain(value)}")
+
+
+def _show_layers(found: Network) -> None:
     shape = " x ".join(map(str, found.input_shape))
     shapes = table("layer", ">input", ">kernel", ">output", ">M", ">N", ">XNORs")
     numbers = table("layer", "alpha", "beta", ">weights", ">coefficients", ">accumulator")
@@ -45,9 +57,6 @@ def info(network: NetworkFile) -> None:
     numbers.add_row("all", "", "", f"{weights:,}", f"{coefficients:,}", "")
     show(f"{found.name}: {shape} pixels in, {len(found.classes)} classes out", shapes)
     show("In bits (coefficients: alpha, beta, thresholds, bias):", numbers)
-    about = {"classes": list(found.classes), **found.training, "digest": found.digest}
-    for key, value in about.items():
-        say(f"{key + ':':<17} {_plain(value)}")
 
 
 def _facts(layer: Layer) -> dict[str, Any]:
@@ -145,7 +154,9 @@ def evaluate(
         need("test", "onnxruntime")
     if checkpoint is not None:
         need("train", "torch", "lightning")
-    found, _ = sources.read(network)
+    found = sources.load_any(network)
+    if not found.classes:
+        raise InputError(f"{network}: expected a network that ends in scores, found one that hands out its values")
     with progress("reading images"):
         test = load_dataset(found, dataset, data_dir).test
     from abc_hw.sim import fast
@@ -177,7 +188,7 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _onnx_scores(path: Path, network: Network, images: Images) -> IntArray:
+def _onnx_scores(path: Path, network: Network | Graph, images: Images) -> IntArray:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -201,7 +212,7 @@ def _onnx_scores(path: Path, network: Network, images: Images) -> IntArray:
     return np.concatenate(parts)
 
 
-def _torch_scores(path: Path, network: Network, images: Images) -> IntArray:
+def _torch_scores(path: Path, network: Network | Graph, images: Images) -> IntArray:
     from abc_hw.training.checkpoints import load_checkpoint
     from abc_hw.training.quantised import evaluate_integer
 
