@@ -74,7 +74,7 @@ def signal(dut: Any, name: str) -> Any:
 
 
 async def start(dut: Any, design: Manifest, *, prefix: str = "", clock: bool = True) -> None:
-    """Start the clock, if ``clock``, and reset the module, its streams idle, for the edges that it asks for."""
+    """Start the clock, if ``clock``, and reset the module for as many edges as it asks for."""
     edge, reset = signal(dut, design.clock), signal(dut, design.reset)
     for stream in design.streams:
         signal(dut, f"{prefix}{stream.valid if stream.direction == 'in' else stream.ready}").value = 0

@@ -16,6 +16,7 @@ from abc_hw.writing import write
 
 from . import hardware
 from .console import complain, need, percent, progress, record, say, show, table
+from .generate import describe, design_files, design_texts
 from .inputs import named_dataset
 from .training import export_checkpoint
 from .training import run as run_training
@@ -57,11 +58,11 @@ def demo(
     files.save(network, paths["network"])
     onnx_export.save(network, paths["ONNX"])
     foldings = fold(network, cycles=cycles)
-    design = hardware.design_files(paths["Verilog"])
+    design = design_files(paths["Verilog"])
     with progress("generating Verilog"):
         accelerator = verilog.make_accelerator(network, foldings)
-        told = hardware.describe(accelerator, design, "accelerator", str(paths["network"]))
-        texts = hardware.design_texts(accelerator, told)
+        told = describe(accelerator, design, "accelerator", str(paths["network"]))
+        texts = design_texts(accelerator, told)
     for kind, text in texts.items():
         write(design[kind], text.encode())
     hardware.show_folding(network, foldings)

@@ -1,8 +1,7 @@
-"""``generate`` and ``simulate``: the accelerator's Verilog, and the proof that it computes the network."""
+"""``simulate``: the proof that the Verilog computes the network; and what designs are read from."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.writing import check_writable, write
+from abc_hw.writing import check_writable
 
 from .console import (
     complain,
@@ -26,14 +25,12 @@ from .console import (
     say,
     show,
     table,
-    text_aside,
 )
 from .inputs import load_dataset, load_folding, some_images
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
-    from abc_hw.rtl_gen.emit.manifest import Manifest
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+    from abc_hw.rtl_gen.engine.accelerator import WeightSource
     from abc_hw.rtl_gen.folding import LayerFolding
     from abc_hw.sim.runner import SimulationResult
 
@@ -61,83 +58,6 @@ def read_design(
     knobs = knobs if folding is None else load_folding(folding)
     with progress("folding"):
         return found, fold(found, cycles=cycles, knobs=knobs)
-
-
-def generate(
-    network: NetworkFile,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The Verilog file; - is standard output.")
-    ] = Path("accelerator.v"),
-    cycles: Cycles = None,
-    folding: FoldingOption = None,
-    name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
-    weights: WeightsOption = "rom",
-    target: Annotated[
-        str, typer.Option(help="What it is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.")
-    ] = "generic",
-    score_bits: Annotated[
-        int | None, typer.Option(help="Bits of a score.", show_default="enough for any training")
-    ] = None,
-    ports_of: Annotated[
-        Path | None, typer.Option(help="A manifest: refuse what would not fit where that module is.")
-    ] = None,
-) -> None:
-    """Write the Verilog of a network's accelerator and, beside it, its manifest.
-
-    The manifest, NAME.json, tells programs what the header tells people: ports, fields, lanes, folding, cycles,
-    digests. With --weights loaded there is NAME.load.hex too, the words that load the weights.
-
-    Exit code 0: written; 2: something cannot be used.
-    """
-    files = design_files(output)
-    check_writable(*files.values())
-    found, foldings = read_design(network, cycles, folding)
-    from abc_hw.rtl_gen.emit import manifest, verilog
-
-    accelerator = verilog.make_accelerator(
-        found, foldings, weights=weight_source(weights), target=target, score_bits=score_bits
-    )
-    told = describe(accelerator, files, name, str(network))
-    if ports_of is not None:
-        manifest.check_ports(manifest.read(ports_of), told, str(ports_of))
-    with progress("generating Verilog"):
-        made = design_texts(accelerator, told)
-    record(design=told.model_dump(mode="json", exclude_none=True), files={key: str(files[key]) for key in files})
-    if not files:
-        text_aside()
-        sys.stdout.write(made["Verilog"])
-    for kind, path in files.items():
-        if kind in made:
-            write(path, made[kind].encode())
-    show_folding(found, foldings)
-    for kind, path in files.items():
-        if kind in made:
-            say(f"{kind}: {path}")
-
-
-def design_files(output: Path) -> dict[str, Path]:
-    """Where the texts of a design go, by what they are; nowhere if the Verilog goes to standard output."""
-    if output == Path("-"):
-        return {}
-    return {
-        "Verilog": output, "manifest": output.with_suffix(".json"), "load words": output.with_suffix(".load.hex")
-    }
-
-
-def describe(accelerator: Accelerator, files: Mapping[str, Path], name: str, source: str) -> Manifest:
-    """The manifest of a design whose texts go to those files."""
-    from abc_hw.rtl_gen.emit import manifest
-
-    load_file = files["load words"].name if "load words" in files else ""
-    return manifest.of_accelerator(accelerator, name=name, source=source, load_file=load_file)
-
-
-def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
-    """Verilog, manifest and, if the weights are loaded, the words that load them."""
-    from abc_hw.rtl_gen.emit import manifest, verilog
-
-    made = {"Verilog": verilog.emit_accelerator(accelerator, name=told.module).text, "manifest": told.text()}
-    return made | ({"load words": manifest.load_words(accelerator)} if accelerator.loads else {})
 
 
 def weight_source(text: str) -> WeightSource:
@@ -189,8 +109,13 @@ def simulate(
 ) -> None:
     """Simulate a network's accelerator and compare every layer's output with the golden model.
 
+    Of a manifest, NAME.json, the module beside it is simulated with random input: an accelerator or a part.
+
     Exit code 0: no bit differs; 1: some do, or the simulation did not end; 2: something cannot be used.
     """
+    if network.suffix == ".json":
+        simulate_generated(network, simulator, seed)
+        return
     if images < 1:
         raise InputError(f"images: expected a number from 1, found {images}")
     if seed < 0:
@@ -227,6 +152,24 @@ def simulate(
         how = "differs from the golden model" if result.finished else "did not end"
         complain(f"the simulation {how}")
         raise typer.Exit(1)
+
+
+def simulate_generated(path: Path, simulator: str, seed: int) -> None:
+    """Simulate the module of a manifest; a difference ends the command with code 1."""
+    need("sim", "cocotb")
+    from abc_hw.sim.generated import check_generated
+
+    try:
+        with progress(f"simulating in {simulator}"):
+            difference = check_generated(path, simulator=simulator, seed=seed)
+    except RuntimeError as error:
+        complain_with_log(str(error))
+        raise typer.Exit(1) from None
+    record(manifest=path, simulator=simulator, difference=difference)
+    if difference is not None:
+        complain(difference)
+        raise typer.Exit(1)
+    say(f"{path}: equals the golden model in {simulator}")
 
 
 def run(

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
-from . import boards, demo, foldings, hardware, importing, networks, report, sweep, training, zoo
+from . import boards, demo, foldings, generate, hardware, importing, networks, report, sweep, training, zoo
 from .console import complain, reports, say
 from .ending import end_when_told
 
@@ -100,15 +100,18 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw report zoo:mnist-lenet-m3n3 --device ecp5-85k --html report.html",
         "abc-hw report examples/vgg.toml --folding folding.toml",
     ),
-    hardware.generate: (
+    generate.generate: (
         "abc-hw generate network.safetensors -o accelerator.v",
         "abc-hw generate network.safetensors --cycles 20000",
-        "abc-hw generate examples/tiny.toml --name tiny --weights loaded -o tiny.v",
+        "abc-hw generate example:tiny --name tiny --weights loaded -o tiny.v",
+        "abc-hw generate --part array --simd 64 --pe 8 -M 3 -N 3 -o array.v",
+        "abc-hw generate network.safetensors --part layer:conv2 -o conv2.v",
     ),
     hardware.simulate: (
         "abc-hw simulate network.safetensors --images 20",
         "abc-hw simulate network.safetensors --simulator icarus --stalls 0.2 --weights loaded",
-        "abc-hw simulate examples/tiny.toml --random --waves tiny.vcd",
+        "abc-hw simulate example:tiny --random --waves tiny.vcd",
+        "abc-hw simulate array.json",
     ),
     boards.boards: ("abc-hw boards",),
     boards.build: (

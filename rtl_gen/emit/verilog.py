@@ -26,7 +26,7 @@ from .ports import member_wires, prepared, restore_ports
 from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read
 from .yosys import without_ram_contents
 
-__all__ = ["Verilog", "emit", "emit_accelerator", "generate", "make_accelerator"]
+__all__ = ["Verilog", "check_name", "emit", "emit_accelerator", "generate", "make_accelerator"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def generate(
     InputError
         if a folding does not fit, the target is unknown, or ``name`` is no Verilog identifier.
     """
-    _check_name(name)
+    check_name(name)
     accelerator = make_accelerator(network, foldings, weights=weights, target=target, score_bits=score_bits)
     return emit_accelerator(accelerator, name=name).text
 
@@ -72,14 +72,15 @@ def make_accelerator(
     return Accelerator(network, foldings, weights=weights, target=target, score_bits=bits)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """InputError unless ``name`` can be a module's."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InputError(f"name: expected letters, digits and _, a letter first, found {name!r}")
 
 
 def emit_accelerator(accelerator: Accelerator, *, name: str = "accelerator") -> Verilog:
     """As :func:`generate`, for an accelerator that is already made."""
-    _check_name(name)
+    check_name(name)
     return emit(accelerator, name=name, header=_header(accelerator, name))
 
 

@@ -1,0 +1,201 @@
+"""``generate``: the Verilog of an accelerator, or of a part of one, and its manifest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from abc_hw.errors import InputError
+from abc_hw.writing import check_writable, write
+
+from .console import progress, record, say, text_aside
+from .hardware import Cycles, FoldingOption, WeightsOption, read_design, show_folding, weight_source
+
+if TYPE_CHECKING:
+    from abc_hw.network import Network
+    from abc_hw.rtl_gen.emit.manifest import Manifest
+    from abc_hw.rtl_gen.emit.parts import Part
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator
+    from abc_hw.rtl_gen.folding import LayerFolding
+
+Size = int | None
+
+
+def generate(
+    network: Annotated[
+        Path | None,
+        typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The Verilog file; - is standard output.")
+    ] = Path("accelerator.v"),
+    cycles: Cycles = None,
+    folding: FoldingOption = None,
+    name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
+    weights: WeightsOption = "rom",
+    target: Annotated[
+        str, typer.Option(help="What it is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.")
+    ] = "generic",
+    score_bits: Annotated[
+        int | None, typer.Option(help="Bits of a score.", show_default="enough for any training")
+    ] = None,
+    ports_of: Annotated[
+        Path | None, typer.Option(help="A manifest: refuse what would not fit where that module is.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="array, popcount, layer:NAME or scale:NAME by itself.", show_default="the whole"),
+    ] = None,
+    simd: Annotated[Size, typer.Option(help="Positions at once, of an array or popcount.")] = None,
+    pe: Annotated[Size, typer.Option(help="Channels at once, of an array.")] = None,
+    m: Annotated[Size, typer.Option("-M", help="Weight bases of an array.")] = None,
+    n: Annotated[Size, typer.Option("-N", help="Activation bases of an array.")] = None,
+    mp: Annotated[Size, typer.Option(help="Weight bases at once.", show_default="all")] = None,
+    np: Annotated[Size, typer.Option(help="Activation bases at once.", show_default="all")] = None,
+    dot_length: Annotated[Size, typer.Option(help="Positions of a dot.", show_default="simd")] = None,
+) -> None:
+    """Write the Verilog of a network's accelerator and, beside it, its manifest.
+
+    The manifest, NAME.json, tells programs what the header tells people: ports, fields, lanes, folding, cycles,
+    digests. With --weights loaded there is NAME.load.hex too, the words that load the weights. --part makes a
+    module of a part; `abc-hw simulate NAME.json` compares any of them with the golden model.
+
+    Exit code 0: written; 2: something cannot be used.
+    """
+    files = design_files(output)
+    check_writable(*files.values())
+    sizes = {"simd": simd, "pe": pe, "M": m, "N": n, "mp": mp, "np": np, "dot_length": dot_length}
+    given = {size: value for size, value in sizes.items() if value is not None}
+    if part in ("array", "popcount"):
+        deliver_part(free_part(part, given, network, name, target), files, ports_of)
+        return
+    if given:
+        raise InputError(f"{next(iter(given))}: expected it with --part array or popcount, found {part or 'none'}")
+    if network is None:
+        raise InputError("network: expected a network file, zoo:NAME, example:NAME or a TOML file, found none")
+    found, foldings = read_design(network, cycles, folding)
+    if part is not None:
+        deliver_part(part_of(part)(found, foldings, name, str(network), target), files, ports_of)
+        return
+    from abc_hw.rtl_gen.emit import verilog
+
+    accelerator = verilog.make_accelerator(
+        found, foldings, weights=weight_source(weights), target=target, score_bits=score_bits
+    )
+    told = describe(accelerator, files, name, str(network))
+    check_ports(ports_of, told)
+    with progress("generating Verilog"):
+        made = design_texts(accelerator, told)
+    deliver(made, told, files)
+    show_folding(found, foldings)
+    for kind in made:
+        if kind in files:
+            say(f"{kind}: {files[kind]}")
+
+
+def check_ports(old: Path | None, told: Manifest) -> None:
+    """InputError unless the module fits where the one of an ``old`` manifest, if any, is."""
+    from abc_hw.rtl_gen.emit import manifest
+
+    if old is not None:
+        manifest.check_ports(manifest.read(old), told, str(old))
+
+
+def deliver(made: Mapping[str, str], told: Manifest, files: Mapping[str, Path]) -> None:
+    """Write the texts of a design to their files, or the Verilog to standard output."""
+    record(
+        design=told.model_dump(mode="json", exclude_none=True),
+        files={kind: files[kind] for kind in made if kind in files},
+    )
+    if not files:
+        text_aside()
+        sys.stdout.write(made["Verilog"])
+        return
+    for kind, text in made.items():
+        write(files[kind], text.encode())
+
+
+# -- the accelerator --------------------------------------------------------------------------------------------
+
+
+def design_files(output: Path) -> dict[str, Path]:
+    """Where the texts of a design go, by what they are; nowhere if the Verilog goes to standard output."""
+    if output == Path("-"):
+        return {}
+    return {
+        "Verilog": output, "manifest": output.with_suffix(".json"), "load words": output.with_suffix(".load.hex")
+    }
+
+
+def describe(accelerator: Accelerator, files: Mapping[str, Path], name: str, source: str) -> Manifest:
+    """The manifest of a design whose texts go to those files."""
+    from abc_hw.rtl_gen.emit import manifest
+
+    load_file = files["load words"].name if "load words" in files else ""
+    return manifest.of_accelerator(accelerator, name=name, source=source, load_file=load_file)
+
+
+def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
+    """Verilog, manifest and, if the weights are loaded, the words that load them."""
+    from abc_hw.rtl_gen.emit import manifest, verilog
+
+    made = {"Verilog": verilog.emit_accelerator(accelerator, name=told.module).text, "manifest": told.text()}
+    return made | ({"load words": manifest.load_words(accelerator)} if accelerator.loads else {})
+
+
+# -- parts ------------------------------------------------------------------------------------------------------
+
+
+def free_part(part: str, given: Mapping[str, int], network: Path | None, name: str, target: str) -> Part:
+    """A part that sizes alone decide."""
+    from abc_hw.rtl_gen.emit import parts
+
+    if network is not None:
+        raise InputError(f"network: expected none with --part {part}, found {network}")
+    needed = ("simd", "pe", "M", "N") if part == "array" else ("simd",)
+    for size in needed:
+        if size not in given:
+            option = f"-{size}" if size in ("M", "N") else f"--{size}"
+            raise InputError(f"{size}: expected {option} with --part {part}, found none")
+    if part == "popcount":
+        strangers = [size for size in given if size not in needed]
+        if strangers:
+            raise InputError(f"{strangers[0]}: expected none with --part popcount, found {given[strangers[0]]}")
+        return parts.popcount(name=name, width=given["simd"], target=target)
+    return parts.array(name=name, target=target, **given)
+
+
+def part_of(part: str) -> Callable[[Network, dict[str, LayerFolding], str, str, str], Part]:
+    """What makes a part of a network's layer."""
+    from abc_hw.rtl_gen.emit import parts
+
+    kind, _, layer = part.partition(":")
+    if kind not in ("layer", "scale") or not layer:
+        raise InputError(f"part: expected {', '.join(parts.PARTS)}, found {part!r}")
+
+    def make(network: Network, foldings: dict[str, LayerFolding], name: str, source: str, target: str) -> Part:
+        if kind == "scale":
+            return parts.scale(network, foldings, layer, name=name, source=source)
+        return parts.layer(network, foldings, layer, name=name, source=source, target=target)
+
+    return make
+
+
+def deliver_part(part: Part, files: Mapping[str, Path], ports_of: Path | None) -> None:
+    """Write a part and its manifest."""
+    from abc_hw.rtl_gen.emit import parts, verilog
+
+    verilog.check_name(part.manifest.module)
+    check_ports(ports_of, part.manifest)
+    with progress("generating Verilog"):
+        made = {"Verilog": parts.text(part), "manifest": part.manifest.text()}
+    deliver(made, part.manifest, files)
+    if part.manifest.latency is not None:
+        say(f"{part.manifest.module}: {part.manifest.part}, latency {part.manifest.latency} cycles")
+    for kind in made:
+        if kind in files:
+            say(f"{kind}: {files[kind]}")

@@ -1,0 +1,57 @@
+"""Any generated module in a simulator, from its manifest: the bench that comes with it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from cocotb_tools.check_results import get_results
+
+from abc_hw.errors import InputError
+from abc_hw.rtl_gen.emit import manifest
+
+from .simulators import cocotb_runner
+
+__all__ = ["check_generated"]
+
+
+def check_generated(path: Path | str, *, simulator: str = "icarus", seed: int = 0) -> str | None:
+    """Simulate the module of a manifest, whose Verilog lies beside it, on random input with pauses.
+
+    Returns
+    -------
+    None if it equals the golden function of its part, else the first difference.
+
+    Raises
+    ------
+    InputError : no manifest, no Verilog beside it, or no such simulator
+    RuntimeError : the simulator fails; the message has the end of its log
+    """
+    path = Path(path).resolve()
+    design = manifest.read(path)
+    verilog = path.with_suffix(".v")
+    if not verilog.is_file():
+        raise InputError(f"{verilog}: expected the Verilog of {path.name}, found none")
+    with tempfile.TemporaryDirectory() as folder, cocotb_runner(simulator) as runner:
+        log = Path(folder, "log")
+        try:
+            runner.build(
+                sources=[verilog], hdl_toplevel=design.module, build_dir=folder, timescale=("1ns", "1ps"),
+                log_file=log,
+            )
+            results = runner.test(
+                test_module="abc_hw.sim.tb_generated", hdl_toplevel=design.module, test_dir=path.parent,
+                build_dir=folder, log_file=log, results_xml=str(Path(folder, "results.xml")),
+                extra_env={
+                    "ABC_HW_DESIGN": str(path), "ABC_HW_SEED": str(seed), "COCOTB_ANSI_OUTPUT": "0",
+                },
+            )
+            tests, failed = get_results(results)
+        except (SystemExit, RuntimeError) as error:
+            end = log.read_text()[-2000:] if log.exists() else ""
+            raise RuntimeError(f"{simulator} could not simulate {verilog.name}:\n{end}") from error
+        if tests and not failed:
+            return None
+        said = re.findall(r"(?:DifferenceError|Error): (.*)", log.read_text())
+        return said[-1] if said else log.read_text()[-2000:]
