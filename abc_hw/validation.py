@@ -29,7 +29,10 @@ def validate(model: type[Model], document: Any, where: str) -> Model:
 
 def shown(value: Any) -> str:
     """A value as a message shows it: on one line, cut when long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or lists without end
+        text = f"{type(value).__name__} too long to show"
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 

@@ -18,10 +18,11 @@ from . import golden
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tap:
-    """A recorded stream: the layer's name, bits of a transfer, the transfers that should come, and which of
-    their bits count."""
+    """A recorded stream: the layer's name, its module, bits of a transfer, the transfers that should come, and
+    which of their bits count."""
 
     name: str
+    module: str
     width: int
     words: list[int]
     masks: list[int]
@@ -58,7 +59,8 @@ def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trac
         full = (1 << schedule.out_lanes * bits) - 1
         masks = [full] * len(words) if counting is None else transfers(counting, schedule.out_lanes, bits)
         # Bits that nothing downstream reads are not in the emitted port.
-        kept = verilog.kept_bits.get((f"{name}.{layer.name}", "o__payload"))
+        module = accelerator.module_names[layer.name]
+        kept = verilog.kept_bits.get((f"{name}.{module}", "o__payload"))
         width = schedule.out_lanes * bits
         if kept is not None:
             words, masks = (
@@ -67,7 +69,7 @@ def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trac
             )
             width = len(kept)
         if width:
-            taps.append(Tap(name=layer.name, width=width, words=words, masks=masks))
+            taps.append(Tap(name=layer.name, module=module, width=width, words=words, masks=masks))
     return taps
 
 

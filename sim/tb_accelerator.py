@@ -57,8 +57,8 @@ async def every_layer_equals_golden(dut: Any) -> None:
 
     folder = Path.cwd()
     layers = {
-        tap["name"]: compare(read_words(folder / f"{tap['name']}.hex"), tap["words"], tap["masks"])
-        for tap in run["taps"]
+        tap["name"]: compare(read_words(folder / f"tap{index}.hex"), tap["words"], tap["masks"])
+        for index, tap in enumerate(run["taps"])
     }
     scores = read_words(folder / "scores.hex")
     layers["output"] = compare(scores, run["scores"], run["score_masks"])

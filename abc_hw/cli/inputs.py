@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from abc_hw.data import Dataset, Images, Labels, load
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network, description
 from abc_hw.network.description import FoldingDescription
+from abc_hw.reading import read_toml
 from abc_hw.validation import validate
 
 from .console import need
@@ -28,13 +28,7 @@ def load_folding(path: Path) -> description.Folding:
     ------
     InputError : not readable, no TOML, or a knob that is no positive integer
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable folding file, found {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected TOML, found {' '.join(str(error).split())}") from None
-    found = validate(FoldingFile, document, str(path)).root
+    found = validate(FoldingFile, read_toml(path, "a readable folding file"), str(path)).root
     return {name: knobs.model_dump(exclude_none=True) for name, knobs in found.items()}
 
 

@@ -19,7 +19,9 @@ import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
+from ..reading import check_depth
 from ..validation import shown
+from . import limits
 from .bases import MAX_BASES, Bases, BasesKind, CodeArray, IntArray, ScaleForm, ScaleKind
 
 FORMAT = "abc-hw network"
@@ -31,9 +33,7 @@ METADATA_KEY = "abc_hw"
 INTEGERS: dict[str, Any] = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
 """safetensors' names of the types that coefficients may have, smallest first."""
 
-Integer = Annotated[int, Field(strict=True)]
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Name = Annotated[str, Field(strict=True)]
+Integer = Annotated[int, Field(ge=-(1 << 62), le=1 << 62, strict=True)]
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -89,8 +89,8 @@ def pack(codes: CodeArray, bits: int) -> CodeArray:
 def smallest(values: IntArray) -> npt.NDArray[Any]:
     """The values in the smallest signed type that holds them."""
     for kind in INTEGERS.values():
-        limits = np.iinfo(kind)
-        if limits.min <= values.min() and values.max() <= limits.max:
+        holds = np.iinfo(kind)
+        if holds.min <= values.min() and values.max() <= holds.max:
             break
     return values.astype(kind, order="C")  # safetensors writes memory as it lies
 
@@ -113,10 +113,13 @@ def unseal(data: bytes) -> tuple[dict[str, Any], Tensors]:
     ------
     InputError : no network file of this program, or of a version to come
     """
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    if 8 + limits.MAX_HEADER < header_end <= len(data):
+        expected = f"a whole .safetensors file with a header of at most {limits.MAX_HEADER} bytes"
+        raise InputError(f"expected {expected}, found one of {header_end - 8}")
     try:
         entries = safetensors.deserialize(data)
-        header_end = 8 + int.from_bytes(data[:8], "little")
-        text = json.loads(data[8:header_end]).get("__metadata__", {}).get(METADATA_KEY)
+        text = (json.loads(data[8:header_end]).get("__metadata__") or {}).get(METADATA_KEY)
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split()).removeprefix("Error while deserializing: ")
         raise InputError(f"expected a whole .safetensors file, found a cut or foreign one ({reason})") from None
@@ -124,6 +127,9 @@ def unseal(data: bytes) -> tuple[dict[str, Any], Tensors]:
         raise InputError(f"expected metadata {METADATA_KEY}, found none: no network of this program")
     try:
         document = json.loads(text, parse_constant=_no_constant)
+        check_depth(document)
+    except InputError as error:
+        raise InputError(f"metadata {METADATA_KEY}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"metadata {METADATA_KEY}: expected JSON, found {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -25,7 +25,6 @@ hardware before there is a trained network, and for tests. A description reads::
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,13 +32,14 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ..errors import InputError, NetworkError
+from ..reading import parse_toml, read_toml
 from ..validation import validate
-from . import MAX_BASES, Bases, BasesKind, IntArray, Layer, Network, ScaleForm, ScaleKind
+from . import MAX_BASES, Bases, BasesKind, IntArray, Layer, Network, ScaleForm, ScaleKind, limits
+from .limits import Name, Side
 
 Folding = dict[str, dict[str, int]]
 """Layer name to the folding knobs (simd, pe, mp, np) that a description sets."""
 
-Positive = Annotated[int, Field(ge=1, strict=True)]
 Count = Annotated[int, Field(ge=1, le=MAX_BASES, strict=True)]
 
 
@@ -49,6 +49,8 @@ def _square(kernel: Any) -> Any:
 
 def _names(classes: Any) -> Any:
     if type(classes) is int:
+        if classes > limits.MAX_SIDE:
+            raise ValueError(f"at most {limits.MAX_SIDE} of them")
         classes = tuple(map(str, range(classes)))
     if isinstance(classes, list | tuple) and len(classes):
         return classes
@@ -57,6 +59,11 @@ def _names(classes: Any) -> Any:
 
 SAMPLES = 256
 """Random windows whose accumulators decide where random thresholds go."""
+
+BLOCK = 1 << 22
+"""Weights or inputs that are looked at together; it bounds memory and changes no result."""
+
+Knob = Annotated[int, Field(ge=1, le=limits.MAX_DOT, strict=True)]
 
 
 class _Table(BaseModel):
@@ -78,10 +85,10 @@ class ScaleDescription(_Table):
 class FoldingDescription(_Table):
     """How much of a layer is computed at once; what is not given is left to the generator."""
 
-    simd: Positive | None = None
-    pe: Positive | None = None
-    mp: Positive | None = None
-    np: Positive | None = None
+    simd: Knob | None = None
+    pe: Knob | None = None
+    mp: Knob | None = None
+    np: Knob | None = None
 
 
 class LayerDescription(_Table):
@@ -100,12 +107,12 @@ class LayerDescription(_Table):
     """
 
     kind: Literal["conv", "dense"]
-    name: str | None = None
-    out_channels: Positive | None = None
-    kernel: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_square)] = None
-    stride: Positive = 1
-    padding: Annotated[int, Field(ge=0, strict=True)] = 0
-    pool: Positive = 1
+    name: Name | None = None
+    out_channels: Side | None = None
+    kernel: Annotated[tuple[Side, Side] | None, BeforeValidator(_square)] = None
+    stride: Side = 1
+    padding: Annotated[int, Field(ge=0, le=limits.MAX_SIDE, strict=True)] = 0
+    pool: Side = 1
     M: Count | None = None
     N: Count | None = None
     scale: ScaleDescription | None = None
@@ -126,15 +133,15 @@ class Description(_Table):
     layers : in order, the last one the classifier
     """
 
-    name: str
-    input_shape: tuple[Positive, Positive, Positive]
+    name: Name
+    input_shape: tuple[Side, Side, Side]
     input_bits: Count = 8
-    classes: Annotated[tuple[str, ...], BeforeValidator(_names)]
-    seed: Annotated[int, Field(ge=0, strict=True)] = 1
+    classes: Annotated[tuple[Name, ...], Field(max_length=limits.MAX_SIDE), BeforeValidator(_names)]
+    seed: Annotated[int, Field(ge=0, lt=1 << 63, strict=True)] = 1
     M: Count = 3
     N: Count = 3
     scale: ScaleDescription = ScaleDescription()
-    layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1)]
+    layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1, max_length=limits.MAX_LAYERS)]
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -159,19 +166,30 @@ class Description(_Table):
         rng = np.random.default_rng(self.seed)
         layers: list[Layer] = []
         shape: tuple[int, int, int] = self.input_shape
+        limits.check_shape("input_shape", shape)
+        weights = 0
         for index in range(len(self.layers)):
-            layers.append(self._layer(rng, index, shape))
+            sizes = self._weight_shape(index, shape)
+            weights = limits.check_weights(self.layer_names[index], sizes, weights)
+            layers.append(self._layer(rng, index, shape, sizes))
             shape = layers[-1].out_shape
         training = {"note": "random weights, not trained", "seed": self.seed}
         return Network(name=self.name, layers=tuple(layers), classes=self.classes, training=training)
 
-    def _layer(self, rng: np.random.Generator, index: int, shape: tuple[int, int, int]) -> Layer:
-        layer, name, last = self.layers[index], self.layer_names[index], index == len(self.layers) - 1
+    def _weight_shape(self, index: int, shape: tuple[int, int, int]) -> tuple[int, int, int, int]:
+        """[C_out, kernel height, kernel width, C_in] of a layer whose input has that shape."""
+        layer, name = self.layers[index], self.layer_names[index]
         channels = layer.out_channels
-        if last:
+        if index == len(self.layers) - 1:
             channels = channels or len(self.classes)
         if channels is None:
             raise NetworkError(f"{name}.out_channels", "a number in every layer but the last", "none")
+        return (channels, *_kernel(layer, name, shape), shape[2])
+
+    def _layer(
+        self, rng: np.random.Generator, index: int, shape: tuple[int, int, int], sizes: tuple[int, int, int, int]
+    ) -> Layer:
+        layer, name, last = self.layers[index], self.layer_names[index], index == len(self.layers) - 1
         if index == 0 and layer.N is not None:
             raise NetworkError(f"{name}.N", "none in the first layer, whose input is the image", layer.N)
         after = None if last else Bases(kind="thermometer", count=self.layers[index + 1].N or self.N)
@@ -181,8 +199,8 @@ class Description(_Table):
             rng,
             name=name,
             in_shape=shape,
-            out_channels=channels,
-            kernel=_kernel(layer, name, shape),
+            out_channels=sizes[0],
+            kernel=sizes[1:3],
             stride=layer.stride,
             padding=layer.padding,
             M=layer.M or self.M,
@@ -202,13 +220,17 @@ def read(path: str | Path) -> Description:
     ------
     InputError : not readable, no TOML, or a field that breaks its rule; one line that names file and field
     """
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable description, found {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected TOML, found {' '.join(str(error).split())}") from None
-    return validate(Description, document, str(path))
+    return validate(Description, read_toml(path, "a readable description"), str(path))
+
+
+def parse(text: str, where: str) -> Description:
+    """The description in a text; ``where`` is the name that messages give it.
+
+    Raises
+    ------
+    InputError : no TOML, or a field that breaks its rule
+    """
+    return validate(Description, parse_toml(text.encode(errors="surrogatepass"), where), where)
 
 
 def load(path: str | Path) -> tuple[Network, Folding]:
@@ -318,12 +340,19 @@ def _plain_coefficients(
 
 def _sample_accumulators(rng: np.random.Generator, layer: Layer) -> IntArray:
     """acc of random windows: ``[SAMPLES, C_out]``."""
-    codes = layer.weights.reshape(layer.out_channels, -1).astype(np.int64)
-    weight_values = np.take_along_axis(layer.weight_bases.values(layer.alpha), codes, axis=1)
-    inputs = rng.integers(layer.input_bases.levels, size=(SAMPLES, layer.dot_length))
-    input_values = layer.input_bases.values(layer.beta)[inputs]
-    acc = input_values.astype(np.float64) @ weight_values.T.astype(np.float64)  # exact, |acc| < 2**46
-    return acc.astype(np.int64)
+    codes = layer.weights.reshape(layer.out_channels, -1)
+    level_values = layer.weight_bases.values(layer.alpha)
+    input_values = layer.input_bases.values(layer.beta).astype(np.float64)
+    acc = np.empty((SAMPLES, layer.out_channels), np.int64)
+    at_once = max(1, BLOCK // layer.dot_length)
+    for row in range(0, SAMPLES, at_once):
+        rows = slice(row, min(row + at_once, SAMPLES))
+        inputs = input_values[rng.integers(layer.input_bases.levels, size=(rows.stop - row, layer.dot_length))]
+        for channel in range(0, layer.out_channels, at_once):
+            some = slice(channel, channel + at_once)
+            values = np.take_along_axis(level_values[some], codes[some].astype(np.int64), axis=1)
+            acc[rows, some] = inputs @ values.T.astype(np.float64)  # exact, |acc| < 2**46
+    return acc
 
 
 def _kernel(layer: LayerDescription, name: str, shape: tuple[int, int, int]) -> tuple[int, int]:

@@ -22,15 +22,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ..errors import InputError
+from ..reading import read
 from ..validation import validate
 from ..writing import write
-from . import graph_files
+from . import graph_files, limits
+from .bases import MAX_BASES
 from .container import (
     FORMAT,
     BasesRecord,
     Integer,
-    Name,
-    Positive,
     Record,
     ScaleRecord,
     Tensors,
@@ -46,6 +46,7 @@ from .container import (
     unseal,
 )  # fmt: skip
 from .graph import Graph, chain_of
+from .limits import Name, Side
 from .spec import Layer, Network
 
 
@@ -56,9 +57,9 @@ class LayerRecord(Record):
     """
 
     name: Name
-    in_shape: tuple[Positive, Positive, Positive]
-    out_channels: Positive
-    kernel: tuple[Positive, Positive]
+    in_shape: tuple[Side, Side, Side]
+    out_channels: Side
+    kernel: tuple[Side, Side]
     stride: Integer
     padding: Integer
     pool: Integer
@@ -66,7 +67,7 @@ class LayerRecord(Record):
     input_bases: BasesRecord
     alpha_scale: ScaleRecord
     beta_scale: ScaleRecord
-    levels: Annotated[int, Field(ge=2, strict=True)] | None
+    levels: Annotated[int, Field(ge=2, le=1 << MAX_BASES, strict=True)] | None
 
 
 class Document(Record):
@@ -79,9 +80,9 @@ class Document(Record):
     format: Literal["abc-hw network"]
     format_version: Literal[1]
     name: Name
-    classes: tuple[Name, ...]
+    classes: Annotated[tuple[Name, ...], Field(max_length=limits.MAX_SIDE)]
     training: dict[str, Any]
-    layers: tuple[LayerRecord, ...]
+    layers: Annotated[tuple[LayerRecord, ...], Field(max_length=limits.MAX_LAYERS)]
     digest: Name
     checksum: Name
 
@@ -174,11 +175,7 @@ def load_any(path: str | Path) -> Network | Graph:
     InputError : not a whole, unedited network file of these formats; one line with file, tensor or field, what
         was expected and what was found
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: expected a network file, found {error.strerror}") from None
-    return from_bytes(data, str(path))
+    return from_bytes(read(path, "a network file", limits.MAX_FILE), str(path))
 
 
 def from_bytes(data: bytes, where: str) -> Network | Graph:
@@ -206,6 +203,11 @@ def from_bytes(data: bytes, where: str) -> Network | Graph:
 
 def _network(raw: dict[str, Any], tensors: Tensors) -> Network:
     document = validate(Document, raw, "description")
+    weights = 0
+    for record in document.layers:
+        limits.check_shape(f"{record.name}.in_shape", record.in_shape)
+        shape = (record.out_channels, *record.kernel, record.in_shape[2])
+        weights = limits.check_weights(record.name, shape, weights)
     network = Network(
         name=document.name,
         layers=tuple(_layer(record, tensors) for record in document.layers),

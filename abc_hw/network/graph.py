@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import NetworkError
+from ..validation import shown
+from . import limits
 from .bases import Bases, ScaleForm
 from .edges import Codes, Edge, Integers, Shape
 from .nodes import Conv, MaxPool, Node, Output, Scores, Table, Threshold
@@ -54,7 +56,10 @@ class Graph:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "classes", tuple(self.classes))
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise NetworkError("name", "letters, digits, - and _", repr(self.name))
+            raise NetworkError("name", "letters, digits, - and _", shown(self.name))
+        for where, name in (("name", self.name), *(("classes", name) for name in self.classes)):
+            limits.check_name(where, name)
+        limits.check_shape(INPUT, self.input.shape)
         if self.signed and self.input.bases.kind != "planes":
             raise NetworkError("signed", "bit-planes as input codes", f"{self.input.bases.kind} bases")
         self._check_order()
@@ -64,6 +69,7 @@ class Graph:
     def _check_order(self) -> None:
         if not self.nodes:
             raise NetworkError("nodes", "at least one node", 0)
+        limits.check_nodes(len(self.nodes))
         known = [INPUT]
         for index, node in enumerate(self.nodes):
             if node.name in known:
@@ -87,6 +93,7 @@ class Graph:
             edge = node.output(*arriving)
             if isinstance(edge, Integers) and max(-edge.least, edge.greatest) >= 1 << 47:
                 raise NetworkError(node.name, "values below 2**47", max(-edge.least, edge.greatest))
+            limits.check_shape(node.name, edge.shape)
             edges[node.name] = edge
             nodes.append(node)
         object.__setattr__(self, "nodes", tuple(nodes))

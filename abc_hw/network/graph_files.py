@@ -16,13 +16,12 @@ from pydantic import Field
 
 from ..errors import InputError
 from ..validation import shown, validate
+from . import limits
 from .bases import MAX_BASES, Bases, ScaleForm
 from .container import (
     FORMAT,
     BasesRecord,
     Integer,
-    Name,
-    Positive,
     Record,
     ScaleRecord,
     Tensors,
@@ -36,9 +35,10 @@ from .container import (
 )  # fmt: skip
 from .edges import Codes
 from .graph import Graph
+from .limits import Name, Side
 from .nodes import KINDS, Conv, Node
 
-Pair = tuple[Positive, Positive]
+Pair = tuple[Side, Side]
 Ends = tuple[Integer, Integer, Integer, Integer]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -70,12 +70,12 @@ class ConvRecord(NodeRecord):
     stride: Pair
     padding: Ends
     padding_code: Integer | None
-    groups: Positive
+    groups: Side
     weight_bases: BasesRecord
     input_bases: BasesRecord
     alpha_scale: ScaleRecord
     beta_scale: ScaleRecord
-    shape: tuple[Positive, Positive, Positive, Positive]
+    shape: tuple[Side, Side, Side, Side]
 
 
 class ThresholdRecord(NodeRecord):
@@ -149,7 +149,7 @@ class InputRecord(Record):
     """The codes of an image (:class:`abc_hw.network.Codes`), and whether they are signed numbers."""
 
     bases: BasesRecord
-    shape: tuple[Positive, Positive, Positive]
+    shape: tuple[Side, Side, Side]
     signed: Annotated[bool, Field(strict=True)]
 
 
@@ -160,9 +160,9 @@ class Document(Record):
     format_version: Literal[2]
     name: Name
     input: InputRecord
-    classes: tuple[Name, ...]
+    classes: Annotated[tuple[Name, ...], Field(max_length=limits.MAX_SIDE)]
     training: dict[str, Any]
-    nodes: tuple[AnyRecord, ...]
+    nodes: Annotated[tuple[AnyRecord, ...], Field(max_length=limits.MAX_NODES)]
     digest: Name
     checksum: Name
 
@@ -231,6 +231,10 @@ def graph(raw: dict[str, Any], tensors: Tensors) -> Graph:
             where = f"description: nodes[{index}].kind"
             raise InputError(f"{where}: expected one of {', '.join(KINDS)}, found {shown(kind)}")
     document = validate(Document, raw, "description")
+    weights = 0
+    for record in document.nodes:
+        if isinstance(record, ConvRecord):
+            weights = limits.check_weights(record.name, record.shape, weights)
     known: set[str] = set()
     nodes = [_node(record, tensors, known) for record in document.nodes]
     check_known(tensors, known)

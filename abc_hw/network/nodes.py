@@ -206,9 +206,12 @@ class Conv(Node):
         Exact: each input position contributes its own least (greatest) weight value x input value. Positions
         outside contribute what lies between.
         """
-        values, inputs = self.weight_values.reshape(self.out_channels, -1), self.input_values
+        levels, inputs = self.weight_bases.levels, self.input_values
+        rows = self.weights.reshape(self.out_channels, -1)
+        often = np.stack([np.bincount(row, minlength=levels) for row in rows])
+        values = self.weight_bases.values(self.alpha)
         low, high = values * int(inputs.min()), values * int(inputs.max())
-        return np.minimum(low, high).sum(axis=1), np.maximum(low, high).sum(axis=1)
+        return (often * np.minimum(low, high)).sum(axis=1), (often * np.maximum(low, high)).sum(axis=1)
 
     def inside(self, shape: Shape) -> IntArray:
         """Sums of the weight values at positions inside a map of ``shape``: int64 [OH, OW, C_out].

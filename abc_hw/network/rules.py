@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import NetworkError
+from ..validation import shown
+from . import limits
 
 MAX_MAGNITUDE = 1 << 46
 """Accumulators and biases are smaller than this; every number of float64 up to 2**53 is exact."""
@@ -59,7 +61,8 @@ def frozen(where: str, values: Any, dtype: type) -> npt.NDArray[Any]:
 def name(where: str, value: Any) -> str:
     """Lower-case identifiers joined by dots; NetworkError for anything else."""
     if not (isinstance(value, str) and value.islower() and all(part.isidentifier() for part in value.split("."))):
-        raise NetworkError(where, "lower-case identifiers joined by dots", repr(value))
+        raise NetworkError(where, "lower-case identifiers joined by dots", shown(value))
+    limits.check_name(where, value)
     return value
 
 

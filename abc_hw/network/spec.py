@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import NetworkError
-from . import rules
+from ..validation import shown
+from . import limits, rules
 from .bases import MAX_BASES, Bases, CodeArray, IntArray, ScaleForm
 from .edges import Codes
 from .nodes import Conv, MaxPool, Node, Scores, Threshold, check_thresholds
@@ -176,7 +177,8 @@ class Layer:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.isidentifier() and self.name.islower()):
-            raise NetworkError("layer name", "a lower-case identifier", repr(self.name))
+            raise NetworkError("layer name", "a lower-case identifier", shown(self.name))
+        limits.check_name("layer name", self.name)
         for field, dtype in (("weights", np.uint8), *((field, np.int64) for field in _COEFFICIENTS)):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, rules.frozen(f"{self.name}.{field}", getattr(self, field), dtype))
@@ -254,12 +256,19 @@ class Network:
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "classes", tuple(self.classes))
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise NetworkError("name", "letters, digits, - and _", repr(self.name))
+            raise NetworkError("name", "letters, digits, - and _", shown(self.name))
         if not self.layers:
             raise NetworkError("layers", "at least one layer", 0)
         names = [layer.name for layer in self.layers]
+        limits.check_layers(len(names))
         if len(set(names)) != len(names):
-            raise NetworkError("layers", "names that differ", names)
+            raise NetworkError("layers", "names that differ", shown(names))
+        weights = 0
+        for layer in self.layers:
+            limits.check_shape(f"{layer.name}.in_shape", layer.in_shape)
+            weights = limits.check_weights(layer.name, layer.weights.shape, weights)
+        for where, name in (("name", self.name), *(("classes", name) for name in self.classes)):
+            limits.check_name(where, name)
         for index, layer in enumerate(self.layers):
             if layer.is_classifier != (index == len(self.layers) - 1):
                 raise NetworkError(f"{layer.name}.thresholds", "thresholds in every layer but the last", index)

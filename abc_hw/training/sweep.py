@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import pydantic
 
 from ..errors import InputError
+from ..reading import read_json
 from ..validation import shown, validate
 
 DEFAULT_VARIANTS = ("abc:1/1", "abc:2/2", "abc:3/3", "abc:3/3+tied", "residual:2/2", "residual:3/3", "float")
@@ -94,13 +94,7 @@ def read_result(path: Path, variant: str, seed: int) -> Result:
     """
     way_out = "; without the file the network is measured again"
     try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: expected a result, found {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON, found {error}{way_out}") from None
-    try:
-        result = validate(pydantic.RootModel[Result], document, str(path)).root
+        result = validate(pydantic.RootModel[Result], read_json(path, "a result"), str(path)).root
     except InputError as error:
         raise InputError(f"{error}{way_out}") from None
     if (result.variant, result.seed) != (variant, seed):

@@ -6,7 +6,6 @@ network of the zoo goes by ``zoo:NAME`` wherever a network file is asked for.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network, files
+from abc_hw.reading import read_json
 from abc_hw.validation import shown, validate
 from abc_hw.writing import own_folder, telling, write
 
@@ -113,13 +113,7 @@ def _following(network: Path) -> Card | None:
 
 
 def _read_card(file: Path) -> Card:
-    try:
-        document = json.loads(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file}: expected a card, found {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: expected JSON, found {error}") from None
-    return validate(Card, document, str(file))
+    return validate(Card, read_json(file, "a card"), str(file))
 
 
 def add(network: bytes, card: Card) -> None:

@@ -16,12 +16,14 @@ from pyosys import libyosys as ys
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from abc_hw.validation import shown
 from abc_hw.writing import temporary_folder
 
 from ..engine.accelerator import Accelerator, WeightSource
 from ..folding import LayerFolding
 from ..parts.matches import stable_score_bits
 from ..parts.ram import LOAD_BITS
+from .names import KEYWORDS, in_comment
 from .ports import member_wires, prepared, restore_ports
 from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read
 from .yosys import without_ram_contents
@@ -72,10 +74,18 @@ def make_accelerator(
     return Accelerator(network, foldings, weights=weights, target=target, score_bits=bits)
 
 
+MOST_OF_TOP = 100
+"""Letters of a top module's name; those of inner modules are put together from it and others."""
+
+
 def check_name(name: str) -> None:
     """InputError unless ``name`` can be a module's."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise InputError(f"name: expected letters, digits and _, a letter first, found {name!r}")
+        raise InputError(f"name: expected letters, digits and _, a letter first, found {shown(name)}")
+    if len(name) > MOST_OF_TOP:
+        raise InputError(f"name: expected at most {MOST_OF_TOP} letters, found {len(name)}")
+    if name in KEYWORDS:
+        raise InputError(f"name: expected none of Verilog's own words, found {name!r}")
 
 
 def emit_accelerator(accelerator: Accelerator, *, name: str = "accelerator") -> Verilog:
@@ -163,8 +173,8 @@ def _header(accelerator: Accelerator, name: str) -> list[str]:
     network = accelerator.network
     last = network.layers[-1]
     lines = [
-        f"{name}: {network.name}, {len(network.layers)} layers, {' x '.join(map(str, network.input_shape))} in, "
-        f"{last.out_channels} classes",
+        f"{name}: {in_comment(network.name)}, {len(network.layers)} layers, "
+        f"{' x '.join(map(str, network.input_shape))} in, {last.out_channels} classes",
         *(
             [f"for any weights; digest of all else {network.constants_digest}"]
             if accelerator.loads
@@ -175,9 +185,10 @@ def _header(accelerator: Accelerator, name: str) -> list[str]:
     ]
     for schedule in accelerator.schedules:
         layer, folding = schedule.layer, schedule.folding
+        module = accelerator.module_names[layer.name]
         shape, kernel = "x".join(map(str, layer.in_shape)), "x".join(map(str, layer.kernel))
         lines.append(
-            f"{layer.name:<14} {shape:>9} {kernel:>9} {layer.out_channels:5} {layer.weight_bases.count:3}"
+            f"{module:<14} {shape:>9} {kernel:>9} {layer.out_channels:5} {layer.weight_bases.count:3}"
             f"{layer.input_bases.count:3} {folding.simd:6} {folding.pe:3} {folding.mp:2} {folding.np:2} "
             f"{schedule.cycles:9}"
         )

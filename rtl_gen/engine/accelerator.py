@@ -12,6 +12,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 
 from ..blocks.classifier import ArgMax, score_layout
+from ..emit.names import Names
 from ..folding import LayerFolding, Schedule, cycle_bound, schedules
 from ..parts.arith import ceil_div
 from ..parts.matches import score_shape
@@ -25,6 +26,11 @@ __all__ = ["Accelerator", "WeightSource", "weight_source"]
 
 WeightSource = Literal["rom", "loaded"]
 """Where the weights come from: fixed at generation, or written by whoever uses the accelerator."""
+
+OWN_NAMES = (
+    "accelerator", "argmax", "clk", "gate", "i", "images", "load", "loaded", "loader", "o", "rst", "scores",
+)
+"""What the accelerator's module has in it besides layers, and what it is usually called."""
 
 
 def weight_source(text: str) -> WeightSource:
@@ -89,6 +95,8 @@ class Accelerator(wiring.Component):
         self._loads = weight_source(weights) == "loaded"
         self._network = network = with_unknown_weights(network) if self._loads else network
         self._schedules = schedules(network, foldings)
+        names = Names(OWN_NAMES)
+        self._module_names = {layer.name: names.new(layer.name, with_=["_in"]) for layer in network.layers}
         self._engines = [
             LayerEngine(schedule, pipeline=pipeline, loaded=self._loads, target=target)
             for schedule in self._schedules
@@ -120,6 +128,11 @@ class Accelerator(wiring.Component):
     @property
     def schedules(self) -> list[Schedule]:
         return self._schedules
+
+    @property
+    def module_names(self) -> dict[str, str]:
+        """What the module of each layer is called, by the layer's name."""
+        return self._module_names
 
     @property
     def i_lanes(self) -> int:
@@ -161,13 +174,13 @@ class Accelerator(wiring.Component):
         for schedule, engine in zip(self._schedules, self._engines, strict=True):
             layer = schedule.layer
             if lanes != schedule.lanes:
-                m.submodules[f"{layer.name}_in"] = adapter = LaneAdapter(
+                m.submodules[f"{self._module_names[layer.name]}_in"] = adapter = LaneAdapter(
                     channels=layer.in_shape[2], i_lanes=lanes, o_lanes=schedule.lanes,
                     shape=unsigned(layer.input_bases.bits),
                 )
                 wiring.connect(m, node, adapter.i)
                 node = adapter.o
-            m.submodules[layer.name] = engine
+            m.submodules[self._module_names[layer.name]] = engine
             wiring.connect(m, node, engine.i)
             node, lanes = engine.o, schedule.out_lanes
         last = self._network.layers[-1]

@@ -136,6 +136,7 @@ def test_failing_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monke
     before = path.read_bytes()
 
     def full(descriptor: int) -> None:
+        os.ftruncate(descriptor, 10)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
