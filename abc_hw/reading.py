@@ -25,18 +25,25 @@ def read(path: str | Path, what: str, most: int) -> bytes:
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            found = "a folder" if path.is_dir() else "a pipe or device"
-            raise InputError(f"{path}: expected {what}, found {found}")
+        check_regular(path, what)
         with open(path, "rb") as file:
             data = file.read(most + 1)
     except OSError as error:
         raise InputError(f"{path}: expected {what}, found {error.strerror}") from None
+    except InputError:
+        raise
     except ValueError as error:  # a name with a zero byte
         raise InputError(f"{path}: expected {what}, found {error}") from None
     if len(data) > most:
         raise InputError(f"{path}: expected {what} of at most {most} bytes, found more")
     return data
+
+
+def check_regular(path: Path, what: str) -> None:
+    """InputError for a folder, pipe or device; reading from some of them would wait for ever."""
+    if path.exists() and not path.is_file():
+        found = "a folder" if path.is_dir() else "a pipe or device"
+        raise InputError(f"{path}: expected {what}, found {found}")
 
 
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:

@@ -18,6 +18,11 @@ def example_names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in EXAMPLES.glob(f"*{DESCRIPTION_SUFFIX}")))
 
 
+def is_other(path: str | Path) -> bool:
+    """Is a path of that name read as something else than a network file?"""
+    return str(path).startswith((zoo.PREFIX, EXAMPLE_PREFIX)) or Path(path).suffix == DESCRIPTION_SUFFIX
+
+
 def resolve(text: str | Path) -> Path:
     """The file that is meant: ``zoo:NAME`` and ``example:NAME`` come with the program, all else is a path.
 

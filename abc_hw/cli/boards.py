@@ -13,7 +13,7 @@ from abc_hw.errors import InputError
 
 from .console import Update, complain, complain_with_log, err, need, percent, progress, record, say, show, table
 from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
-from .inputs import load_dataset, some_images
+from .inputs import check_number, load_dataset, some_images
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def build(
     Exit code 0: made, every clock met; 1: made, but too slow, or a tool failed; 2: something cannot be used.
     """
     need("board", "amaranth_boards", "serial")
+    check_number("seed", seed, 0, (1 << 31) - 1)
     from abc_hw.boards import build as builder
     from abc_hw.boards.platforms import find
 
@@ -140,8 +141,8 @@ def run(
     if simulate == (port is not None):
         found_both = "both" if simulate else "neither"
         raise InputError(f"port: expected either --port or --simulate, found {found_both}")
-    if images < 1:
-        raise InputError(f"images: expected a number from 1, found {images}")
+    check_number("images", images, 1)
+    check_number("seed", seed, 0)
     from abc_hw.boards.host import run as runner
     from abc_hw.boards.host.images import read_images
     from abc_hw.sim import fast

@@ -13,6 +13,7 @@ from abc_hw.errors import InputError
 from abc_hw.writing import check_writable, write
 
 from .console import percent, progress, record, say, show, table
+from .inputs import LARGEST_NUMBER, check_number
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -77,9 +78,8 @@ def _target(fps: float | None, cycles: int | None, mhz: float) -> int | None:
     if fps is not None:
         if not 0 < fps <= mhz * 1e6:
             raise InputError(f"fps: expected above 0 and up to {mhz * 1e6:,.0f}, one per cycle, found {fps:g}")
-        return int(mhz * 1e6 / fps)
-    if cycles is not None and cycles < 1:
-        raise InputError(f"cycles: expected a number from 1, found {cycles}")
+        return int(min(mhz * 1e6 / fps, LARGEST_NUMBER))  # no network takes so many cycles
+    check_number("cycles", cycles, 1)
     return cycles
 
 
@@ -146,8 +146,9 @@ def folding_text(foldings: Mapping[str, LayerFolding], title: str) -> str:
     """A folding file."""
     lines = [f"# {title}", ""]
     for name, knobs in foldings.items():
+        key = name if name.isascii() else f'"{name}"'  # TOML's bare keys are ASCII
         lines += [
-            f"[{name}]", f"simd = {knobs.simd}", f"pe = {knobs.pe}", f"mp = {knobs.mp}", f"np = {knobs.np}", "",
+            f"[{key}]", f"simd = {knobs.simd}", f"pe = {knobs.pe}", f"mp = {knobs.mp}", f"np = {knobs.np}", "",
         ]
     return "\n".join(lines)
 

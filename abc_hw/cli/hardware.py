@@ -11,7 +11,6 @@ import numpy.typing as npt
 import typer
 
 from abc_hw import sources
-from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.writing import check_writable
 
@@ -26,7 +25,7 @@ from .console import (
     show,
     table,
 )
-from .inputs import load_dataset, load_folding, some_images
+from .inputs import check_number, load_dataset, load_folding, some_images
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def read_design(
     """A network and foldings for all its layers, from files and options."""
     from abc_hw.rtl_gen.cost.choice import fold
 
-    if cycles is not None and cycles < 1:
-        raise InputError(f"cycles: expected a number from 1, found {cycles}")
+    check_number("cycles", cycles, 1)
     found, knobs = sources.read(network)
     knobs = knobs if folding is None else load_folding(folding)
     with progress("folding"):
@@ -116,10 +114,8 @@ def simulate(
     if network.suffix == ".json":
         simulate_generated(network, simulator, seed)
         return
-    if images < 1:
-        raise InputError(f"images: expected a number from 1, found {images}")
-    if seed < 0:
-        raise InputError(f"seed: expected a number from 0, found {seed}")
+    check_number("images", images, 1)
+    check_number("seed", seed, 0)
     check_writable(waves)
     found, foldings = read_design(network, cycles, folding)
     chosen = None if random else load_dataset(found, dataset, data_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network, description
 from abc_hw.network.description import FoldingDescription
 from abc_hw.reading import read_toml
-from abc_hw.validation import validate
+from abc_hw.validation import shown, validate
 
 from .console import need
 
@@ -59,6 +60,21 @@ def need_for_dataset(name: str, data_dir: Path | None) -> None:
         need("train", "pooch")
 
 
+LARGEST_NUMBER = 10**15
+"""Of cycles, images and seeds that are given."""
+
+MAX_RANDOM = 1 << 30
+"""Pixels of random images."""
+
+
+def check_number(name: str, number: int | None, least: int, most: int = LARGEST_NUMBER) -> None:
+    """InputError for an option's number that is too small or too large; one that is not given is neither."""
+    if number is not None and number < least:
+        raise InputError(f"{name}: expected a number from {least}, found {number}")
+    if number is not None and number > most:
+        raise InputError(f"{name}: expected a number up to {most}, found {shown(number)}")
+
+
 def some_images(
     network: Network, dataset: Dataset | None, count: int, seed: int
 ) -> tuple[Images, Labels | None]:
@@ -70,6 +86,9 @@ def some_images(
     """
     rng = np.random.default_rng(seed)
     if dataset is None:
+        most = MAX_RANDOM // math.prod(network.input_shape)
+        if count > most:
+            raise InputError(f"images: expected at most {most} random images of this size, found {count}")
         levels = network.layers[0].input_bases.levels
         return rng.integers(levels, size=(count, *network.input_shape), dtype=np.uint8), None
     test = dataset.test

@@ -36,6 +36,8 @@ class Commands(TyperGroup):
             if error.errno == errno.EPIPE:
                 raise
             message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except MemoryError as error:
+            message = f"memory: expected enough of it, found too little: {error}".removesuffix(": ")
         except KeyboardInterrupt:
             complain("interrupted")
             raise typer.Exit(130) from None

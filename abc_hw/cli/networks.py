@@ -14,6 +14,7 @@ from abc_hw import sources
 from abc_hw.data import Images
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Graph, IntArray, Layer, Network, ScaleForm
+from abc_hw.reading import read
 
 from .console import complain, need, percent, progress, record, say, show, table
 from .graphs import node_facts, show_nodes
@@ -22,6 +23,9 @@ from .inputs import load_dataset
 NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.")]
 
 ONNX_BATCH = 500
+
+MAX_ONNX = 1 << 31
+"""Bytes of an ONNX file, which its own format limits to so many."""
 
 
 def info(network: NetworkFile) -> None:
@@ -158,9 +162,16 @@ def evaluate(
     if not found.classes:
         raise InputError(f"{network}: expected a network that ends in scores, found one that hands out its values")
     with progress("reading images"):
-        test = load_dataset(found, dataset, data_dir).test
-    from abc_hw.sim import fast
+        chosen = load_dataset(found, dataset, data_dir)
+    test = chosen.test
+    from abc_hw.sim import fast, golden
 
+    golden.check_images(found, test.images)
+    if len(chosen.classes) != len(found.classes):
+        raise InputError(
+            f"{chosen.name}: expected {len(found.classes)} classes, which {found.name} tells apart, found "
+            f"{len(chosen.classes)}"
+        )
     start = time.monotonic()
     with progress("golden model") as update:
         scores = fast.run(found, test.images, progress=update)
@@ -193,10 +204,9 @@ def _onnx_scores(path: Path, network: Network | Graph, images: Images) -> IntArr
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    data = read(path, "an ONNX file", MAX_ONNX)
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise InputError(f"{path}: expected an ONNX file, found {error.strerror}") from None
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors share no base class
         raise InputError(f"{path}: expected an ONNX file, found {str(error).splitlines()[0]}") from None
     (given,) = session.get_inputs()[:1]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.network import Network, files
 from abc_hw.network.reencode import reencode
@@ -191,6 +192,8 @@ def export(
     """
     need("train", "torch", "lightning")
     check_writable(output, onnx)
+    if sources.is_other(output):
+        raise InputError(f"{output}: expected a name such as network.safetensors, found that of something else")
     with progress("exporting"):
         network, differing = export_checkpoint(checkpoint, name)
     if differing:

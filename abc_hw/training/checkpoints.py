@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pydantic
 import torch
 
 from ..errors import InputError
+from ..network import limits
+from ..reading import check_regular
 from ..writing import write
 from .models import ABCNet
 from .recipes import TrainingConfig, build_model
@@ -40,10 +43,14 @@ class Trained:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
+    check_regular(path, "a checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a checkpoint, found no such file") from None
+    except pickle.UnpicklingError:  # its message advises to run what is in the file
+        reason = "it is damaged, or holds more than plain tensors"
+        raise InputError(f"{path}: expected a checkpoint, found a file that torch cannot load: {reason}") from None
     except Exception as error:  # foreign bytes make the reader fail in many ways
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: expected a checkpoint, found a file that torch cannot load: {reason}") from None
@@ -71,6 +78,7 @@ def load_checkpoint(path: Path | str, *, to_resume: bool = False) -> Trained:
     try:
         config = TrainingConfig(**said["config"])
         shape, classes = tuple(said["shape"]), tuple(said["classes"])
+        limits.check_shape("shape", (*shape, len(classes))[:4])
         model = build_model(config, shape, len(classes))
         state = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
         model.load_state_dict(state)

@@ -38,14 +38,14 @@ class TrainingConfig(pydantic.BaseModel):
     channel_wise: bool = True
     learnable_u: bool = False
     tie_steps: bool = False
-    epochs: int = pydantic.Field(30, ge=1)
-    integer_epochs: int = pydantic.Field(4, ge=0)
-    batch: int = pydantic.Field(128, ge=2)
+    epochs: int = pydantic.Field(30, ge=1, le=1_000_000)
+    integer_epochs: int = pydantic.Field(4, ge=0, le=1_000_000)
+    batch: int = pydantic.Field(128, ge=2, le=1 << 20)
     lr: float = pydantic.Field(5e-3, gt=0, allow_inf_nan=False)
     augment: Literal["none", "crop", "flip-crop"] = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
-    seed: int = pydantic.Field(1, ge=0)
+    seed: int = pydantic.Field(1, ge=0, lt=1 << 63)
 
     @property
     def scale_form(self) -> ScaleForm:
