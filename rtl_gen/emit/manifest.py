@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from abc_hw.reading import read_json
 from abc_hw.validation import validate
 
 from ..engine.accelerator import Accelerator, WeightSource
@@ -183,13 +184,7 @@ def read(path: str | Path) -> Manifest:
     ------
     InputError : not readable, no JSON, or no manifest; the message names the field
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable manifest, found {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, found {error}") from None
-    return validate(Manifest, document, str(path))
+    return validate(Manifest, read_json(path, "a readable manifest"), str(path))
 
 
 def versions() -> dict[str, str]:
