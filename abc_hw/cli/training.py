@@ -87,6 +87,9 @@ def train(
         str | None,
         typer.Option(help="float32 or bfloat16: what convolutions multiply in.", show_default="float32"),
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="A checkpoint or network file to start from.", show_default="from nothing")
+    ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATASET-MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
@@ -102,6 +105,7 @@ def train(
         "scale_bits": scale_bits, "scale_terms": scale_terms, "tie_steps": tie_steps, "augment": augment,
         "kind": kind, "width": width,
         "learnable_u": learnable_u, "channel_wise": False if layer_wise else None, "precision": precision,
+        "start": start,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if resume and out is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -59,9 +60,11 @@ class Fused:
             return self._compiled(x, *arguments)
 
     def _compile(self, *example: Any) -> Callable[..., Any]:
-        compiled = torch.compile(self.plain, dynamic=True)
         try:
-            compiled(*example)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # torch's use of its own old functions
+                compiled: Callable[..., Any] = torch.compile(self.plain, dynamic=True)
+                compiled(*example)
         except Exception as error:  # no compiler, or one that fails, shows in many ways
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             logging.getLogger("abc_hw").warning("training runs slower, for torch.compile failed: %s", reason)

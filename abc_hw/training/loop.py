@@ -34,6 +34,7 @@ from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
 from .recipes import TrainingConfig, build_model, config_for
+from .starting import start_from
 
 __all__ = [
     "ABCTraining", "Trained", "TrainingConfig", "augment_images", "config_for", "evaluate_integer",
@@ -212,6 +213,8 @@ def train(
     dataset = load(config.dataset, data_dir)
     _check_images(dataset)
     module = ABCTraining(config, dataset.shape, dataset.classes)
+    if config.start and not resume:
+        start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):
         return _train(module, dataset, folder, resume, progress, trainer_options)
 

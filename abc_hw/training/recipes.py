@@ -21,7 +21,8 @@ class TrainingConfig(pydantic.BaseModel):
     :class:`abc_hw.training.models.ABCNet`, ``width`` what the channels of all but the last layer are multiplied
     by. With ``precision`` bfloat16 the convolutions multiply in it, up to the integer epochs. ``augment`` moves
     images by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them
-    (``flip-crop``).
+    (``flip-crop``). ``start`` is a checkpoint or network file to start from, if any
+    (:mod:`abc_hw.training.starting`).
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +46,7 @@ class TrainingConfig(pydantic.BaseModel):
     augment: Literal["none", "crop", "flip-crop"] = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    start: str = ""
     seed: int = pydantic.Field(1, ge=0, lt=1 << 63)
 
     @property
