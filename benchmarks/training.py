@@ -3,8 +3,8 @@
     python -m benchmarks.training [--models cnv,vgg] [--variants abc:1/1,residual:2/2] [--precisions bfloat16]
                                   [--steps N] [--threads N] [--batch N] [--plain]
 
-Every variant and the full precision network (Conv2d, max-pool, BatchNorm, ReLU, all of it under torch.compile) take
-a step in turn, so that whatever else the machine does meets all of them alike. A step is what `abc-hw train` runs:
+Every variant and the full precision network (Conv2d, max-pool, BatchNorm, ReLU, all under torch.compile) take a
+step in turn, so that whatever else the machine does meets all of them alike. A step is what `abc-hw train` runs:
 augmentation, forward, backward, Adam. Prints medians of the processor's seconds, and in MB what forward keeps for
 backward. `--plain` compiles nothing.
 """
