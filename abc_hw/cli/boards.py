@@ -13,7 +13,19 @@ from abc_hw.errors import InputError
 
 from .console import Update, complain, complain_with_log, err, need, percent, progress, record, say, show, table
 from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
-from .inputs import check_number, load_dataset, some_images
+from .inputs import (
+    Background,
+    DataDir,
+    Grey,
+    ImagesFile,
+    Invert,
+    LabelColumn,
+    Resize,
+    SameDataset,
+    Wanted,
+    check_number,
+    some_images,
+)
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -127,7 +139,14 @@ def run(
     port: Annotated[str | None, typer.Option(help="Serial port of the board, such as /dev/ttyUSB1.")] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="A simulated board in place of a port.")] = False,
     images: Annotated[int, typer.Option(help="How many test images, where no files are given.")] = 20,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    dataset: SameDataset = None,
+    data_dir: DataDir = None,
+    images_file: ImagesFile = None,
+    resize: Resize = False,
+    grey: Grey = None,
+    background: Background = None,
+    invert: Invert = None,
+    label: LabelColumn = None,
     weights: WeightsOption = "rom",
     seed: Annotated[int, typer.Option(help="Of the choice of test images.")] = 0,
 ) -> None:
@@ -137,31 +156,36 @@ def run(
 
     Exit code 0: every score is the golden model's; 1: some differ; 2: something cannot be used.
     """
-    need("board", "serial", "PIL")
+    need("board", "serial")
     if simulate == (port is not None):
         found_both = "both" if simulate else "neither"
         raise InputError(f"port: expected either --port or --simulate, found {found_both}")
     check_number("images", images, 1)
     check_number("seed", seed, 0)
     from abc_hw.boards.host import run as runner
-    from abc_hw.boards.host.images import read_images
+    from abc_hw.data import read_images
     from abc_hw.sim import fast
 
     found, foldings = read_design(network, None, None)
+    wanted = Wanted(
+        dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
+        background=background, invert=invert, label=label,
+    )
     if files:
-        pixels, labels, names = read_images(files, found.input_shape), None, [str(file) for file in files]
+        pixels, labels = read_images(files, found.input_shape, wanted.reading(found)), None
+        names = [str(file) for file in files]
     else:
-        pixels, labels = some_images(found, load_dataset(found, None, data_dir), images, seed)
+        pixels, labels = some_images(found, wanted, images, seed)
         names = [f"test image {index}" for index in range(len(pixels))]
     with progress("simulating a board" if simulate else f"asking {port}") as update:
         result = runner.run(
             found, pixels, port=port, foldings=foldings, weights=weight_source(weights), progress=update
         )
     shown = table("image", "class", ">score", ">next")
-    for name, scores, label in zip(names, result.scores, result.labels, strict=True):
+    for name, scores, chosen in zip(names, result.scores, result.labels, strict=True):
         ordered = np.sort(scores)[::-1]
         following = f"{ordered[1]:,}" if len(ordered) > 1 else ""
-        shown.add_row(name, found.classes[label], f"{ordered[0]:,}", following)
+        shown.add_row(name, found.classes[chosen], f"{ordered[0]:,}", following)
     show(f"{found.name} on {port or 'a simulated board'}", shown)
     say(f"{result.images_per_second:,.1f} images/s, {result.resent} messages sent again")
     if labels is not None:

@@ -25,7 +25,20 @@ from .console import (
     show,
     table,
 )
-from .inputs import check_number, load_dataset, load_folding, some_images
+from .inputs import (
+    Background,
+    DataDir,
+    Grey,
+    ImagesFile,
+    Invert,
+    LabelColumn,
+    Resize,
+    SameDataset,
+    Wanted,
+    check_number,
+    load_folding,
+    some_images,
+)
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -91,11 +104,14 @@ def simulate(
     network: NetworkFile,
     images: Annotated[int, typer.Option(help="How many images.")] = 20,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="digits, mnist, fashion-mnist or cifar-10.", show_default="the one it was trained on"),
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    dataset: SameDataset = None,
+    data_dir: DataDir = None,
+    images_file: ImagesFile = None,
+    resize: Resize = False,
+    grey: Grey = None,
+    background: Background = None,
+    invert: Invert = None,
+    label: LabelColumn = None,
     random: Annotated[bool, typer.Option("--random", help="Random pixels in place of test images.")] = False,
     cycles: Cycles = None,
     folding: FoldingOption = None,
@@ -118,8 +134,11 @@ def simulate(
     check_number("seed", seed, 0)
     check_writable(waves)
     found, foldings = read_design(network, cycles, folding)
-    chosen = None if random else load_dataset(found, dataset, data_dir)
-    pixels, labels = some_images(found, chosen, images, seed)
+    wanted = Wanted(
+        dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
+        background=background, invert=invert, label=label,
+    )
+    pixels, labels = some_images(found, None if random else wanted, images, seed)
     start = time.monotonic()
     result = run(
         found, pixels, foldings, simulator=simulator, weights=weights, stalls=stalls, waves=waves, seed=seed,

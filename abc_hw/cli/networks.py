@@ -18,7 +18,17 @@ from abc_hw.reading import read
 
 from .console import complain, need, percent, progress, record, say, show, table
 from .graphs import node_facts, show_nodes
-from .inputs import load_dataset
+from .inputs import (
+    Background,
+    DataDir,
+    Grey,
+    ImagesFile,
+    Invert,
+    LabelColumn,
+    Resize,
+    SameDataset,
+    Wanted,
+)
 
 NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.")]
 
@@ -140,11 +150,14 @@ def coefficient_bits(layer: Layer) -> int:
 
 def evaluate(
     network: NetworkFile,
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="digits, mnist, fashion-mnist or cifar-10.", show_default="the one it was trained on"),
-    ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    dataset: SameDataset = None,
+    data_dir: DataDir = None,
+    images_file: ImagesFile = None,
+    resize: Resize = False,
+    grey: Grey = None,
+    background: Background = None,
+    invert: Invert = None,
+    label: LabelColumn = None,
     onnx: Annotated[Path | None, typer.Option(help="Compare with this ONNX file's scores in onnxruntime.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Compare with PyTorch's integer evaluation of this checkpoint.")
@@ -161,38 +174,38 @@ def evaluate(
     found = sources.load_any(network)
     if not found.classes:
         raise InputError(f"{network}: expected a network that ends in scores, found one that hands out its values")
+    wanted = Wanted(
+        dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
+        background=background, invert=invert, label=label,
+    )
     with progress("reading images"):
-        chosen = load_dataset(found, dataset, data_dir)
-    test = chosen.test
+        _, images, labels = wanted.test_images(found)
+    if labels is None:
+        raise InputError(f"{images_file}: expected labels beside the images, found none")
     from abc_hw.sim import fast, golden
 
-    golden.check_images(found, test.images)
-    if len(chosen.classes) != len(found.classes):
-        raise InputError(
-            f"{chosen.name}: expected {len(found.classes)} classes, which {found.name} tells apart, found "
-            f"{len(chosen.classes)}"
-        )
+    golden.check_images(found, images)
     start = time.monotonic()
     with progress("golden model") as update:
-        scores = fast.run(found, test.images, progress=update)
+        scores = fast.run(found, images, progress=update)
     results: dict[str, tuple[IntArray, float]] = {"golden model": (scores, time.monotonic() - start)}
     if onnx is not None:
         start = time.monotonic()
-        results["onnxruntime"] = (_onnx_scores(onnx, found, test.images), time.monotonic() - start)
+        results["onnxruntime"] = (_onnx_scores(onnx, found, images), time.monotonic() - start)
     if checkpoint is not None:
         start = time.monotonic()
-        results["PyTorch, integers"] = (_torch_scores(checkpoint, found, test.images), time.monotonic() - start)
+        results["PyTorch, integers"] = (_torch_scores(checkpoint, found, images), time.monotonic() - start)
     shown = table("by", ">accuracy", ">scores that differ", ">seconds")
     differing = 0
     for name, (values, seconds) in results.items():
         different = int((values != scores).sum())
         differing += different
-        accuracy = float((values.argmax(1) == test.labels).mean())
+        accuracy = float((values.argmax(1) == labels).mean())
         compared = "" if values is scores else f"{different} of {values.size:,}"
         shown.add_row(name, percent(accuracy), compared, f"{seconds:.1f}")
-    show(f"{found.name} on {len(test):,} test images", shown)
-    record(network=found.name, images=len(test), differing=differing, accuracy={
-        name: float((values.argmax(1) == test.labels).mean()) for name, (values, _) in results.items()
+    show(f"{found.name} on {len(images):,} test images", shown)
+    record(network=found.name, images=len(images), differing=differing, accuracy={
+        name: float((values.argmax(1) == labels).mean()) for name, (values, _) in results.items()
     })
     if differing:
         complain(f"{differing} scores differ from the golden model")

@@ -11,15 +11,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from abc_hw.data import name_of
 from abc_hw.errors import InputError
 from abc_hw.network.reencode import reencode
 from abc_hw.training.sweep import COLUMNS, DEFAULT_VARIANTS, Result, Variant, markdown, read_result, rows
 from abc_hw.writing import own_folder, write
 
 from .console import need, progress, record, say, show, table
-from .inputs import need_for_dataset
+from .inputs import (
+    Background,
+    DataDir,
+    DatasetName,
+    Grey,
+    Invert,
+    LabelColumn,
+    Size,
+    SplitSeed,
+    TestShare,
+    need_for_dataset,
+    size_of,
+)
 from .networks import weight_bits
-from .training import DataDir, Dataset, Model
+from .training import Model, reading_changes
 
 if TYPE_CHECKING:
     from abc_hw.data import Split
@@ -38,7 +51,7 @@ def sweep(
             show_default=" ".join(DEFAULT_VARIANTS),
         ),
     ] = None,
-    dataset: Dataset = None,
+    dataset: DatasetName = None,
     model: Model = None,
     seeds: Annotated[str, typer.Option(help="One training of each variant per seed, as 1,2,3.")] = "1",
     epochs: Annotated[int | None, typer.Option(help="Of each training.")] = None,
@@ -47,6 +60,13 @@ def sweep(
     ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.", show_default="float32")] = None,
     data_dir: DataDir = None,
+    resize: Size = None,
+    grey: Grey = None,
+    background: Background = None,
+    invert: Invert = None,
+    label: LabelColumn = None,
+    test_share: TestShare = None,
+    split_seed: SplitSeed = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of all runs and the table.", show_default="runs/DATASET-MODEL-sweep"),
@@ -66,6 +86,10 @@ def sweep(
         "precision": precision,
     }
     common = {name: value for name, value in given.items() if value is not None}
+    common |= reading_changes(
+        size=size_of(resize), grey=grey, background=background, invert=invert, label=label, test_share=test_share,
+        split_seed=split_seed,
+    )
     configs = {
         (variant, seed): config_for(**{**common, **variant.changes, "seed": seed})
         for variant in wanted
@@ -73,7 +97,7 @@ def sweep(
     }
     some = next(iter(configs.values()))
     need_for_dataset(some.dataset, data_dir)
-    folder = out or Path("runs", f"{some.dataset}-{some.model}-sweep")
+    folder = out or Path("runs", f"{name_of(some.dataset)}-{some.model}-sweep")
     with own_folder(folder):
         results = _results(configs, folder, data_dir)
     record(results=results, table=folder / "table.md")
@@ -121,7 +145,7 @@ def _result(variant: Variant, config: TrainingConfig, folder: Path, data_dir: Pa
         )
     if kept.exists():
         return read_result(kept, variant.text, config.seed)
-    result = _measure(variant, trained, load(config.dataset, data_dir).test)
+    result = _measure(variant, trained, load(config.dataset, data_dir, config.reading).test)
     write(kept, json.dumps(dataclasses.asdict(result), indent=2).encode())
     return result
 
@@ -137,7 +161,7 @@ def _measure(variant: Variant, trained: Trained, test: Split) -> Result:
     )
     if config.kind == "float":
         return result
-    network = to_network(trained.model, name=f"{config.dataset}-{config.model}", classes=trained.classes)
+    network = to_network(trained.model, name=f"{name_of(config.dataset)}-{config.model}", classes=trained.classes)
     fewer = reencode(network)
     with progress("golden model") as update:
         scores = fast.run(fewer, test.images, progress=update)

@@ -11,13 +11,26 @@ import numpy as np
 import typer
 
 from abc_hw import sources
+from abc_hw.data import Reading, name_of
 from abc_hw.errors import InputError
 from abc_hw.network import Network, files
 from abc_hw.network.reencode import reencode
 from abc_hw.writing import check_writable
 
 from .console import complain, need, percent, progress, record, say, show, table
-from .inputs import need_for_dataset
+from .inputs import (
+    Background,
+    DataDir,
+    DatasetName,
+    Grey,
+    Invert,
+    LabelColumn,
+    Size,
+    SplitSeed,
+    TestShare,
+    need_for_dataset,
+    size_of,
+)
 
 if TYPE_CHECKING:
     from abc_hw.training.checkpoints import Trained
@@ -26,9 +39,6 @@ if TYPE_CHECKING:
 CHECKED_IMAGES = 64
 """Random images on which an export is compared with PyTorch's integer evaluation."""
 
-Dataset = Annotated[
-    str | None, typer.Option(help="digits, mnist, fashion-mnist or cifar-10.", show_default="digits")
-]
 Model = Annotated[
     str | None,
     typer.Option(help="mlp, lenet, seed-lenet, vgg, vgg-small or cnv.", show_default="lenet; vgg for cifar-10"),
@@ -42,14 +52,10 @@ InputBases = Annotated[
         "-N", help="Activation bases: likewise; the first of a list is 8, the bits of a pixel.", show_default="3"
     ),
 ]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Folder with the data set's files.", show_default="downloads into the user's cache"),
-]
 
 
 def train(
-    dataset: Dataset = None,
+    dataset: DatasetName = None,
     model: Model = None,
     m: WeightBases = None,
     n: InputBases = None,
@@ -91,6 +97,13 @@ def train(
         str | None, typer.Option(help="A checkpoint or network file to start from.", show_default="from nothing")
     ] = None,
     data_dir: DataDir = None,
+    resize: Size = None,
+    grey: Grey = None,
+    background: Background = None,
+    invert: Invert = None,
+    label: LabelColumn = None,
+    test_share: TestShare = None,
+    split_seed: SplitSeed = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATASET-MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
@@ -108,15 +121,26 @@ def train(
         "start": start,
     }
     changes = {name: value for name, value in given.items() if value is not None}
+    changes |= reading_changes(
+        size=size_of(resize), grey=grey, background=background, invert=invert, label=label, test_share=test_share,
+        split_seed=split_seed,
+    )
     if resume and out is None:
         raise InputError("out: expected the folder of the run that is to be resumed, found none")
     config = _resumed_config(out, changes) if resume and out is not None else _new_config(changes)
-    folder = out or Path("runs", f"{config.dataset}-{config.model}")
+    folder = out or Path("runs", f"{name_of(config.dataset)}-{config.model}")
     try:
         run(config, folder, data_dir=data_dir, resume=resume)
     except KeyboardInterrupt:
         complain(f"interrupted; go on with: abc-hw train --resume --out {folder}")
         raise typer.Exit(130) from None
+
+
+def reading_changes(**changes: Any) -> dict[str, Any]:
+    """The configuration's field ``reading`` as the user wants it; nothing if nothing was said."""
+    if all(value is None for value in changes.values()):
+        return {}
+    return {"reading": Reading().but(**changes)}
 
 
 def per_layer(field: str, text: str | None) -> int | tuple[int, ...] | None:
@@ -231,7 +255,7 @@ def export_checkpoint(checkpoint: Path, name: str | None = None) -> tuple[Networ
     from abc_hw.training.quantised import evaluate_integer
 
     trained = load_checkpoint(checkpoint)
-    name = name or f"{trained.config.dataset}-{trained.config.model}"
+    name = name or f"{name_of(trained.config.dataset)}-{trained.config.model}"
     try:
         network = to_network(trained.model, name=name, classes=trained.classes, training=trained.record)
     except InputError as error:

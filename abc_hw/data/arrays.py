@@ -250,8 +250,9 @@ def load_file(path: Path) -> dict[str, Array]:
                 size = sum(entry.file_size for entry in packed.infolist())
             if size > MOST_BYTES:
                 raise InputError(f"{path}: expected arrays of at most {MOST_BYTES:,} bytes, found {size:,}")
-        found = np.load(path, allow_pickle=False)
-        return {name: found[name] for name in found.files} if hasattr(found, "files") else {path.stem: found}
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            arrays = {name: found[name] for name in found.files} if hasattr(found, "files") else {path.stem: found}
     except InputError:
         raise
     except Exception as error:  # foreign bytes make the reader fail in many ways
@@ -259,3 +260,7 @@ def load_file(path: Path) -> dict[str, Array]:
         if "allow_pickle" in reason:
             reason = "Python objects or another file"
         raise InputError(f"{path}: expected NumPy arrays, found {reason}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path}: expected NumPy arrays, found another file: {shown(name)}")
+    return arrays

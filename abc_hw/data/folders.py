@@ -100,7 +100,7 @@ def _read_part(
                 expected, found = (" x ".join(map(str, sides[:2])) for sides in (shape, pixels.shape))
                 whose = "the training images" if first is None else str(first)
                 raise InputError(
-                    f"{path}: expected {expected} pixels, as {whose}, found {found}; --resize makes them equal"
+                    f"{path}: expected {expected} pixels, as {whose} (or --resize), found {found}"
                 )
             first = first or path
             images.append(pixels)

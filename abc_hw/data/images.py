@@ -87,7 +87,7 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int], reading: Rea
         pixels = read_image(path, reading, channels=channels)
         if pixels.shape[:2] != (height, width):
             found = " x ".join(map(str, pixels.shape[:2]))
-            raise InputError(f"{path}: expected {height} x {width} pixels, found {found}; --resize scales them")
+            raise InputError(f"{path}: expected {height} x {width} pixels (or --resize), found {found}")
         images[index] = pixels
     return images
 

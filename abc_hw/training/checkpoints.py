@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 import torch
 
+from ..data import Features
 from ..errors import InputError
 from ..network import limits
 from ..reading import check_regular
@@ -28,6 +29,7 @@ class Trained:
 
     ``accuracy`` maps ``validation`` and ``test`` to shares of 1, both by
     :func:`abc_hw.training.quantised.evaluate_integer`; it is empty for a model whose training has not ended.
+    ``features`` is how numbers became codes, if it was trained on a table.
     """
 
     model: ABCNet
@@ -35,11 +37,13 @@ class Trained:
     classes: tuple[str, ...]
     accuracy: dict[str, float]
     checkpoint: Path
+    features: Features | None = None
 
     @property
     def record(self) -> dict[str, Any]:
         """JSON values for ``Network.training``."""
-        return {**self.config.model_dump(mode="json"), "accuracy": self.accuracy}
+        edges = {} if self.features is None else {"features": self.features.model_dump(mode="json")}
+        return {**self.config.model_dump(mode="json"), "accuracy": self.accuracy, **edges}
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -83,18 +87,23 @@ def load_checkpoint(path: Path | str, *, to_resume: bool = False) -> Trained:
         state = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
         model.load_state_dict(state)
         model.set_integer(bool(said["integer"]))
+        features = None if said.get("features") is None else Features(**said["features"])
         accuracy = {str(name): float(value) for name, value in said["accuracy"].items()}
     except (pydantic.ValidationError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: expected a checkpoint whose parts fit each other, found {reason}") from None
-    return Trained(model=model.eval(), config=config, classes=classes, accuracy=accuracy, checkpoint=path)
+    return Trained(
+        model=model.eval(), config=config, classes=classes, accuracy=accuracy, checkpoint=path, features=features
+    )
 
 
 def save_checkpoint(trained: Trained) -> None:
     """Write ``trained.checkpoint``, whole or not at all; InputError if it cannot be written."""
     model = trained.model
     content = {
-        "abc_hw": describe(trained.config, model.in_shape, trained.classes, model.integer, trained.accuracy),
+        "abc_hw": describe(
+            trained.config, model.in_shape, trained.classes, model.integer, trained.accuracy, trained.features
+        ),
         "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
     }
     buffer = io.BytesIO()
@@ -103,10 +112,12 @@ def save_checkpoint(trained: Trained) -> None:
 
 
 def describe(
-    config: TrainingConfig, shape: Sequence[int], classes: Sequence[str], integer: bool, accuracy: dict[str, float]
+    config: TrainingConfig, shape: Sequence[int], classes: Sequence[str], integer: bool,
+    accuracy: dict[str, float], features: Features | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint says about its model, in plain values."""
     return {
         "format": FORMAT, "config": config.model_dump(mode="json"), "shape": list(shape), "classes": list(classes),
         "integer": integer, "accuracy": accuracy,
+        "features": None if features is None else features.model_dump(mode="json"),
     }

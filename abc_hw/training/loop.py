@@ -26,7 +26,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from ..data import Dataset, Split, load
+from ..data import Dataset, Features, Split, load
 from ..errors import InputError
 from ..writing import own_folder, telling, write
 from . import kernels
@@ -126,9 +126,12 @@ def augment_images(images: Tensor, kind: str) -> Tensor:
 class ABCTraining(lightning.LightningModule):
     """Trains an ABCNet as ``config`` says; batches are uint8 [B, H, W, C] and int64 [B]."""
 
-    def __init__(self, config: TrainingConfig, shape: tuple[int, int, int], classes: Sequence[str]) -> None:
+    def __init__(
+        self, config: TrainingConfig, shape: tuple[int, int, int], classes: Sequence[str],
+        features: Features | None = None,
+    ) -> None:
         super().__init__()
-        self.config, self.shape, self.classes = config, shape, tuple(classes)
+        self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
         self.model = build_model(config, shape, len(self.classes))
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
@@ -173,7 +176,9 @@ class ABCTraining(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what :func:`load_checkpoint` needs to rebuild the model."""
-        checkpoint["abc_hw"] = describe(self.config, self.shape, self.classes, self.model.integer, {})
+        checkpoint["abc_hw"] = describe(
+            self.config, self.shape, self.classes, self.model.integer, {}, self.features
+        )
 
 
 # -- training -----------------------------------------------------------------------------------------------
@@ -210,27 +215,12 @@ def train(
     folder = Path(folder)
     last = folder / LAST
     config = _config_of_run(config, last, resume)
-    dataset = load(config.dataset, data_dir)
-    _check_images(dataset)
-    module = ABCTraining(config, dataset.shape, dataset.classes)
+    dataset = load(config.dataset, data_dir, config.reading)
+    module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features)
     if config.start and not resume:
         start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):
         return _train(module, dataset, folder, resume, progress, trainer_options)
-
-
-def _check_images(dataset: Dataset) -> None:
-    """InputError unless there are images enough, all of one size; found out before the work, not behind it."""
-    for part, split, least in (
-        ("training", dataset.train, 2), ("validation", dataset.validation, 1), ("test", dataset.test, 1)
-    ):
-        if len(split) < least:
-            raise InputError(f"{dataset.name}: expected {least} {part} images or more, found {len(split)}")
-        if split.images.shape[1:] != dataset.shape:
-            raise InputError(
-                f"{dataset.name}: expected {part} images of {dataset.shape}, as the first training image is, "
-                f"found {split.images.shape[1:]}"
-            )
 
 
 def _for_itself(folder: Path) -> contextlib.AbstractContextManager[Path]:
@@ -353,4 +343,7 @@ def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path,
             model, split.images, progress=lambda done, _, task=task: bars.update(task, completed=done)  # type: ignore[misc]
         )
         accuracy[name] = float((scores.argmax(1) == split.labels).mean())
-    return Trained(model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path)
+    return Trained(
+        model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path,
+        features=dataset.features,
+    )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pydantic
 import torch
 
+from ..data import Reading
 from ..errors import InputError
 from ..network import ScaleForm, ScaleKind
 from .models import ABCNet, blocks_of
@@ -15,6 +16,7 @@ from .models import ABCNet, blocks_of
 class TrainingConfig(pydantic.BaseModel):
     """All that decides what a training run computes; equal configurations give equal models on one machine.
 
+    ``dataset`` is the name or the place of the data, ``reading`` how their images are read (:mod:`abc_hw.data`).
     ``M`` and ``N`` are one number for all layers or one per layer (:class:`abc_hw.training.models.ABCNet`).
     ``tie_steps`` lets two bit-planes stand for three bases (:class:`abc_hw.training.layers.ABCConv2d`).
     ``integer_epochs`` is how many of the last epochs compute with integer alpha and beta. ``kind`` is that of
@@ -28,6 +30,7 @@ class TrainingConfig(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = "digits"
+    reading: Reading = Reading()
     model: str = "lenet"
     M: int | tuple[int, ...] = 3
     N: int | tuple[int, ...] = 3
@@ -67,11 +70,15 @@ RECIPES: dict[str, dict[str, Any]] = {
 def config_for(dataset: str, **changes: Any) -> TrainingConfig:
     """The recipe of that data set with ``changes``; InputError names the first field that cannot be."""
     try:
-        return TrainingConfig(**{"dataset": dataset, **RECIPES.get(dataset, {}), **changes})
+        return TrainingConfig(**{"dataset": dataset, **_recipe(dataset), **changes})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"][:1]))
         raise InputError(f"{field}: {first['msg'].lower()}, found {first['input']!r}") from None
+
+
+def _recipe(dataset: str) -> dict[str, Any]:
+    return {"model": "mlp"} if dataset.lower().endswith(".csv") else RECIPES.get(dataset, {})
 
 
 def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: int) -> ABCNet:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from places import EXAMPLES
 
 from abc_hw import sources
@@ -20,7 +19,6 @@ from abc_hw.boards import build, fit, toolchain
 from abc_hw.boards.fit import Memory
 from abc_hw.boards.gateware import clocking
 from abc_hw.boards.gateware.top import LinkedAccelerator
-from abc_hw.boards.host.images import read_images
 from abc_hw.boards.host.run import run
 from abc_hw.boards.platforms import BOARDS, find
 from abc_hw.errors import InputError
@@ -289,28 +287,6 @@ def test_bitstream_from_beginning_to_end(tiny: Network, tmp_path: Path) -> None:
 
 
 # -- images and runs ----------------------------------------------------------------------
-
-
-def test_image_files_become_codes(tmp_path: Path) -> None:
-    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 3
-    Image.fromarray(pixels).save(tmp_path / "grey.png")
-    Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(tmp_path / "colour.png")
-    images = read_images([tmp_path / "grey.png", tmp_path / "colour.png"], (8, 8, 1))
-    np.testing.assert_array_equal(images, np.stack([pixels[..., None]] * 2))
-    assert read_images([tmp_path / "grey.png"], (8, 8, 3)).shape == (1, 8, 8, 3)
-
-
-def test_bad_image_files_are_named(tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no image")
-    Image.new("L", (9, 8)).save(tmp_path / "wide.png")
-    with pytest.raises(InputError, match=r"text.png: expected an image, found"):
-        read_images([tmp_path / "text.png"], (8, 8, 1))
-    with pytest.raises(InputError, match=r"none.png: expected an image, found No such file or directory"):
-        read_images([tmp_path / "none.png"], (8, 8, 1))
-    with pytest.raises(InputError, match=r"wide.png: expected 8 x 8 pixels, found 8 x 9"):
-        read_images([tmp_path / "wide.png"], (8, 8, 1))
-    with pytest.raises(InputError, match=r"images: expected a network for images of 1 or 3 channels, found 2"):
-        read_images([], (8, 8, 2))
 
 
 def test_run_needs_an_image(tiny: Network) -> None:

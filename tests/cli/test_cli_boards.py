@@ -26,7 +26,7 @@ def test_image_of_another_size(tmp_path: Path) -> None:
     image = tmp_path / "big.png"
     Image.new("L", (9, 7)).save(image)
     message = refused("run", NETWORK, image, "--port", "/dev/null")
-    assert message == f"{image}: expected 8 x 8 pixels, found 7 x 9"
+    assert message == f"{image}: expected 8 x 8 pixels (or --resize), found 7 x 9"
 
 
 @pytest.mark.parametrize(("words", "message"), [

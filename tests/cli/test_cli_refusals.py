@@ -119,7 +119,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(trained: Path, tmp_path: Path) 
         (["-M", "two"], "M: expected a number from 1, or one per layer as in 3,2,2, found 'two'"),
         (["-M", "3,2"], "M: expected one number or 4, one per layer, found 2"),
         (["-M", "9"], "9"),
-        (["--dataset", "letters"], "dataset: expected one of digits, mnist, fashion-mnist, cifar-10, found "),
+        (["--dataset", "letters"], "dataset: expected one of digits, mnist, fashion-mnist, cifar-10, or a "),
         (["--model", "resnet"], "model: expected one of mlp, lenet, seed-lenet, vgg, vgg-small, cnv, found "),
         (["--scale", "float"], "scale: "),
         (["--epochs", "0"], "epochs: "),
