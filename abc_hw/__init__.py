@@ -18,7 +18,7 @@ _HOMES = {
     "ABCLinear": ("training.layers", "ABCLinear"),
     "Accelerator": ("rtl_gen.engine.accelerator", "Accelerator"),
     "Network": ("network", "Network"),
-    "export": ("training.lowering", "to_network"),
+    "export": ("convert", "export"),
     "fold": ("rtl_gen.cost.choice", "fold"),
     "generate": ("rtl_gen.emit.verilog", "generate"),
     "load": ("sources", "load"),

@@ -1,3 +1,4 @@
+from .convert import export as export
 from .network import Network as Network
 from .network.files import save as save
 from .rtl_gen.cost.choice import fold as fold
@@ -7,7 +8,6 @@ from .sim.runner import simulate as simulate
 from .sources import load as load
 from .training.layers import ABCConv2d as ABCConv2d
 from .training.layers import ABCLinear as ABCLinear
-from .training.lowering import to_network as export
 
 __all__ = [
     "ABCConv2d", "ABCLinear", "Accelerator", "Network", "__version__", "export", "fold", "generate", "load",

@@ -220,7 +220,7 @@ def check_number(name: str, number: int | None, least: int, most: int = LARGEST_
 
 
 def some_images(
-    network: Network | Graph, wanted: Wanted | None, count: int, seed: int
+    network: Network, wanted: Wanted | None, count: int, seed: int
 ) -> tuple[Images, Labels | None]:
     """``count`` test images drawn by ``seed`` with their labels, or random codes without labels.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -157,7 +159,11 @@ class Unquantised(nn.Module):
 class PixelBases(nn.Module):
     """The 8 bit-planes of a uint8 pixel as bases with beta_b = 2^b: the value is (2 x - 255) / 255.
 
-    Takes uint8 tensors, or float tensors that hold the integers 0..255. Padding is pixel 0, value -1.
+    Takes uint8 tensors, or other tensors that hold the integers 0..255. Padding is pixel 0, value -1.
+
+    Members
+    -------
+    normalisation : mean, std and size of the float model that the layer came from, JSON values; for people
     """
 
     bases = Bases(kind="planes", count=PIXEL_BITS)
@@ -167,9 +173,12 @@ class PixelBases(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.integer = False
+        self.normalisation: dict[str, Any] = {}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """2 x / 255, and the constant -1 that it lacks."""
+        """2 x / 255, and the constant -1 that it lacks; InputError for what is no pixel."""
+        if x.dtype != torch.uint8:
+            _check_pixels(x)
         value = x.to(torch.get_default_dtype()) * (2 / 255)
         return value, value.new_full((), -1.0)
 
@@ -179,6 +188,15 @@ class PixelBases(nn.Module):
 
     def extra_repr(self) -> str:
         return "8 bit-planes"
+
+
+def _check_pixels(x: Tensor) -> None:
+    if not (x.dtype.is_floating_point or x.dtype in (torch.int16, torch.int32, torch.int64)):
+        raise InputError(f"pixels: expected whole numbers 0..255, found {x.dtype}")
+    whole = x if not x.dtype.is_floating_point else x.round()
+    if not bool(((x == whole) & (x >= 0) & (x <= 255)).all()):
+        found = f"values from {float(x.min()):.4g} to {float(x.max()):.4g}"
+        raise InputError(f"pixels: expected whole numbers 0..255 without normalisation, found {found}")
 
 
 InputBases = ThresholdBases | ResidualBases | PixelBases | Unquantised

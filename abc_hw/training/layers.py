@@ -275,6 +275,30 @@ def _check_sizes(**sizes: int) -> None:
             raise InputError(f"{name}: expected a positive integer, found {size!r}")
 
 
+# -- models of them -----------------------------------------------------------------------------------------
+
+
+def abc_layers(model: nn.Module) -> list[ABCConv2d | ABCLinear]:
+    """The layers on bases in a module, each once."""
+    return [module for module in model.modules() if isinstance(module, ABCConv2d | ABCLinear)]
+
+
+def set_integer(model: nn.Module, on: bool) -> None:
+    """Switch all layers (:meth:`ABCConv2d.set_integer`)."""
+    for layer in abc_layers(model):
+        layer.set_integer(on)
+
+
+def is_integer(model: nn.Module) -> bool:
+    """Whether layers compute with integer alpha and beta."""
+    return any(layer.integer for layer in abc_layers(model))
+
+
+def shift_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """v and beta of all layers, which train at a rate of their own."""
+    return [p for name, p in model.named_parameters() if name.endswith(("input_bases.v", "input_bases.beta"))]
+
+
 # -- batch norm ---------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ from ..errors import InputError
 from ..writing import own_folder, telling, write
 from . import kernels
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
+from .layers import shift_parameters
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
 from .recipes import TrainingConfig, build_model, config_for
@@ -159,7 +160,7 @@ class ABCTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam; 50 steps of warm-up, then a cosine to 0; v and beta at 0.3 of the rate."""
-        shifts = self.model.shift_parameters()
+        shifts = shift_parameters(self.model)
         slow = {id(parameter) for parameter in shifts}
         others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in slow]
         rate = self.config.lr

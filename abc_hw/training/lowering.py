@@ -9,10 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ..network import IntArray, Layer, Network
 from .binarize import codes_of_bases
-from .models import ABCNet
 from .quantised import QuantisedLayer, quantise
 
 # -- exact thresholds ---------------------------------------------------------------------------------------
@@ -79,7 +79,8 @@ def to_layer(quantised: QuantisedLayer) -> Layer:
 
 
 def to_network(
-    model: ABCNet, *, name: str, classes: Sequence[str], training: Mapping[str, Any] | None = None
+    model: nn.Module, *, name: str, classes: Sequence[str], training: Mapping[str, Any] | None = None,
+    in_shape: tuple[int, int, int] | None = None,
 ) -> Network:
     """The integer network of a trained model.
 
@@ -88,10 +89,13 @@ def to_network(
     name : of the network
     classes : one name per output
     training : what is to be kept about the training, JSON values
+    in_shape : (H, W, C) of an image; None: what an :class:`~abc_hw.training.models.ABCNet` says itself
 
     Raises
     ------
-    InputError : a number of the model is not finite, or the model breaks a rule of :mod:`abc_hw.network`.
+    InputError
+        a number of the model is not finite, the model breaks a rule of :mod:`abc_hw.network`, or it does what no
+        network does; the line names the part of the module
     """
-    layers = tuple(to_layer(quantised) for quantised in quantise(model))
+    layers = tuple(to_layer(quantised) for quantised in quantise(model, in_shape))
     return Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))

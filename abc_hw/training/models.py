@@ -17,7 +17,7 @@ from torch.nn import functional
 from ..errors import InputError
 from ..network import ScaleForm
 from .activation_bases import PIXEL_BITS
-from .layers import ABCConv2d, ABCLinear, BatchNorm
+from .layers import ABCConv2d, ABCLinear, BatchNorm, is_integer, set_integer
 
 Shape = tuple[int, int, int]
 """(H, W, C)"""
@@ -313,16 +313,11 @@ class ABCNet(nn.Module):
     @property
     def integer(self) -> bool:
         """Whether the layers compute with integer alpha and beta."""
-        return any(block.layer.integer for block in self)
+        return is_integer(self)
 
     def set_integer(self, on: bool) -> None:
         """Switch all layers (:meth:`abc_hw.training.layers.ABCConv2d.set_integer`)."""
-        for block in self:
-            block.layer.set_integer(on)
-
-    def shift_parameters(self) -> list[nn.Parameter]:
-        """v and beta of all layers, which train at a rate of their own."""
-        return [p for name, p in self.named_parameters() if name.endswith(("input_bases.v", "input_bases.beta"))]
+        set_integer(self, on)
 
 
 def per_layer(name: str, value: int | Sequence[int], layers: int) -> list[int]:
@@ -336,12 +331,12 @@ def per_layer(name: str, value: int | Sequence[int], layers: int) -> list[int]:
 
 
 @torch.no_grad()
-def reestimate_batch_norm(model: ABCNet, batches: Iterable[Tensor]) -> None:
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace all running statistics by those of ``batches``, uint8 [B, C, H, W], each counting the same.
 
     They are taken as the model computes now, integers and all; the model is left in evaluation mode.
     """
-    norms = [block.norm for block in model if block.norm is not None]
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data import Images
 from ..errors import InputError
 from ..network import Bases, ScaleForm
 from .activation_bases import PixelBases, Unquantised
-from .layers import ABCConv2d
-from .models import ABCBlock, ABCNet
+from .layers import ABCConv2d, BatchNorm
+from .models import ABCNet
+from .tracing import Stage, trace
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -91,25 +93,33 @@ class QuantisedLayer:
         return int(self.weight_values.abs().flatten(1).sum(1).max()) * int(self.beta.abs().sum())
 
 
-def quantise(model: ABCNet) -> list[QuantisedLayer]:
+def quantise(model: nn.Module, in_shape: tuple[int, int, int] | None = None) -> list[QuantisedLayer]:
     """The quantised network of ``model``, whether or not it computes with its integers at present.
+
+    Parameters
+    ----------
+    in_shape : (H, W, C) of an image; None: what an :class:`~abc_hw.training.models.ABCNet` says itself
 
     Raises
     ------
-    InputError : a number is not finite, or a batch norm with a negative slope stands behind a max-pool.
+    InputError
+        a number is not finite, a batch norm with a negative slope stands behind a max-pool, or the module does
+        what no network does (:func:`~abc_hw.training.tracing.trace`)
     """
-    blocks = list(model)
-    following = [*blocks[1:], None]
-    return [_quantise_block(block, after) for block, after in zip(blocks, following, strict=True)]
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name}: expected finite numbers, found nan or inf")
+    if in_shape is None and not isinstance(model, ABCNet):
+        raise InputError(f"example: expected images for a {type(model).__name__}, found none")
+    stages = trace(model, in_shape or model.in_shape).stages  # type: ignore[arg-type]
+    following = [*stages[1:], None]
+    return [_quantise_stage(stage, after) for stage, after in zip(stages, following, strict=True)]
 
 
 @torch.no_grad()
-def _quantise_block(block: ABCBlock, after: ABCBlock | None) -> QuantisedLayer:
-    layer, name = block.layer, block.block.name
-    for parameter, tensor in block.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise InputError(f"{name}.{parameter}: expected finite numbers, found nan or inf")
-    height, width, channels = block.in_shape
+def _quantise_stage(stage: Stage, after: Stage | None) -> QuantisedLayer:
+    layer = stage.layer
+    height, width, channels = stage.in_shape
     kernel: tuple[int, int]
     if isinstance(layer, ABCConv2d):
         kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
@@ -122,32 +132,41 @@ def _quantise_block(block: ABCBlock, after: ABCBlock | None) -> QuantisedLayer:
     beta, scale = beta[inputs.order].cpu(), alpha_scale * beta_scale.cpu()
     signs = (bases > 0).reshape(layer.M, -1, channels, *kernel)
     quantised = QuantisedLayer(
-        name=name, in_shape=block.in_shape, kernel=kernel, stride=stride, padding=padding, pool=block.block.pool,
-        relu=block.block.relu, weight_bases=layer.weight_bases, input_bases=inputs.bases,
+        name=stage.name, in_shape=stage.in_shape, kernel=kernel, stride=stride, padding=padding, pool=stage.pool,
+        relu=stage.relu, weight_bases=layer.weight_bases, input_bases=inputs.bases,
         alpha_scale=layer.scale, beta_scale=inputs.scale, signs=signs, alpha=alpha, beta=beta,
     )
-    bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.cpu().double()
+    b = torch.zeros_like(scale) if layer.bias is None else layer.bias.cpu().double()
     if after is None:
-        return dataclasses.replace(quantised, bias=(bias / scale[0]).round().long())
+        return dataclasses.replace(quantised, bias=(b / scale[0]).round().long())
     behind = after.layer.input_bases
-    if isinstance(behind, PixelBases | Unquantised):
-        raise InputError(f"{after.block.name}.activation_kind: expected learned bases behind {name}, found others")
-    a, b = scale, bias
-    if block.norm is not None:
-        norm = {key: value.cpu() for key, value in block.norm.state().items()}
-        factor = norm["slope"] / (norm["variance"] + block.norm.eps).sqrt()
-        a, b = a * factor, (b - norm["mean"]) * factor + norm["bias"]
-    if block.block.pool > 1 and bool((a < 0).any()):
-        channel = int((a < 0).nonzero()[0])
-        raise InputError(
-            f"{name}.norm: expected positive slopes behind a max-pool, found {float(a[channel]):.3g} "
-            f"in channel {channel}"
-        )
+    assert not isinstance(behind, PixelBases | Unquantised)  # tracing refuses the one, integers the other
+    a = scale
+    for path, norm in stage.norms:
+        factor, mean, offset = _affine(norm)
+        a, b = a * factor, (b - mean) * factor + offset
+        if path in stage.pooled_norms and bool((factor < 0).any()):
+            channel = int((factor < 0).nonzero()[0])
+            raise InputError(
+                f"{path}: expected positive slopes behind a max-pool, found {float(a[channel]):.3g} "
+                f"in channel {channel}"
+            )
     flips = torch.where(a < 0, -1, 1)  # a acc = (-a) (-acc)
     quantised = dataclasses.replace(quantised, alpha=quantised.alpha * flips.unsqueeze(1))
     t = behind.t.detach().cpu().double().sort(stable=True).values
     step = exact_step(a.abs(), b, t, quantised.greatest_sum)
     return dataclasses.replace(quantised, step=step)
+
+
+def _affine(norm: _BatchNorm) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch norm in evaluation is ``(x - mean) factor + offset``: factor, mean, offset, float64 [C]."""
+    assert norm.running_mean is not None  # tracing refuses others
+    assert norm.running_var is not None
+    mean, variance = norm.running_mean.cpu().double(), norm.running_var.cpu().double()
+    slope = norm.slope if isinstance(norm, BatchNorm) else norm.weight
+    slope = torch.ones_like(mean) if slope is None else slope.detach().cpu().double()
+    bias = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().cpu().double()
+    return slope / (variance + norm.eps).sqrt(), mean, bias
 
 
 def exact_step(a: Tensor, b: Tensor, t: Tensor, greatest_sum: int) -> Step:
@@ -164,7 +183,9 @@ def exact_step(a: Tensor, b: Tensor, t: Tensor, greatest_sum: int) -> Step:
 # -- exact evaluation ---------------------------------------------------------------------------------------
 
 
-def evaluate_integer(model: ABCNet, images: Images, *, progress: Progress | None = None) -> npt.NDArray[np.int64]:
+def evaluate_integer(
+    model: nn.Module, images: Images, *, progress: Progress | None = None
+) -> npt.NDArray[np.int64]:
     """Scores int64 [B, classes] of uint8 images [B, H, W, C] by the quantised network, exactly.
 
     The class is the lowest index among the maxima, as ``argmax`` gives it.
@@ -177,7 +198,9 @@ def evaluate_integer(model: ABCNet, images: Images, *, progress: Progress | None
 
 
 @torch.no_grad()
-def evaluate_float(model: ABCNet, images: Images, *, progress: Progress | None = None) -> npt.NDArray[np.float32]:
+def evaluate_float(
+    model: nn.Module, images: Images, *, progress: Progress | None = None
+) -> npt.NDArray[np.float32]:
     """Scores float32 [B, classes] of uint8 images [B, H, W, C] by the model as it computes now, not exactly."""
     parts = []
     for start in range(0, len(images), BATCH):
@@ -187,15 +210,18 @@ def evaluate_float(model: ABCNet, images: Images, *, progress: Progress | None =
     return np.concatenate(parts)
 
 
-def trace_integer(model: ABCNet, images: Images, *, progress: Progress | None = None) -> list[npt.NDArray[Any]]:
+def trace_integer(
+    model: nn.Module, images: Images, *, progress: Progress | None = None
+) -> list[npt.NDArray[Any]]:
     """What every layer hands on, exactly: codes uint8 [B, H, W, C], and last the scores int64 [B, classes]."""
     return [np.concatenate(outputs) for outputs in zip(*_batches(model, images, progress), strict=True)]
 
 
-def _batches(model: ABCNet, images: Images, progress: Progress | None) -> Iterator[list[npt.NDArray[Any]]]:
-    if images.dtype != np.uint8 or images.shape[1:] != model.in_shape:
-        raise InputError(f"images: expected uint8 {model.in_shape}, found {images.dtype} {images.shape[1:]}")
-    layers = quantise(model)
+def _batches(model: nn.Module, images: Images, progress: Progress | None) -> Iterator[list[npt.NDArray[Any]]]:
+    in_shape = model.in_shape if isinstance(model, ABCNet) else images.shape[1:]
+    if images.dtype != np.uint8 or images.shape[1:] != in_shape:
+        raise InputError(f"images: expected uint8 {in_shape}, found {images.dtype} {images.shape[1:]}")
+    layers = quantise(model, images.shape[1:])
     for start in range(0, max(1, len(images)), BATCH):
         yield _run(layers, images[start : start + BATCH])
         if progress is not None:

@@ -8,7 +8,7 @@ import torch
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, ScaleForm
 from abc_hw.training.activation_bases import PixelBases, ResidualBases, ThresholdBases, Unquantised
-from abc_hw.training.layers import ABCConv2d, ABCLinear
+from abc_hw.training.layers import ABCConv2d, ABCLinear, shift_parameters
 from abc_hw.training.models import MODELS, ABCNet, Block, blocks_of, reestimate_batch_norm
 
 SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar": (32, 32, 3)}
@@ -80,7 +80,7 @@ def test_first_layer_has_pixel_planes_and_the_last_one_a_common_scale() -> None:
     assert [layer.input_bases.bases.count for layer in layers] == [8, 1, 2, 3]
     assert [layer.common_scale for layer in layers] == [False, False, False, True]
     assert [block.norm is None for block in model] == [False, False, False, True]
-    assert len(model.shift_parameters()) == 6
+    assert len(shift_parameters(model)) == 6
 
 
 def test_scale_form_reaches_every_layer_and_integer_mode_switches_all() -> None:
