@@ -108,7 +108,7 @@ def quantise(model: nn.Module, in_shape: tuple[int, int, int] | None = None) -> 
     """
     for name, tensor in model.state_dict().items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
-            raise InputError(f"{name}: expected finite numbers, found nan or inf")
+            raise InputError(f"{name.removeprefix('blocks.')}: expected finite numbers, found nan or inf")
     if in_shape is None and not isinstance(model, ABCNet):
         raise InputError(f"example: expected images for a {type(model).__name__}, found none")
     stages = trace(model, in_shape or model.in_shape).stages  # type: ignore[arg-type]
