@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import tempfile
 from pathlib import Path
 
 from cocotb_tools.check_results import get_results
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit import manifest
+from abc_hw.writing import temporary_folder
 
 from .simulators import cocotb_runner
 
@@ -33,25 +34,22 @@ def check_generated(path: Path | str, *, simulator: str = "icarus", seed: int = 
     verilog = path.with_suffix(".v")
     if not verilog.is_file():
         raise InputError(f"{verilog}: expected the Verilog of {path.name}, found none")
-    with tempfile.TemporaryDirectory() as folder, cocotb_runner(simulator) as runner:
-        log = Path(folder, "log")
-        try:
+    with temporary_folder() as folder, cocotb_runner(simulator) as runner:
+        log, results = folder / "log", folder / "results.xml"
+        with contextlib.suppress(SystemExit, RuntimeError):  # the files tell what failed
             runner.build(
                 sources=[verilog], hdl_toplevel=design.module, build_dir=folder, timescale=("1ns", "1ps"),
                 log_file=log,
             )
-            results = runner.test(
-                test_module="abc_hw.sim.tb_generated", hdl_toplevel=design.module, test_dir=path.parent,
-                build_dir=folder, log_file=log, results_xml=str(Path(folder, "results.xml")),
-                extra_env={
-                    "ABC_HW_DESIGN": str(path), "ABC_HW_SEED": str(seed), "COCOTB_ANSI_OUTPUT": "0",
-                },
+            runner.test(
+                test_module="abc_hw.sim.tb_generated", hdl_toplevel=design.module, test_dir=folder,
+                build_dir=folder, log_file=log, results_xml=str(results),
+                extra_env={"ABC_HW_DESIGN": str(path), "ABC_HW_SEED": str(seed), "COCOTB_ANSI_OUTPUT": "0"},
             )
-            tests, failed = get_results(results)
-        except (SystemExit, RuntimeError) as error:
-            end = log.read_text()[-2000:] if log.exists() else ""
-            raise RuntimeError(f"{simulator} could not simulate {verilog.name}:\n{end}") from error
+        said = log.read_text() if log.exists() else ""
+        if not results.exists():
+            raise RuntimeError(f"{simulator} could not simulate {verilog.name}:\n{said[-2000:]}")
+        tests, failed = get_results(results)
         if tests and not failed:
             return None
-        said = re.findall(r"(?:DifferenceError|Error): (.*)", log.read_text())
-        return said[-1] if said else log.read_text()[-2000:]
+        return (re.findall(r"DifferenceError: (.*)", said) or ["the bench failed:\n" + said[-2000:]])[-1]

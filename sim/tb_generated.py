@@ -49,6 +49,7 @@ def equal(what: str, expected: Any, found: Any) -> None:
 
 @cocotb.test(timeout_time=100, timeout_unit="ms")
 async def equals_golden(dut: Any) -> None:
+    """The module gives what its part's golden function gives."""
     design = read(os.environ["ABC_HW_DESIGN"])
     rng = np.random.default_rng(int(os.environ["ABC_HW_SEED"]))
     kind = design.part.partition(":")[0]

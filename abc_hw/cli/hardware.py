@@ -164,6 +164,8 @@ def simulate(
     if waves is not None:
         say(f"waves: {waves}")
     if not result.ok:
+        if result.finished:
+            say_where(found, pixels, foldings, result, weights)
         how = "differs from the golden model" if result.finished else "did not end"
         complain(f"the simulation {how}")
         raise typer.Exit(1)
@@ -182,9 +184,27 @@ def simulate_generated(path: Path, simulator: str, seed: int) -> None:
         raise typer.Exit(1) from None
     record(manifest=path, simulator=simulator, difference=difference)
     if difference is not None:
-        complain(difference)
+        complain_with_log(difference)
         raise typer.Exit(1)
     say(f"{path}: equals the golden model in {simulator}")
+
+
+def say_where(
+    network: Network, images: npt.NDArray[Any], foldings: Mapping[str, LayerFolding], result: SimulationResult,
+    weights: str,
+) -> None:
+    """Name the block, layer, image, pixel and channel where the hardware first differs from the golden model."""
+    from abc_hw.sim import diagnosis, fast
+
+    wrong = (fast.run(network, images) != result.scores).any(axis=1)
+    count = int(wrong.argmax()) + 1 if wrong.any() else len(images)
+    with progress("looking for the place"):
+        place = diagnosis.locate(
+            network, images[:count], foldings=foldings, weights=weight_source(weights)
+        )
+    record(first_difference=place)
+    if place is not None:
+        say(f"first difference: {place}")
 
 
 def run(

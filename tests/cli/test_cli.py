@@ -12,7 +12,7 @@ from command_line import TINY, abc_hw, done
 
 from abc_hw.cli.main import EXAMPLES
 from abc_hw.network import files
-from abc_hw.sim import runner
+from abc_hw.sim import diagnosis, runner
 from abc_hw.sim.runner import LayerComparison, SimulationResult
 from abc_hw.training.recipes import RECIPES
 
@@ -166,9 +166,13 @@ def test_a_simulation_that_fails_is_a_mismatch(
         latency=9, bound=9, finished=finished,
     )
     monkeypatch.setattr(runner, "simulate", lambda *_, **__: result)
+    place = diagnosis.Place("conv1", "scale", 1, (2, 3), 0, 7, 5)
+    monkeypatch.setattr(diagnosis, "locate", lambda *_, **__: place)
     outcome = abc_hw("simulate", tiny, "--random", "--images", "3")
     assert outcome.exit_code == 1
     assert outcome.stderr == f"error: the simulation {why}\n"
+    told = "first difference: conv1, scale: image 1, pixel (2, 3), channel 0: expected 7, found 5"
+    assert (told in outcome.stdout) == finished
 
 
 def test_demo_goes_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

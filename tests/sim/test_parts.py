@@ -23,7 +23,7 @@ CASES = {
     "scale": ("example:tiny", "--part", "scale:conv1"),
     "loaded": ("example:tiny", "--weights", "loaded"),
 }
-IN_SUITE = ("array", "popcount", "scale")
+IN_SUITE = ("array", "scale")
 
 
 def generated(folder: Path, case: str) -> Path:
