@@ -26,6 +26,7 @@ from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 
 from .fast import Progress
+from .folders import work_folder
 from .golden import check_images
 from .harness import load_stimulus, output_fields, transfers
 from .simulators import environment
@@ -66,7 +67,7 @@ def simulate_scores(
     stalls: float = 0.0,
     seed: int = 0,
     jobs: int | None = None,
-    work_dir: Path,
+    work_dir: Path | str | None = None,
     progress: Progress | None = None,
     built: Callable[[], None] | None = None,
     mutate: Callable[[str], str] | None = None,
@@ -79,7 +80,7 @@ def simulate_scores(
     images : uint8 [B, H, W, C], at least one
     stalls, seed : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
     jobs : processes at once; all cores otherwise
-    work_dir : existing folder for sources, build and records
+    work_dir : keep sources, build and records here; a temporary folder otherwise
     progress : told (images done, images in all)
     built : called when the model is built and images begin
     mutate : changes the Verilog text before it is built, to try whether a fault is noticed
@@ -96,17 +97,14 @@ def simulate_scores(
     images = check_images(network, images)
     accelerator = Accelerator(network, foldings, weights=weights)
     text = emit_accelerator(accelerator, name=TOP).text
-    program = build_native(accelerator, text if mutate is None else mutate(text), work_dir)
-    if built is not None:
-        built()
-    jobs = min(jobs or os.cpu_count() or 1, len(images))
-    parts = np.array_split(np.arange(len(images)), jobs)
-    shares = [_Share(work_dir, index, accelerator, images[part]) for index, part in enumerate(parts)]
-    cycles = sum(schedule.cycles for schedule in accelerator.schedules) + accelerator.bound
-    patience = round((4 * cycles + 4 * len(load_stimulus(accelerator) if accelerator.loads else ()) + 10_000)
-                     / (1 - stalls) ** 2)
-    _run(program, shares, round(stalls * 256), seed, patience, progress)
-    rows = [share.rows(accelerator) for share in shares]
+    with work_folder(work_dir) as folder:
+        program = build_native(accelerator, text if mutate is None else mutate(text), folder)
+        if built is not None:
+            built()
+        parts = np.array_split(np.arange(len(images)), min(jobs or os.cpu_count() or 1, len(images)))
+        shares = [_Share(folder, index, accelerator, images[part]) for index, part in enumerate(parts)]
+        _run(program, shares, round(stalls * 256), seed, _patience(accelerator, stalls), progress)
+        rows = [share.rows() for share in shares]
     classes = network.layers[-1].out_channels
     return NativeResult(
         scores=np.concatenate([row[:, :classes] for row in rows]),
@@ -114,6 +112,13 @@ def simulate_scores(
         cycles=np.concatenate([np.diff(row[:, classes + 1]) for row in rows]),
         bound=accelerator.bound,
     )
+
+
+def _patience(accelerator: Accelerator, stalls: float) -> int:
+    """Cycles without an image after which there will be none."""
+    loads = accelerator.load_transfers if accelerator.loads else 0
+    cycles = sum(schedule.cycles for schedule in accelerator.schedules) + accelerator.bound + loads
+    return round((4 * cycles + 10_000) / (1 - stalls) ** 2)
 
 
 def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
@@ -139,7 +144,7 @@ def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
     (folder / "design.h").write_text("".join(f"#define {name} {value}\n" for name, value in facts.items()))
     command = [
         "verilator", "--cc", "--exe", "--build", "-j", "0", "-O3", "--x-assign", "fast", "--x-initial", "fast",
-        "--noassert", "-Wno-fatal", "-Wno-WIDTH", "-CFLAGS", "-O3 -march=native",
+        "--noassert", "-Wno-fatal", "-Wno-WIDTH", "-CFLAGS", "-march=native", "-MAKEFLAGS", "OPT_FAST=-O3",
         "--top-module", TOP, "--Mdir", "native", f"{TOP}.v", SOURCE.name,
     ]
     done = subprocess.run(
@@ -174,7 +179,7 @@ class _Share:
             for start in range(0, len(images), BATCH):
                 file.write(_bytes_of(transfers(images[start : start + BATCH], lanes, bits), size))
 
-    def rows(self, accelerator: Accelerator) -> IntArray:
+    def rows(self) -> IntArray:
         """Scores, label and cycle of each image, int64 [B, classes + 2]."""
         return np.fromfile(self.output, "<i8").reshape(self.images, -1)
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from abc_hw.network import IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
-from abc_hw.writing import PLAIN_PATH, PLAIN_SIGNS, copy, own_folder, telling, temporary_folder
+from abc_hw.writing import copy
 
 from . import golden
+from .folders import work_folder
 from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
 from .netlist import synthesised
 from .simulators import environment, under
@@ -114,7 +115,7 @@ def simulate(
     accelerator = Accelerator(network, foldings, weights=weights, target=netlist or "generic")
     following = _following(accelerator, swap, foldings)
     trace = golden.run(network, images) if swap is None else _both(network, swap, images)
-    with _folder(work_dir) as folder:
+    with work_folder(work_dir) as folder:
         verilog = emit_accelerator(accelerator, name=TOP)
         if mutate is not None:
             verilog = dataclasses.replace(verilog, text=mutate(verilog.text))
@@ -252,20 +253,3 @@ def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> Si
         bound=accelerator.bound,
         finished=finished,
     )
-
-
-@contextlib.contextmanager
-def _folder(work_dir: Path | str | None) -> Iterator[Path]:
-    """The folder to work in, for this simulation alone."""
-    if work_dir is None:
-        with temporary_folder() as temporary:
-            yield temporary
-        return
-    folder = Path(work_dir).resolve()
-    if not PLAIN_PATH.fullmatch(str(folder)):
-        raise InputError(
-            f"work_dir: expected a path of letters, digits and none but {PLAIN_SIGNS} between them, which is what "
-            f"Make can build in, found {folder}"
-        )
-    with own_folder(folder), telling(folder, "a folder"):
-        yield folder

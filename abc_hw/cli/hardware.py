@@ -25,6 +25,7 @@ from .console import (
     show,
     table,
 )
+from .every import ALL, refuse_beside_all, simulate_all, some_number
 from .inputs import (
     Background,
     DataDir,
@@ -102,7 +103,9 @@ def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None
 
 def simulate(
     network: NetworkFile,
-    images: Annotated[int, typer.Option(help="How many images.")] = 20,
+    images: Annotated[
+        str, typer.Option(help="How many images; all: every test image, scores and classes only, on all cores.")
+    ] = "20",
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     dataset: SameDataset = None,
     data_dir: DataDir = None,
@@ -130,22 +133,29 @@ def simulate(
     if network.suffix == ".json":
         simulate_generated(network, simulator, seed)
         return
-    check_number("images", images, 1)
     check_number("seed", seed, 0)
-    check_writable(waves)
-    found, foldings = read_design(network, cycles, folding)
     wanted = Wanted(
         dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
         background=background, invert=invert, label=label,
     )
-    pixels, labels = some_images(found, None if random else wanted, images, seed)
+    if images == ALL:
+        refuse_beside_all(simulator=simulator != "verilator", waves=waves is not None, random=random)
+        found, foldings = read_design(network, cycles, folding)
+        simulate_all(
+            found, foldings, wanted, weights=weight_source(weights), stalls=stalls, seed=seed, work_dir=work_dir
+        )
+        return
+    count = some_number(images)
+    check_writable(waves)
+    found, foldings = read_design(network, cycles, folding)
+    pixels, labels = some_images(found, None if random else wanted, count, seed)
     start = time.monotonic()
     result = run(
         found, pixels, foldings, simulator=simulator, weights=weights, stalls=stalls, waves=waves, seed=seed,
         work_dir=work_dir,
     )
     record(
-        network=found.name, simulator=simulator, images=images, foldings=foldings, layers=result.layers,
+        network=found.name, simulator=simulator, images=count, foldings=foldings, layers=result.layers,
         cycles_between_images=result.cycles_between_images, bound=result.bound, latency=result.latency,
         finished=result.finished, ok=result.ok, classes=result.labels,
         accuracy=None if labels is None else float((result.labels == labels).mean()),
@@ -155,7 +165,7 @@ def simulate(
     shown = table("stream", ">bits compared", ">bits that differ")
     for layer in result.layers:
         shown.add_row(layer.name, f"{layer.bits_compared:,}", f"{layer.bits_differing:,}")
-    show(f"{found.name} in {simulator}: {images} images, {seconds:.0f} s", shown)
+    show(f"{found.name} in {simulator}: {count} images, {seconds:.0f} s", shown)
     if result.cycles_between_images and not stalls:
         say(cycles_line(result))
     say(f"first image: {result.latency:,} cycles")

@@ -163,7 +163,7 @@ def evaluate(
         Path | None, typer.Option(help="Compare with PyTorch's integer evaluation of this checkpoint.")
     ] = None,
 ) -> None:
-    """Accuracy on all test images by the golden model, and whether others give the same scores.
+    """Accuracy on all test images by the fast path of the golden model, and whether others give the same scores.
 
     Exit code 0: all scores are equal; 1: some differ; 2: something cannot be used.
     """
@@ -186,9 +186,9 @@ def evaluate(
 
     golden.check_images(found, images)
     start = time.monotonic()
-    with progress("golden model") as update:
+    with progress("fast path") as update:
         scores = fast.run(found, images, progress=update)
-    results: dict[str, tuple[IntArray, float]] = {"golden model": (scores, time.monotonic() - start)}
+    results: dict[str, tuple[IntArray, float]] = {"fast path": (scores, time.monotonic() - start)}
     if onnx is not None:
         start = time.monotonic()
         results["onnxruntime"] = (_onnx_scores(onnx, found, images), time.monotonic() - start)
@@ -208,7 +208,7 @@ def evaluate(
         name: float((values.argmax(1) == labels).mean()) for name, (values, _) in results.items()
     })
     if differing:
-        complain(f"{differing} scores differ from the golden model")
+        complain(f"{differing} scores differ from those of the fast path")
         raise typer.Exit(1)
 
 

@@ -114,7 +114,7 @@ def test_scores_of_another_network_are_a_mismatch(trained: Path, tmp_path: Path)
     done("export", tmp_path / "model.ckpt", "-o", tmp_path / "other.safetensors")
     result = abc_hw("evaluate", tmp_path / "other.safetensors", "--onnx", trained / "network.onnx")
     assert result.exit_code == 1
-    assert re.search(r"error: \d+ scores differ from the golden model", result.stderr)
+    assert re.search(r"error: \d+ scores differ from those of the fast path", result.stderr)
 
 
 def test_generate_writes_verilog_and_shows_the_cycles(trained: Path, tmp_path: Path) -> None:

@@ -196,6 +196,9 @@ def test_a_module_name_that_verilog_does_not_know_is_refused(tiny: Path, tmp_pat
     ("options", "message"),
     [
         (["--images", "0"], "images: expected a number from 1, found 0"),
+        (["--images", "some"], "images: expected a number from 1 or all, found some"),
+        (["--images", "all", "--simulator", "icarus"], "images: expected a number beside --simulator, found all"),
+        (["--images", "all", "--random"], "images: expected a number beside --random, found all"),
         (["--images", "360", "--dataset", "digits"], "expected 1 to 359, the test images of digits, found 360"),
         (["--random", "--stalls", "1.5"], "stalls: expected a share from 0 to 0.9, found 1.5"),
         (["--random", "--simulator", "spice"], "simulator: expected verilator or icarus, found spice"),
