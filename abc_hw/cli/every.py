@@ -39,8 +39,8 @@ def refuse_beside_all(**options: bool) -> None:
 
 
 def simulate_all(
-    network: Network, foldings: Mapping[str, LayerFolding], wanted: Wanted, *, weights: WeightSource, stalls: float,
-    seed: int, work_dir: Path | None,
+    network: Network, foldings: Mapping[str, LayerFolding], wanted: Wanted, *, weights: WeightSource,
+    stalls: float, seed: int, work_dir: Path | None,
 ) -> None:
     """Simulate, compare all scores and classes with the fast path of the golden model, and tell.
 

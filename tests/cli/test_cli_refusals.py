@@ -196,7 +196,7 @@ def test_a_module_name_that_verilog_does_not_know_is_refused(tiny: Path, tmp_pat
     ("options", "message"),
     [
         (["--images", "0"], "images: expected a number from 1, found 0"),
-        (["--images", "some"], "images: expected a number from 1 or all, found some"),
+        (["--images", "some"], "images: expected a number from 1 or all, found 'some'"),
         (["--images", "all", "--simulator", "icarus"], "images: expected a number beside --simulator, found all"),
         (["--images", "all", "--random"], "images: expected a number beside --random, found all"),
         (["--images", "360", "--dataset", "digits"], "expected 1 to 359, the test images of digits, found 360"),
