@@ -26,7 +26,6 @@ from .inputs import (
     check_number,
     some_images,
 )
-from .networks import NetworkFile
 
 if TYPE_CHECKING:
     from abc_hw.boards.build import Summary
@@ -133,10 +132,41 @@ def _show_summary(summary: Summary) -> None:
     say(f"bitstream: {summary.bitstream}")
 
 
+def find_board(network: Path | None, port: str | None) -> tuple[Path, str]:
+    """The network and the port that are meant, where the user names one of them or neither.
+
+    Raises
+    ------
+    InputError : no board answers, or none with that network, or it holds one that is not in the zoo
+    """
+    from abc_hw import sources
+    from abc_hw.boards.host import ports
+
+    if network is not None and port is not None:
+        return network, port
+    wanted = None if network is None else sources.read(network)[0]
+    with progress("asking ports"):
+        there = [port] if port is not None else [each.name for each in ports.ports()]
+        chosen = ports.choose(map(ports.ask, there), wanted)
+    assert chosen.identity is not None  # else it is not chosen
+    if network is None:
+        network = Path(ports.held_network(chosen.identity))
+    say(f"{chosen.port}: a board with {network}")
+    return network, chosen.port
+
+
 def run(
-    network: NetworkFile,
+    network: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A network file, zoo:NAME, example:NAME, or a TOML file.", show_default="the one in the board"
+        ),
+    ] = None,
     files: Annotated[list[Path] | None, typer.Argument(help="Image files; without any, test images.")] = None,
-    port: Annotated[str | None, typer.Option(help="Serial port of the board, such as /dev/ttyUSB1.")] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(help="Serial port of the board, as /dev/ttyUSB1.", show_default="the one that answers"),
+    ] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="A simulated board in place of a port.")] = False,
     images: Annotated[int, typer.Option(help="How many test images, where no files are given.")] = 20,
     dataset: SameDataset = None,
@@ -157,15 +187,19 @@ def run(
     Exit code 0: every score is the golden model's; 1: some differ; 2: something cannot be used.
     """
     need("board", "serial")
-    if simulate == (port is not None):
-        found_both = "both" if simulate else "neither"
-        raise InputError(f"port: expected either --port or --simulate, found {found_both}")
+    if simulate and port is not None:
+        raise InputError("port: expected either --port or --simulate, found both")
+    if simulate and network is None:
+        raise InputError("network: expected one with --simulate, found none")
     check_number("images", images, 1)
     check_number("seed", seed, 0)
     from abc_hw.boards.host import run as runner
     from abc_hw.data import read_images
     from abc_hw.sim import fast
 
+    if not simulate:
+        network, port = find_board(network, port)
+    assert network is not None  # simulated without one was refused, and a board told its own
     found, foldings = read_design(network, None, None)
     wanted = Wanted(
         dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
-from . import boards, demo, foldings, generate, hardware, importing, networks, report, sweep, training, zoo
+from . import boards, demo, doctor, foldings, generate, hardware, importing, networks, report, sweep, training, zoo
 from .console import complain, reports, say
 from .ending import end_when_told
 
@@ -123,8 +123,11 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     ),
     boards.run: (
         "abc-hw run zoo:digits-lenet-m3n3 --simulate --images 100",
+        "abc-hw run",
         "abc-hw run zoo:digits-lenet-m3n3 --port /dev/ttyUSB1 image.png",
     ),
+    doctor.flash: ("abc-hw flash --board icebreaker", "abc-hw flash --board ulx3s-85f build/ulx3s"),
+    doctor.doctor: ("abc-hw doctor", "abc-hw doctor --json"),
     demo.demo: ("abc-hw demo", "abc-hw demo --cycles 400 --out runs/fast"),
 }
 """The commands, in the order in which they are used, with examples for their help."""

@@ -30,7 +30,7 @@ def test_image_of_another_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["run", NETWORK], "port: expected either --port or --simulate, found neither"),
+    (["run", "--simulate"], "network: expected one with --simulate, found none"),
     (["run", NETWORK, "--port", "/dev/ttyNONE", "--simulate"], "found both"),
     (["run", NETWORK, "--simulate", "--images", 0], "images: expected a number from 1, found 0"),
     (["build", NETWORK, "--board", "toaster"], "board: expected one of icebreaker, hx8k"),
