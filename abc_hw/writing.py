@@ -232,6 +232,39 @@ PLAIN_PATH = re.compile(rf"[\w{re.escape(PLAIN_SIGNS.replace(' ', ''))}]+")
 
 
 @contextlib.contextmanager
+def filled_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder for what ``path`` is to hold: its files appear there, in place of those of their names.
+
+    They do so once the block ends or raises an Exception; if the process ends before, ``path`` stays as it was.
+
+    Raises
+    ------
+    InputError : as :func:`own_folder`
+    """
+    with own_folder(path) as folder, telling(folder, "a folder"):
+        stage = folder / f"{PARTIAL}folder"
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir()
+        try:
+            try:
+                yield stage
+            except Exception:
+                _move(stage, folder)
+                raise
+            _move(stage, folder)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def _move(stage: Path, folder: Path) -> None:
+    for made in stage.iterdir():
+        place = folder / made.name
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        made.replace(place)
+
+
+@contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder that goes when the block ends; those that killed processes left behind go now.
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from amaranth._toolchain import tool_env_var
 
-from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.rtl_gen.emit.yosys import without_field_names, without_ram_contents
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding, candidates, fold_for_cycles
+from abc_hw.writing import filled_folder
 
 from . import fit, link
 from .board import Board, BoardTop
@@ -158,13 +158,8 @@ def build(
 
     fit.check(board, network, {s.layer.name: s.folding for s in linked.accelerator.schedules}, needs)
     made = plan(board, linked, seed=seed)
-    try:
-        made.extract(folder)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder for the build, found {error.strerror}") from error
-    commands = made.files[f"{made.script}.sh"]
-    tools = [tool for tool in board.platform().required_tools if f'"${tool_env_var(tool)}"' in commands]
-    seconds = run_script(folder, made.script, tools, on_stage)
+    with filled_folder(folder) as stage:
+        seconds = _run(board, made, stage, on_stage)
     report = json.loads((folder / f"{NAME}.report.json").read_text())
     per_image = len(link.image_frames(1, b"\1" * linked.identity.image_bytes)) * 10
     return Summary(
@@ -177,3 +172,15 @@ def build(
         cycles=linked.accelerator.bound, clock=board.clock, link_images=link.BAUD / per_image, seconds=seconds,
         bitstream=folder / f"{NAME}.{board.bitstream}", folder=folder,
     )
+
+
+def _run(board: Board, made: Any, folder: Path, on_stage: Stage | None) -> dict[str, float]:
+    """Run the build plan in the folder: seconds by stage; where a program fails, no bitstream is left."""
+    made.extract(folder)
+    commands = made.files[f"{made.script}.sh"]
+    tools = [tool for tool in board.platform().required_tools if f'"${tool_env_var(tool)}"' in commands]
+    try:
+        return run_script(folder, made.script, tools, on_stage)
+    except RuntimeError:
+        (folder / f"{NAME}.{board.bitstream}").unlink(missing_ok=True)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -160,6 +161,29 @@ def test_a_folder_is_for_one_process(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="that no other run of abc-hw writes into now"):
         writing.own_folder(tmp_path).__enter__()
     os.close(descriptor)
+
+
+def test_a_folder_is_filled_at_once_or_stays_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    def fill(error: type[BaseException] | None) -> None:
+        with writing.filled_folder(folder) as stage:
+            (stage / "file").write_bytes(AFTER)
+            (stage / "in").mkdir()
+            (stage / "in" / "it").touch()
+            assert (folder / "file").read_bytes() == BEFORE
+            if error:
+                raise error
+
+    (folder / "in").mkdir(parents=True)
+    for error, content in ((SystemExit, BEFORE), (ZeroDivisionError, AFTER), (None, AFTER)):
+        (folder / "file").write_bytes(BEFORE)
+        (folder / "kept").touch()
+        with pytest.raises(error) if error else contextlib.nullcontext():
+            fill(error)
+        assert (folder / "file").read_bytes() == content
+        assert names(folder) == ["file", "in", "kept"]
+        assert names(folder / "in") == ([] if content == BEFORE else ["it"])
 
 
 @pytest.fixture

@@ -30,6 +30,9 @@ VERSIONS = (1, 2)
 
 METADATA_KEY = "abc_hw"
 
+MAX_AXES = 4
+"""Of a tensor; weights have so many."""
+
 INTEGERS: dict[str, Any] = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
 """safetensors' names of the types that coefficients may have, smallest first."""
 
@@ -150,6 +153,8 @@ def _tensor(name: str, entry: dict[str, Any]) -> npt.NDArray[Any]:
     kinds = {"U8": np.uint8, **INTEGERS}
     if entry["dtype"] not in kinds:
         raise InputError(f"{name}: expected integers of type {', '.join(kinds)}, found {entry['dtype']}")
+    if len(entry["shape"]) > MAX_AXES:
+        raise InputError(f"{name}: expected at most {MAX_AXES} axes, found {len(entry['shape'])}")
     kind = np.dtype(kinds[entry["dtype"]])
     return np.frombuffer(entry["data"], kind.newbyteorder("<")).reshape(entry["shape"]).astype(kind)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from command_line import done, refused
+from command_line import abc_hw, done, refused
 from places import ROOT
 
 from abc_hw import zoo
@@ -154,3 +156,67 @@ def test_a_card_that_is_not_whole_is_refused(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(InputError) as caught:
             zoo.card(name)
         assert str(caught.value).startswith(message)
+
+
+# -- additions that are cut short ---------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_addition_that_is_cut_short_anywhere_is_none_or_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    cards = {name: zoo.card(name) for name in ("mnist-lenet-m1n1", "mnist-lenet-m2n2")}
+    first, second = (
+        (zoo.path(name).read_bytes(), card.model_copy(update={"name": "one"})) for name, card in cards.items()
+    )
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    replace, left = os.replace, 0
+
+    def counted(*arguments: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", counted)
+    monkeypatch.setattr(Path, "replace", lambda *arguments: counted(*arguments))
+    seen = set()
+    for steps in range(4):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        left = 99
+        if known:
+            zoo.add(*first)
+        for network, card in (second, first, second):  # an addition meets what the one before left
+            left = steps
+            try:
+                zoo.add(network, card)
+            except Killed:
+                assert steps < 3
+            for name in zoo.names():
+                assert zoo.card(name).digest == zoo.load(name).digest
+                seen.add(zoo.card(name).digest)
+            left = 99
+            done("zoo", "list")
+    assert seen == {card.digest for card in cards.values()}
+
+
+def test_a_card_of_another_network_is_told_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "mnist-lenet-m1n1", "mnist-lenet-m2n2"
+    for name in names:
+        for ending in (".safetensors", ".json"):
+            (tmp_path / f"{name}{ending}").write_bytes(zoo.path(name).with_suffix(ending).read_bytes())
+    (tmp_path / f"{names[0]}.json").write_bytes(zoo.path(names[1]).with_suffix(".json").read_bytes())
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    listed = abc_hw("zoo", "list")
+    assert listed.exit_code == 0
+    assert f"zoo:{names[1]}" in listed.stdout
+    assert f"{names[0]}.json: expected the card of {names[0]}.safetensors" in listed.stderr
+    assert "add the network anew" in refused("zoo", "show", names[0])
