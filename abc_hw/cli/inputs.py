@@ -68,7 +68,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+    if len(sides) != 2 or not all(len(side) < 6 and side.isdecimal() and int(side) for side in sides):
         raise InputError(f"resize: expected HEIGHTxWIDTH, such as 28x28, found {text!r}")
     return int(sides[0]), int(sides[1])
 

@@ -37,7 +37,7 @@ SOURCES = {
 }
 """Data set -> where its images come from, and their licence."""
 
-OPTIONS = {"M": "-M", "N": "-N"}
+OPTIONS = {"M": "-M", "N": "-N", "size": "--resize"}
 """Fields of a training configuration whose option is not ``--field``."""
 
 app = typer.Typer(no_args_is_help=True, help="The trained networks that come with the program.")
@@ -104,6 +104,8 @@ def add(
         complain(f"{checkpoint}: {differing} images score otherwise in PyTorch")
         raise typer.Exit(1)
     config = load_checkpoint(checkpoint).config
+    if config.dataset not in SOURCES:
+        raise InputError(f"{checkpoint}: expected one of {', '.join(SOURCES)} as data set, found {config.dataset}")
     fewer = reencode(network)
     test = named_dataset(config.dataset, data_dir).test
     with progress("golden model") as update:
@@ -129,14 +131,17 @@ def command_of(config: TrainingConfig) -> str:
 
     recipe = config_for(config.dataset)
     words = ["abc-hw", "train", "--dataset", config.dataset]
-    for field, value in config.model_dump().items():
+    given, usual = ({**vars(one), **vars(one.reading)} for one in (config, recipe))
+    for field, value in given.items():
         option = OPTIONS.get(field, f"--{field.replace('_', '-')}")
-        if field == "dataset" or (value == getattr(recipe, field) and field not in OPTIONS):
+        if field in ("dataset", "reading") or (value == usual[field] and field not in ("M", "N")):
             continue
         if value is True:
             words.append(option)
         elif field == "channel_wise":
             words.append("--layer-wise")
+        elif field == "size":
+            words += [option, "x".join(map(str, value))]
         else:
             words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return shlex.join(words)
