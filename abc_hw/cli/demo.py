@@ -53,6 +53,7 @@ def demo(
     held_out = held_out[:images]
     trained = run_training(config_for("digits", M=3, N=3), out)
     network, _ = export_checkpoint(trained.checkpoint)
+    assert isinstance(network, Network)  # lenet is a chain
     names = {"network": "network.safetensors", "ONNX": "network.onnx", "Verilog": "accelerator.v"}
     paths = {kind: out / name for kind, name in names.items()}
     files.save(network, paths["network"])

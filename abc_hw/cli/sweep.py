@@ -13,6 +13,7 @@ import typer
 
 from abc_hw.data import name_of
 from abc_hw.errors import InputError
+from abc_hw.network import Graph
 from abc_hw.network.reencode import reencode
 from abc_hw.training.sweep import COLUMNS, DEFAULT_VARIANTS, Result, Variant, markdown, read_result, rows
 from abc_hw.writing import own_folder, write
@@ -162,6 +163,8 @@ def _measure(variant: Variant, trained: Trained, test: Split) -> Result:
     if config.kind == "float":
         return result
     network = to_network(trained.model, name=f"{name_of(config.dataset)}-{config.model}", classes=trained.classes)
+    if isinstance(network, Graph):
+        raise InputError(f"model: expected one that is a chain of layers, found {config.model}")
     fewer = reencode(network)
     with progress("golden model") as update:
         scores = fast.run(fewer, test.images, progress=update)

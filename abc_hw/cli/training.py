@@ -13,7 +13,7 @@ import typer
 from abc_hw import sources
 from abc_hw.data import Reading, name_of
 from abc_hw.errors import InputError
-from abc_hw.network import Network, files
+from abc_hw.network import Graph, Network, files
 from abc_hw.network.reencode import reencode
 from abc_hw.writing import check_writable
 
@@ -228,6 +228,8 @@ def export(
         complain(f"{checkpoint}: {differing} of {CHECKED_IMAGES} images score otherwise in PyTorch")
         raise typer.Exit(1)
     if fewer:
+        if isinstance(network, Graph):
+            raise InputError(f"{checkpoint}: expected a chain of layers to re-encode, found a residual network")
         before, network = network.binary_macs, reencode(network)
         say(f"XNORs:   {network.binary_macs:,} for one image, {before:,} before re-encoding")
     files.save(network, output)
@@ -241,7 +243,7 @@ def export(
         say(f"ONNX:    {onnx}")
 
 
-def export_checkpoint(checkpoint: Path, name: str | None = None) -> tuple[Network, int]:
+def export_checkpoint(checkpoint: Path, name: str | None = None) -> tuple[Network | Graph, int]:
     """The integer network of a checkpoint, and on how many random images its scores differ from PyTorch's (0).
 
     Raises

@@ -10,7 +10,7 @@ import typer
 
 from abc_hw import zoo
 from abc_hw.errors import InputError
-from abc_hw.network import files
+from abc_hw.network import Graph, files
 from abc_hw.network.reencode import reencode
 
 from .console import complain, need, percent, progress, record, reports, say, show, table
@@ -106,6 +106,8 @@ def add(
     config = load_checkpoint(checkpoint).config
     if config.dataset not in SOURCES:
         raise InputError(f"{checkpoint}: expected one of {', '.join(SOURCES)} as data set, found {config.dataset}")
+    if isinstance(network, Graph):
+        raise InputError(f"{checkpoint}: expected a chain of layers for the zoo, found {config.model}")
     fewer = reencode(network)
     test = named_dataset(config.dataset, data_dir).test
     with progress("golden model") as update:

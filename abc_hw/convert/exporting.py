@@ -9,11 +9,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..network import Network
+from ..network import Graph, Network
 from ..training.activation_bases import PixelBases
 from ..training.layers import abc_layers
 from ..training.lowering import to_network
 from ..training.models import ABCNet
+from ..training.residual import ResidualNet
 from ..training.tracing import Row, trace
 
 NORMALISATION = "normalisation"
@@ -23,7 +24,7 @@ NORMALISATION = "normalisation"
 def export(
     model: nn.Module, example: Any = None, *, name: str, classes: Sequence[str],
     training: Mapping[str, Any] | None = None,
-) -> Network:
+) -> Network | Graph:
     """The integer network of a module of ``ABCConv2d`` and ``ABCLinear``, batch norm, ReLU, max-pool and flatten.
 
     They may stand in the forward as modules or as functions. PyTorch's
@@ -43,7 +44,7 @@ def export(
         the module cannot be traced, does what no network does, or has numbers that are not finite; the line names
         the part of the module, what would be right and what was found. :func:`report` lists all of them
     """
-    in_shape = None if example is None and isinstance(model, ABCNet) else shape_of(model, example)
+    in_shape = None if example is None and isinstance(model, ABCNet | ResidualNet) else shape_of(model, example)
     record = dict(training or {})
     layers = abc_layers(model)
     if layers and isinstance(layers[0].input_bases, PixelBases) and layers[0].input_bases.normalisation:

@@ -19,6 +19,7 @@ from ..reading import check_regular
 from ..writing import write
 from .models import ABCNet
 from .recipes import TrainingConfig, build_model
+from .residual import ResidualNet
 
 FORMAT = 1
 
@@ -32,7 +33,7 @@ class Trained:
     ``features`` is how numbers became codes, if it was trained on a table.
     """
 
-    model: ABCNet
+    model: ABCNet | ResidualNet
     config: TrainingConfig
     classes: tuple[str, ...]
     accuracy: dict[str, float]

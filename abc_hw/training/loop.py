@@ -35,6 +35,7 @@ from .layers import shift_parameters
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
 from .recipes import TrainingConfig, build_model, config_for
+from .residual import ResidualNet
 from .starting import start_from
 
 __all__ = [
@@ -330,7 +331,9 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _finish(model: ABCNet, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress) -> Trained:
+def _finish(
+    model: ABCNet | ResidualNet, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress
+) -> Trained:
     model.set_integer(True)
     chosen = np.random.default_rng(config.seed).permutation(len(dataset.train))[:NORM_IMAGES]
     batches = np.array_split(chosen, math.ceil(len(chosen) / 256))

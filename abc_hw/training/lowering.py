@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ..network import IntArray, Layer, Network
+from ..network import Graph, IntArray, Layer, Network
 from .binarize import codes_of_bases
 from .quantised import QuantisedLayer, quantise
+from .residual import ResidualNet
 
 # -- exact thresholds ---------------------------------------------------------------------------------------
 
@@ -31,7 +32,8 @@ def least_accumulator(a: float, b: float, t: float, *, relu: bool, least: int, g
     return min(max(smallest, least), greatest + 1)
 
 
-def _thresholds(quantised: QuantisedLayer, bounds: tuple[IntArray, IntArray]) -> IntArray:
+def thresholds(quantised: QuantisedLayer, bounds: tuple[IntArray, IntArray]) -> IntArray:
+    """The integer thresholds [C_out, levels - 1] of a layer whose acc lies within ``bounds``."""
     step = quantised.step
     assert step is not None
     rows = zip(step.a.tolist(), step.b.tolist(), *(bound.tolist() for bound in bounds), strict=True)
@@ -50,39 +52,46 @@ def _thresholds(quantised: QuantisedLayer, bounds: tuple[IntArray, IntArray]) ->
 # -- the integer network ------------------------------------------------------------------------------------
 
 
+def coded(quantised: QuantisedLayer) -> dict[str, Any]:
+    """The fields of a convolution in the form of the hardware: level codes and integer coefficients."""
+    codes, order = codes_of_bases(quantised.signs, quantised.weight_bases.kind)
+    return {
+        "weight_bases": quantised.weight_bases,
+        "input_bases": quantised.input_bases,
+        "weights": codes.permute(0, 2, 3, 1).numpy().astype(np.uint8),
+        "alpha": quantised.alpha[:, order].numpy(),
+        "alpha_scale": quantised.alpha_scale,
+        "beta": quantised.beta.numpy(),
+        "beta_scale": quantised.beta_scale,
+    }
+
+
 def to_layer(quantised: QuantisedLayer) -> Layer:
     """The layer in the form of the hardware: level codes, integer coefficients, integer thresholds."""
-    codes, order = codes_of_bases(quantised.signs, quantised.weight_bases.kind)
     step = quantised.step
     # a Layer knows the bounds of acc, which the thresholds need: first one with thresholds 0, which always fit
-    zeros = None if step is None else np.zeros((codes.shape[0], step.t.numel()), np.int64)
+    zeros = None if step is None else np.zeros((quantised.signs.shape[1], step.t.numel()), np.int64)
     layer = Layer(
         name=quantised.name,
         in_shape=quantised.in_shape,
         kernel=quantised.kernel,
         stride=quantised.stride,
         padding=quantised.padding,
-        weight_bases=quantised.weight_bases,
-        input_bases=quantised.input_bases,
-        weights=codes.permute(0, 2, 3, 1).numpy().astype(np.uint8),
-        alpha=quantised.alpha[:, order].numpy(),
-        alpha_scale=quantised.alpha_scale,
-        beta=quantised.beta.numpy(),
-        beta_scale=quantised.beta_scale,
+        **coded(quantised),
         pool=quantised.pool,
         thresholds=zeros,
         bias=None if quantised.bias is None else quantised.bias.numpy(),
     )
     if step is None:
         return layer
-    return dataclasses.replace(layer, thresholds=_thresholds(quantised, layer.acc_bounds))
+    return dataclasses.replace(layer, thresholds=thresholds(quantised, layer.acc_bounds))
 
 
 def to_network(
     model: nn.Module, *, name: str, classes: Sequence[str], training: Mapping[str, Any] | None = None,
     in_shape: tuple[int, int, int] | None = None,
-) -> Network:
-    """The integer network of a trained model.
+) -> Network | Graph:
+    """The integer network of a trained model: a chain, or the graph of a residual one.
 
     Parameters
     ----------
@@ -97,5 +106,9 @@ def to_network(
         a number of the model is not finite, the model breaks a rule of :mod:`abc_hw.network`, or it does what no
         network does; the line names the part of the module
     """
+    if isinstance(model, ResidualNet):
+        from .residual_integers import to_graph
+
+        return to_graph(model, name=name, classes=classes, training=training)
     layers = tuple(to_layer(quantised) for quantised in quantise(model, in_shape))
     return Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))

@@ -23,8 +23,9 @@ from ..data import Images
 from ..errors import InputError
 from ..network import Bases, ScaleForm
 from .activation_bases import PixelBases, Unquantised
-from .layers import ABCConv2d, BatchNorm
+from .layers import ABCConv2d, ABCLinear, BatchNorm
 from .models import ABCNet
+from .residual import ResidualNet
 from .tracing import Stage, trace
 
 Progress = Callable[[int, int], None]
@@ -106,20 +107,30 @@ def quantise(model: nn.Module, in_shape: tuple[int, int, int] | None = None) -> 
         a number is not finite, a batch norm with a negative slope stands behind a max-pool, or the module does
         what no network does (:func:`~abc_hw.training.tracing.trace`)
     """
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
-            raise InputError(f"{name.removeprefix('blocks.')}: expected finite numbers, found nan or inf")
+    check_finite(model)
     if in_shape is None and not isinstance(model, ABCNet):
         raise InputError(f"example: expected images for a {type(model).__name__}, found none")
     stages = trace(model, in_shape or model.in_shape).stages  # type: ignore[arg-type]
     following = [*stages[1:], None]
-    return [_quantise_stage(stage, after) for stage, after in zip(stages, following, strict=True)]
+    return [quantise_stage(stage, after) for stage, after in zip(stages, following, strict=True)]
+
+
+def check_finite(model: nn.Module) -> None:
+    """InputError if a number of the module is not finite."""
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name.removeprefix('blocks.')}: expected finite numbers, found nan or inf")
 
 
 @torch.no_grad()
-def _quantise_stage(stage: Stage, after: Stage | None) -> QuantisedLayer:
-    layer = stage.layer
-    height, width, channels = stage.in_shape
+def quantise_layer(
+    layer: ABCConv2d | ABCLinear, name: str, in_shape: tuple[int, int, int], *, pool: int = 1, relu: bool = False
+) -> tuple[QuantisedLayer, Tensor]:
+    """The numbers of one layer's convolution, and what one step of its acc is worth: float64 [C_out].
+
+    In the place of a bias or of what follows acc there is nothing yet.
+    """
+    height, width, channels = in_shape
     kernel: tuple[int, int]
     if isinstance(layer, ABCConv2d):
         kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
@@ -132,13 +143,30 @@ def _quantise_stage(stage: Stage, after: Stage | None) -> QuantisedLayer:
     beta, scale = beta[inputs.order].cpu(), alpha_scale * beta_scale.cpu()
     signs = (bases > 0).reshape(layer.M, -1, channels, *kernel)
     quantised = QuantisedLayer(
-        name=stage.name, in_shape=stage.in_shape, kernel=kernel, stride=stride, padding=padding, pool=stage.pool,
-        relu=stage.relu, weight_bases=layer.weight_bases, input_bases=inputs.bases,
+        name=name, in_shape=in_shape, kernel=kernel, stride=stride, padding=padding, pool=pool,
+        relu=relu, weight_bases=layer.weight_bases, input_bases=inputs.bases,
         alpha_scale=layer.scale, beta_scale=inputs.scale, signs=signs, alpha=alpha, beta=beta,
     )
-    b = torch.zeros_like(scale) if layer.bias is None else layer.bias.cpu().double()
+    return quantised, scale
+
+
+def classifier_bias(layer: ABCConv2d | ABCLinear, scale: Tensor) -> Tensor:
+    """The bias of a classifier in steps of its acc: int64 [classes]."""
+    return (_bias(layer, scale) / scale[0]).round().long()
+
+
+def _bias(layer: ABCConv2d | ABCLinear, scale: Tensor) -> Tensor:
+    return torch.zeros_like(scale) if layer.bias is None else layer.bias.detach().cpu().double()
+
+
+@torch.no_grad()
+def quantise_stage(stage: Stage, after: Stage | None) -> QuantisedLayer:
+    """A stage and the one that reads it, None behind a classifier; raises as :func:`quantise`."""
+    layer = stage.layer
+    quantised, scale = quantise_layer(layer, stage.name, stage.in_shape, pool=stage.pool, relu=stage.relu)
     if after is None:
-        return dataclasses.replace(quantised, bias=(b / scale[0]).round().long())
+        return dataclasses.replace(quantised, bias=classifier_bias(layer, scale))
+    b = _bias(layer, scale)
     behind = after.layer.input_bases
     assert not isinstance(behind, PixelBases | Unquantised)  # tracing refuses the one, integers the other
     a = scale
@@ -194,6 +222,10 @@ def evaluate_integer(
     ------
     InputError : images of another shape or type.
     """
+    if isinstance(model, ResidualNet):
+        from .residual_integers import trace_residual
+
+        return trace_residual(model, images, ("scores",), progress=progress)["scores"]
     return np.concatenate([outputs[-1] for outputs in _batches(model, images, progress)])
 
 
@@ -217,10 +249,14 @@ def trace_integer(
     return [np.concatenate(outputs) for outputs in zip(*_batches(model, images, progress), strict=True)]
 
 
-def _batches(model: nn.Module, images: Images, progress: Progress | None) -> Iterator[list[npt.NDArray[Any]]]:
-    in_shape = model.in_shape if isinstance(model, ABCNet) else images.shape[1:]
+def check_images(images: Images, in_shape: tuple[int, ...]) -> None:
+    """InputError unless the images are uint8 [B, *in_shape]."""
     if images.dtype != np.uint8 or images.shape[1:] != in_shape:
         raise InputError(f"images: expected uint8 {in_shape}, found {images.dtype} {images.shape[1:]}")
+
+
+def _batches(model: nn.Module, images: Images, progress: Progress | None) -> Iterator[list[npt.NDArray[Any]]]:
+    check_images(images, model.in_shape if isinstance(model, ABCNet) else images.shape[1:])
     layers = quantise(model, images.shape[1:])
     for start in range(0, max(1, len(images)), BATCH):
         yield _run(layers, images[start : start + BATCH])

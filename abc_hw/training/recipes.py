@@ -11,6 +11,7 @@ from ..data import Reading
 from ..errors import InputError
 from ..network import ScaleForm, ScaleKind
 from .models import ABCNet, blocks_of
+from .residual import DESIGNS, ResidualNet
 
 
 class TrainingConfig(pydantic.BaseModel):
@@ -81,13 +82,17 @@ def _recipe(dataset: str) -> dict[str, Any]:
     return {"model": "mlp"} if dataset.lower().endswith(".csv") else RECIPES.get(dataset, {})
 
 
-def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: int) -> ABCNet:
+def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: int) -> ABCNet | ResidualNet:
     """An untrained model, its weights decided by the seed; InputError if the images do not fit it."""
+    options: dict[str, Any] = {
+        "M": config.M, "N": config.N, "scale": config.scale_form, "kind": config.kind,
+        "channel_wise": config.channel_wise, "learnable_u": config.learnable_u, "tie_steps": config.tie_steps,
+    }  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = ABCNet(
-            blocks_of(config.model, shape, classes, width=config.width), shape, M=config.M, N=config.N,
-            scale=config.scale_form, kind=config.kind,
-            channel_wise=config.channel_wise, learnable_u=config.learnable_u, tie_steps=config.tie_steps,
-        )
+        model: ABCNet | ResidualNet
+        if config.model in DESIGNS:
+            model = ResidualNet(DESIGNS[config.model], shape, classes, width=config.width, **options)
+        else:
+            model = ABCNet(blocks_of(config.model, shape, classes, width=config.width), shape, **options)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

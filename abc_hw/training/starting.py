@@ -19,6 +19,7 @@ from .activation_bases import PixelBases, Unquantised
 from .checkpoints import load_checkpoint
 from .models import ABCBlock, ABCNet
 from .recipes import TrainingConfig, build_model
+from .residual import ResidualNet
 
 RMS = 0.1
 """Root mean square of the weights of a filter that integers become."""
@@ -27,7 +28,7 @@ CALIBRATION_IMAGES = 2_560
 """Training images on which the statistics of batch norm are taken, and the scale of the scores is chosen."""
 
 
-def start_from(model: ABCNet, source: Path | str, train: Split) -> None:
+def start_from(model: ABCNet | ResidualNet, source: Path | str, train: Split) -> None:
     """Give ``model`` what fits it of a checkpoint, or of a network file: weights, batch norm, activation bases.
 
     Source and model need the same layers; the numbers of bases and their kind may differ. Thresholds and
@@ -87,7 +88,8 @@ def _lifted(network: Network, train: Split, path: Path) -> ABCNet:
         raise InputError(f"{path}: expected a record of the network's training, found none that can be used")
     model = build_model(config, network.input_shape, len(network.classes))
     blocks = list(model)
-    if [block.block.name for block in blocks] != [layer.name for layer in network.layers]:
+    names = [block.block.name for block in blocks]
+    if isinstance(model, ResidualNet) or names != [layer.name for layer in network.layers]:
         raise InputError(f"{path}: expected the layers of model {config.model}, found others")
     for block, layer in zip(blocks, network.layers, strict=True):
         _lift_weights(block, layer, path)
