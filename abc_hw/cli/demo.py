@@ -16,6 +16,7 @@ from abc_hw.writing import write
 
 from . import hardware
 from .console import complain, need, percent, progress, record, say, show, table
+from .draw import serve
 from .generate import describe, design_files, design_texts
 from .inputs import named_dataset
 from .training import export_checkpoint
@@ -29,11 +30,24 @@ def demo(
     images: Annotated[int | None, typer.Option(help="Held-out images to simulate.", show_default="all")] = None,
     out: Annotated[Path, typer.Option(help="Folder for all files.")] = Path("runs/demo"),
     cycles: hardware.Cycles = None,
+    draw: Annotated[bool, typer.Option("--draw", help="A page to draw digits on, in place of all this.")] = False,
+    drawn_for: Annotated[
+        Path, typer.Option("--network", help="With --draw: a network file, zoo:NAME or example:NAME.")
+    ] = Path("zoo:mnist-lenet-m3n3"),
+    engine: Annotated[str, typer.Option(help="With --draw: golden, simulation or board.")] = "golden",
+    port: Annotated[str | None, typer.Option(help="With --draw: serial port of the board.")] = None,
+    http_port: Annotated[int, typer.Option(help="With --draw: port of the page.")] = 8765,
 ) -> None:
     """Train M = N = 3 on handwritten digits, export, generate, simulate, compare.
 
+    With --draw no training: a page on this machine on which one draws, and sees what the network sees, its scores
+    and the codes of every layer.
+
     Exit code 0: PyTorch, golden model and Verilog agree on every bit; 1: they do not; 2: something cannot be used.
     """
+    if draw:
+        serve(drawn_for, engine=engine, port=port, http_port=http_port)
+        return
     need("train", "torch", "lightning", "sklearn")
     need("sim", "cocotb")
     import torch

@@ -128,7 +128,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     ),
     doctor.flash: ("abc-hw flash --board icebreaker", "abc-hw flash --board ulx3s-85f build/ulx3s"),
     doctor.doctor: ("abc-hw doctor", "abc-hw doctor --json"),
-    demo.demo: ("abc-hw demo", "abc-hw demo --cycles 400 --out runs/fast"),
+    demo.demo: ("abc-hw demo", "abc-hw demo --draw", "abc-hw demo --cycles 400 --out runs/fast"),
 }
 """The commands, in the order in which they are used, with examples for their help."""
 
