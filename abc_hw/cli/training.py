@@ -41,7 +41,10 @@ CHECKED_IMAGES = 64
 
 Model = Annotated[
     str | None,
-    typer.Option(help="mlp, lenet, seed-lenet, vgg, vgg-small or cnv.", show_default="lenet; vgg for cifar-10"),
+    typer.Option(
+        help="mlp, lenet, seed-lenet, vgg, vgg-small, cnv, resnet20 or resnet18.",
+        show_default="lenet; vgg for cifar-10",
+    ),
 ]
 WeightBases = Annotated[
     str | None, typer.Option("-M", help="Weight bases: one number, or one per layer as 3,2,2.", show_default="3")

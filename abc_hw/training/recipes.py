@@ -10,7 +10,7 @@ import torch
 from ..data import Reading
 from ..errors import InputError
 from ..network import ScaleForm, ScaleKind
-from .models import ABCNet, blocks_of
+from .models import MODELS, ABCNet, blocks_of
 from .residual import DESIGNS, ResidualNet
 
 
@@ -91,6 +91,8 @@ def build_model(config: TrainingConfig, shape: tuple[int, int, int], classes: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model: ABCNet | ResidualNet
+        if config.model not in {**MODELS, **DESIGNS}:
+            raise InputError(f"model: expected one of {', '.join((*MODELS, *DESIGNS))}, found {config.model!r}")
         if config.model in DESIGNS:
             model = ResidualNet(DESIGNS[config.model], shape, classes, width=config.width, **options)
         else:
