@@ -28,86 +28,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import NetworkError
 from . import rules
 from .bases import Bases, BoolArray, CodeArray, IntArray, ScaleForm
-from .edges import Codes, Edge, Integers, Padding, Shape, swept
+from .convolution import Conv
+from .edges import Codes, Edge, Integers, Padding, swept
+from .node import Node, check_form, check_window
 
 EXACT = 1 << 52
 """Products of a requantisation stay below this in magnitude."""
-
-# -- nodes --------------------------------------------------------------------------------------------------
-
-
-def _check_window(node: Any, size_field: str) -> None:
-    """The window's size, stride and padding as tuples; padding is less than the size on each side."""
-    name, size = node.name, rules.sides(f"{node.name}.{size_field}", getattr(node, size_field), 2)
-    stride = rules.sides(f"{name}.stride", node.stride, 2)
-    padding = rules.sides(f"{name}.padding", node.padding, 4, least=0)
-    if any(pad >= size[side // 2] for side, pad in enumerate(padding)):
-        raise NetworkError(f"{name}.padding", f"less than the window's sides {size}", padding)
-    for field, value in ((size_field, size), ("stride", stride), ("padding", padding)):
-        object.__setattr__(node, field, value)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Node:
-    """What all nodes have.
-
-    Members
-    -------
-    name : lower-case identifiers joined by dots, unique in the network
-    inputs : names of the nodes whose outputs it takes; "input" is the network's
-    """
-
-    kind: ClassVar[str]
-    arity: ClassVar[int] = 1
-
-    name: str
-    inputs: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        rules.name("node name", self.name)
-        inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
-        if len(inputs) != self.arity:
-            raise NetworkError(f"{self.name}.inputs", f"{self.arity} of them", len(inputs))
-        object.__setattr__(self, "inputs", inputs)
-
-    def output(self, *edges: Any) -> Edge:
-        """The edge that leaves the node when ``edges`` arrive.
-
-        Raises
-        ------
-        NetworkError : they do not fit; the message names node and field
-        """
-        raise NotImplementedError
-
-    def _freeze(self, field: str, dtype: type) -> None:
-        object.__setattr__(self, field, rules.frozen(f"{self.name}.{field}", getattr(self, field), dtype))
-
-    def _refuse(self, field: str, expected: str, found: object) -> None:
-        raise NetworkError(f"{self.name}.{field}", expected, found)
-
-    def _codes(self, edge: Edge, bases: Bases | None = None) -> Codes:
-        expected = "codes" if bases is None else f"codes of {bases.count} {bases.kind} bases"
-        if not isinstance(edge, Codes) or (bases is not None and edge.bases != bases):
-            raise NetworkError(f"{self.name}.inputs", expected, edge)
-        return edge
-
-    def _integers(self, edge: Edge, channels: int | None = None) -> Integers:
-        if not isinstance(edge, Integers):
-            raise NetworkError(f"{self.name}.inputs", "integers", edge)
-        if channels is not None and edge.shape[2] != channels:
-            raise NetworkError(f"{self.name}.inputs", f"{channels} channels", edge)
-        return edge
-
-
-AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,146 +71,6 @@ class Table(Node):
         if self.entries.size != edge.bases.levels:
             self._refuse("entries", f"one entry for each of {edge.bases.levels} input codes", self.entries.size)
         return Codes(self.bases, edge.shape)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Conv(Node):
-    """``acc[c] = sum_m alpha[c, m] sum_n beta[n] (2 popcount(xnor(B[m, c], A[n])) - K)`` of every window.
-
-    H x W x C codes -> OH x OW x C_out integers. A dense layer is a convolution whose kernel covers its whole
-    input. Output channel c sees the input channels of group ``c // (C_out / groups)`` only.
-
-    Members
-    -------
-    kernel, stride : (height, width)
-    padding : rows above and below, columns left and right, each less than the kernel's side
-    padding_code : the code that positions outside have; None: they count nothing
-    weight_bases, input_bases : how weight codes and input codes stand for M and N bases
-    weights : uint8 codes, [C_out, kernel height, kernel width, C / groups]
-    alpha : int64 [C_out, M];  alpha_scale : its form
-    beta : int64 [N];  beta_scale : its form
-    """
-
-    kind: ClassVar[str] = "conv"
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    padding: Padding = (0, 0, 0, 0)
-    padding_code: int | None = 0
-    groups: int = 1
-    weight_bases: Bases
-    input_bases: Bases
-    weights: CodeArray
-    alpha: IntArray
-    alpha_scale: ScaleForm
-    beta: IntArray
-    beta_scale: ScaleForm
-
-    @property
-    def out_channels(self) -> int:
-        """C_out."""
-        return int(self.weights.shape[0])
-
-    @property
-    def in_channels(self) -> int:
-        """C, of all groups."""
-        return int(self.weights.shape[3]) * self.groups
-
-    @property
-    def dot_length(self) -> int:
-        """K: how many XNORs one popcount counts."""
-        return math.prod(self.weights.shape[1:])
-
-    @cached_property
-    def weight_values(self) -> IntArray:
-        """``sum_m alpha[c, m] B_m``, int64 [C_out, kernel height, kernel width, C / groups]."""
-        flat = self.weights.reshape(self.out_channels, -1).astype(np.int64)
-        values = np.take_along_axis(self.weight_bases.values(self.alpha), flat, axis=1)
-        return values.reshape(self.weights.shape)
-
-    @property
-    def input_values(self) -> IntArray:
-        """``sum_n beta[n] A_n`` of each input code, int64 [levels]."""
-        return self.input_bases.values(self.beta)
-
-    @cached_property
-    def acc_bounds(self) -> tuple[IntArray, IntArray]:
-        """Least and greatest value that acc can take, per channel, over all inputs: two int64 [C_out].
-
-        Exact: each input position contributes its own least (greatest) weight value x input value. Positions
-        outside contribute what lies between.
-        """
-        levels, inputs = self.weight_bases.levels, self.input_values
-        rows = self.weights.reshape(self.out_channels, -1)
-        often = np.stack([np.bincount(row, minlength=levels) for row in rows])
-        values = self.weight_bases.values(self.alpha)
-        low, high = values * int(inputs.min()), values * int(inputs.max())
-        return (often * np.minimum(low, high)).sum(axis=1), (often * np.maximum(low, high)).sum(axis=1)
-
-    def inside(self, shape: Shape) -> IntArray:
-        """Sums of the weight values at positions inside a map of ``shape``: int64 [OH, OW, C_out].
-
-        They differ from class to class of border pixels: the distinct clipped windows of each axis.
-        """
-        height, width = swept(f"{self.name}.kernel", shape, self.kernel, self.stride, self.padding)
-        masks = []
-        for axis, count in enumerate((height, width)):
-            first = np.arange(count) * self.stride[axis] - self.padding[2 * axis]
-            places = first[:, None] + np.arange(self.kernel[axis])
-            masks.append(((places >= 0) & (places < shape[axis])).astype(np.int64))
-        return np.einsum("yk,xl,ckl->yxc", *masks, self.weight_values.sum(axis=3))
-
-    def output(self, *edges: Any) -> Integers:
-        """Integers within ``acc_bounds``."""
-        edge = self._codes(edges[0], self.input_bases)
-        if edge.shape[2] != self.in_channels:
-            self._refuse("weights", f"{edge.shape[2]} input channels", self.in_channels)
-        size = swept(f"{self.name}.kernel", edge.shape, self.kernel, self.stride, self.padding)
-        return Integers(*self.acc_bounds, (*size, self.out_channels))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._freeze("weights", np.uint8)
-        self._freeze("alpha", np.int64)
-        self._freeze("beta", np.int64)
-        _check_window(self, "kernel")
-        rules.integer(f"{self.name}.groups", self.groups, least=1)
-        if self.padding_code is not None and not (
-            type(self.padding_code) is int and 0 <= self.padding_code < self.input_bases.levels
-        ):
-            expected = f"a code below {self.input_bases.levels} or none"
-            self._refuse("padding_code", expected, repr(self.padding_code))
-        self._check_shapes()
-        self._check_numbers()
-
-    def _check_shapes(self) -> None:
-        if self.weights.ndim != 4 or self.weights.shape[1:3] != self.kernel or not self.weights.shape[3]:
-            kernel = " x ".join(map(str, self.kernel))
-            self._refuse("weights", f"shape C_out x {kernel} x C", self.weights.shape)
-        channels, m, n = self.out_channels, self.weight_bases.count, self.input_bases.count
-        if channels < 1:
-            self._refuse("weights", "at least one output channel", 0)
-        if channels % self.groups:
-            self._refuse("groups", f"a divisor of {channels} output channels", self.groups)
-        for field, shape in (("alpha", (channels, m)), ("beta", (n,))):
-            if getattr(self, field).shape != shape:
-                self._refuse(field, f"shape {shape}", getattr(self, field).shape)
-
-    def _check_numbers(self) -> None:
-        if int(self.weights.max()) >= self.weight_bases.levels:
-            self._refuse("weights", f"codes below {self.weight_bases.levels}", int(self.weights.max()))
-        for field in ("alpha", "beta"):
-            _check_form(self, field, getattr(self, f"{field}_scale"))
-        least, greatest = self.acc_bounds
-        if max(abs(int(least.min())), abs(int(greatest.max()))) >= rules.MAX_MAGNITUDE:
-            self._refuse("alpha", "accumulators below 2**46", int(greatest.max()))
-
-
-def _check_form(node: Node, field: str, form: ScaleForm) -> None:
-    values = getattr(node, field)
-    allowed = form.allows(values)
-    if not allowed.all():
-        expected = f"values of form {form.kind} with {form.bits} bits"
-        raise NetworkError(f"{node.name}.{field}", expected, int(values[~allowed].flat[0]))
 
 
 NEVER = 1 << 62
@@ -381,7 +174,7 @@ class Decode(Node):
         self._freeze("beta", np.int64)
         if self.beta.shape != (self.input_bases.count,):
             self._refuse("beta", f"shape {(self.input_bases.count,)}", self.beta.shape)
-        _check_form(self, "beta", self.beta_scale)
+        check_form(self, "beta", self.beta_scale)
 
     @property
     def values(self) -> IntArray:
@@ -422,7 +215,7 @@ class Requantise(Node):
         self._freeze("offset", np.int64)
         if self.factor.ndim != 1 or self.factor.shape != self.offset.shape:
             self._refuse("offset", f"shape {self.factor.shape}, one per channel as factor", self.offset.shape)
-        _check_form(self, "factor", self.factor_scale)
+        check_form(self, "factor", self.factor_scale)
         rules.integer(f"{self.name}.shift", self.shift, least=0)
         if self.shift > 52:
             self._refuse("shift", "at most 52", self.shift)
@@ -478,7 +271,7 @@ class MaxPool(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_window(self, "size")
+        check_window(self, "size")
         if self.least is not None:
             flags = np.array(self.least)
             if flags.dtype != np.bool_ or flags.ndim != 1:
@@ -512,7 +305,7 @@ class SumPool(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_window(self, "size")
+        check_window(self, "size")
 
     def output(self, *edges: Any) -> Integers:
         """The least and greatest sum of as many values as a window can hold, be it the whole or a clipped one."""
