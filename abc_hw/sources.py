@@ -6,7 +6,8 @@ from pathlib import Path
 
 from . import zoo
 from .errors import InputError
-from .network import Graph, Network, description, files
+from .network import Graph, Network, chain_of, description, files, graph_description
+from .reading import read_toml
 
 EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_PREFIX = "example:"
@@ -48,7 +49,12 @@ def read(text: str | Path) -> tuple[Network, description.Folding]:
     """
     path = resolve(text)
     if path.suffix == DESCRIPTION_SUFFIX:
-        return description.load(path)
+        if not _has_nodes(path):
+            return description.load(path)
+        try:
+            return chain_of(graph_description.load(path)), {}
+        except InputError as error:
+            raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     return files.load(path), {}
 
 
@@ -60,7 +66,14 @@ def load_any(source: str | Path) -> Network | Graph:
     InputError : as :func:`load`
     """
     path = resolve(source)
-    return description.load(path)[0] if path.suffix == DESCRIPTION_SUFFIX else files.load_any(path)
+    if path.suffix != DESCRIPTION_SUFFIX:
+        return files.load_any(path)
+    return graph_description.load(path) if _has_nodes(path) else description.load(path)[0]
+
+
+def _has_nodes(path: Path) -> bool:
+    """Is it a description of nodes, not of layers?"""
+    return "nodes" in read_toml(path, "a readable description")
 
 
 def load(source: str | Path) -> Network:

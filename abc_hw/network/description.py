@@ -47,7 +47,8 @@ def _square(kernel: Any) -> Any:
     return (kernel, kernel) if type(kernel) is int else kernel
 
 
-def _names(classes: Any) -> Any:
+def names(classes: Any) -> Any:
+    """Classes as a description says them, a number or their names, as names."""
     if type(classes) is int:
         if classes > limits.MAX_SIDE:
             raise ValueError(f"at most {limits.MAX_SIDE} of them")
@@ -136,7 +137,7 @@ class Description(_Table):
     name: Name
     input_shape: tuple[Side, Side, Side]
     input_bits: Count = 8
-    classes: Annotated[tuple[Name, ...], Field(max_length=limits.MAX_SIDE), BeforeValidator(_names)]
+    classes: Annotated[tuple[Name, ...], Field(max_length=limits.MAX_SIDE), BeforeValidator(names)]
     seed: Annotated[int, Field(ge=0, lt=1 << 63, strict=True)] = 1
     M: Count = 3
     N: Count = 3
