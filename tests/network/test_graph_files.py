@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from pathlib import Path
@@ -9,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph
-from test_files import EDITED, assemble, parts
+from test_files import EDITED, JSON_VALUES, assemble, parts
 from test_graph import long_graph
 from test_network import make_network
 
 from abc_hw.errors import InputError
-from abc_hw.network import Graph, Network, files, graph_of
+from abc_hw.network import Graph, Network, container, files, graph_of
 
 
 def assert_same_graph(one: Graph, other: Graph) -> None:
@@ -92,6 +93,32 @@ def test_edited_tensors_are_refused(name: str, values: Any, message: str) -> Non
     with pytest.raises(InputError, match=f"^net: {re.escape(message)}") as caught:
         files.from_bytes(assemble(document, tensors), "net")
     assert str(caught.value).endswith(EDITED)
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_forged_descriptions_are_refused_or_valid(data: st.DataObject) -> None:
+    """Any value anywhere in the document, with a checksum that fits: never another exception."""
+    document, tensors = parts(files.to_bytes(long_graph()))
+    forged = copy.deepcopy(document)
+    owner: Any = forged
+    while True:
+        keys = list(owner) if isinstance(owner, dict) else list(range(len(owner)))
+        key = data.draw(st.sampled_from(keys))
+        if isinstance(owner[key], dict | list) and owner[key] and data.draw(st.booleans()):
+            owner = owner[key]
+            continue
+        owner[key] = data.draw(JSON_VALUES | st.integers(-2, 9))
+        break
+    sealed = {name: value for name, value in forged.items() if name != "checksum"}
+    forged["checksum"] = container.checksum(sealed, tensors)
+    try:
+        read = files.from_bytes(assemble(forged, tensors), "net")
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert isinstance(read, Graph)
+        files.to_bytes(read)
 
 
 DOCUMENT_EDITS: list[tuple[tuple[Any, ...], Any, str]] = [
