@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What a device says of itself, and what it must say if it computes a network."""
 
 from __future__ import annotations
