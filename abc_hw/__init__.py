@@ -17,6 +17,7 @@ _HOMES = {
     "ABCConv2d": ("training.layers", "ABCConv2d"),
     "ABCLinear": ("training.layers", "ABCLinear"),
     "Accelerator": ("rtl_gen.engine.accelerator", "Accelerator"),
+    "Graph": ("network", "Graph"),
     "Network": ("network", "Network"),
     "export": ("convert", "export"),
     "fold": ("rtl_gen.cost.choice", "fold"),

@@ -66,7 +66,7 @@ def _show_layers(found: Network) -> None:
     shapes.add_section()
     shapes.add_row("all", "", "", "", "", "", f"{found.binary_macs:,}")
     numbers.add_section()
-    weights = sum(weight_bits(layer) for layer in found.layers)
+    weights = found.weight_bits
     coefficients = sum(coefficient_bits(layer) for layer in found.layers)
     numbers.add_row("all", "", "", f"{weights:,}", f"{coefficients:,}", "")
     show(f"{found.name}: {shape} pixels in, {len(found.classes)} classes out", shapes)

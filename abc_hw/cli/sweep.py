@@ -32,7 +32,6 @@ from .inputs import (
     need_for_dataset,
     size_of,
 )
-from .networks import weight_bits
 from .training import Model, reading_changes
 
 if TYPE_CHECKING:
@@ -163,12 +162,10 @@ def _measure(variant: Variant, trained: Trained, test: Split) -> Result:
     if config.kind == "float":
         return result
     network = to_network(trained.model, name=f"{name_of(config.dataset)}-{config.model}", classes=trained.classes)
-    if isinstance(network, Graph):
-        raise InputError(f"model: expected one that is a chain of layers, found {config.model}")
-    fewer = reencode(network)
+    fewer = network if isinstance(network, Graph) else reencode(network)
     with progress("golden model") as update:
         scores = fast.run(fewer, test.images, progress=update)
     return dataclasses.replace(
         result, right=int((scores.argmax(1) == test.labels).sum()), xnors=fewer.binary_macs,
-        xnors_before=network.binary_macs, weight_bits=sum(weight_bits(layer) for layer in fewer.layers),
+        xnors_before=network.binary_macs, weight_bits=fewer.weight_bits,
     )

@@ -15,7 +15,6 @@ from abc_hw.network.reencode import reencode
 
 from .console import complain, need, percent, progress, record, reports, say, show, table
 from .inputs import named_dataset
-from .networks import weight_bits
 
 if TYPE_CHECKING:
     from abc_hw.training.recipes import TrainingConfig
@@ -119,7 +118,7 @@ def add(
     card = zoo.Card(
         name=name, digest=fewer.digest, dataset=config.dataset, command=command_of(config),
         training=config.model_dump(mode="json"), note=note, right=int((scores.argmax(1) == test.labels).sum()),
-        images=len(test), weight_bits=sum(weight_bits(layer) for layer in fewer.layers), xnors=fewer.binary_macs,
+        images=len(test), weight_bits=fewer.weight_bits, xnors=fewer.binary_macs,
         xnors_before=network.binary_macs, data=data, data_licence=licence,
     )
     zoo.add(network_file, card)

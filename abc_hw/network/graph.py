@@ -153,6 +153,11 @@ class Graph:
         bases = node.weight_bases.count * node.input_bases.count
         return height * width * channels * node.dot_length * bases
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of all weight codes."""
+        return sum(node.weights.size * node.weight_bases.bits for node in self.nodes if isinstance(node, Conv))
+
     # -- digest -------------------------------------------------------------------------------------------------
 
     @cached_property

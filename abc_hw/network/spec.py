@@ -321,6 +321,11 @@ class Network:
         """XNOR-and-count operations for one image."""
         return sum(layer.binary_macs for layer in self.layers)
 
+    @property
+    def weight_bits(self) -> int:
+        """Bits of all weight codes."""
+        return sum(layer.weights.size * layer.weight_bases.bits for layer in self.layers)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that decides a bit; equal digests mean equal scores on every image."""

@@ -49,6 +49,7 @@ def test_a_chain_becomes_a_graph_and_comes_back(seed: int) -> None:
     assert_same(chain_of(graph), network)
     assert graph.digest == network.digest
     assert graph.binary_macs == network.binary_macs
+    assert graph.weight_bits == network.weight_bits
     assert graph.output.shape == (1, 1, len(network.classes))
 
 
