@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -12,21 +11,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cocotb_tools.runner import Icarus
-from cocotb_tools.runner import Verilator as VerilatorRunner
 
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
-from abc_hw.writing import copy
+from abc_hw.writing import copy, write
 
 from . import golden
 from .folders import work_folder
 from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
 from .netlist import synthesised
-from .simulators import environment, under
+from .running import leave_rerun, run_bench, viewer_lists, wave_kind
+from .simulators import environment
 
 TOP = "accelerator"
 
@@ -90,9 +88,9 @@ def simulate(
     images : uint8 [B, H, W, C], at least one
     simulator : ``verilator`` or ``icarus``
     stalls : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
-    waves : write a waveform file here
+    waves : write a waveform file here, .vcd or in Icarus .fst, and lists of signals for GTKWave and Surfer
     seed : of the stalls
-    work_dir : keep sources, build and records here; a temporary folder otherwise
+    work_dir : keep sources, build, records and a ``rerun.sh`` here; a temporary folder otherwise
     netlist : simulate what Yosys makes of the Verilog for this target (a key of
     :data:`abc_hw.sim.netlist.TARGETS`)
         instead; only the accelerator's output can then be compared
@@ -111,7 +109,8 @@ def simulate(
         raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
     if len(images) < 1:
         raise InputError("images: expected at least one, found none")
-    variables = environment(simulator)
+    environment(simulator)  # refuses one that is not there before anything is made
+    kind = wave_kind(waves, simulator)
     accelerator = Accelerator(network, foldings, weights=weights, target=netlist or "generic")
     following = _following(accelerator, swap, foldings)
     trace = golden.run(network, images) if swap is None else _both(network, swap, images)
@@ -123,9 +122,12 @@ def simulate(
             text = synthesised(verilog.text, top=TOP, target=netlist)
             verilog = dataclasses.replace(verilog, text=text, inner_streams=False)
         most_cycles = _prepare(folder, accelerator, following, verilog, images, trace, stalls, seed)
-        _run_cocotb(folder, simulator, variables, want_waves=waves is not None)
-        if waves is not None:
-            copy(folder / "dump.vcd" if simulator == "verilator" else folder / "build" / "harness.fst", waves)
+        leave_rerun(folder, simulator)
+        seen = run_bench(folder, simulator, kind=kind)
+        if waves is not None and seen is not None:
+            copy(seen, waves)
+            for path, text in viewer_lists(Path(waves), [layer.name for layer in network.layers]).items():
+                write(path, text.encode())
         result_file = folder / "result.json"
         if not result_file.exists():
             log = (folder / "simulation.log").read_text()[-2000:]
@@ -197,39 +199,6 @@ def _prepare(
         "score_masks": ([in_others] * (classes - 1) + [in_last]) * len(images),
     }))
     return most_cycles
-
-
-def _run_cocotb(folder: Path, simulator: str, variables: Mapping[str, str], *, want_waves: bool) -> None:
-    runner = _LeanVerilator() if simulator == "verilator" else Icarus()
-    build_args = {
-        "verilator": ["-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique"],
-        "icarus": ["-Wall", "-Wno-timescale"],
-    }
-    with under(variables):
-        try:
-            runner.build(
-                sources=[folder / "harness.sv", folder / f"{TOP}.v"], hdl_toplevel="harness", always=True,
-                build_dir=folder / "build", build_args=build_args[simulator], waves=want_waves,
-                timescale=("1ns", "1ps"), log_file=folder / "build.log",
-            )
-        except (SystemExit, RuntimeError) as error:
-            log = (folder / "build.log").read_text()[-2000:] if (folder / "build.log").exists() else ""
-            raise RuntimeError(f"{simulator} could not build the design:\n{log}") from error
-        with contextlib.suppress(SystemExit, RuntimeError):  # a failed bench: its result file says what differs
-            runner.test(
-                test_module="abc_hw.sim.tb_accelerator", hdl_toplevel="harness", build_dir=folder / "build",
-                test_dir=folder, waves=want_waves, log_file=folder / "simulation.log",
-                extra_env={"COCOTB_ANSI_OUTPUT": "0"},
-            )
-
-
-class _LeanVerilator(VerilatorRunner):
-    """Verilator without every signal made public: the bench touches only the harness's ports, and the model
-    compiles in a fraction of the time."""
-
-    def _build_command(self) -> list[list[str]]:
-        commands = super()._build_command()
-        return [[word for word in command if word != "--public-flat-rw"] for command in commands]
 
 
 def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> SimulationResult:

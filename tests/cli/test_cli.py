@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import TINY, abc_hw, done
+from command_line import TINY, abc_hw, done, refused
 
 from abc_hw.cli.main import EXAMPLES
 from abc_hw.network import files
@@ -139,15 +141,32 @@ def test_a_folding_file_takes_the_place_of_the_description(tmp_path: Path) -> No
     assert re.search(r"conv1 +1 +4 +2 +8 ", said)
 
 
-@pytest.mark.parametrize("simulator", ["verilator", "icarus"])
-def test_simulate_finds_no_bit_that_differs(tiny: Path, tmp_path: Path, simulator: str) -> None:
-    waves = tmp_path / "waves"
+@pytest.mark.parametrize(("simulator", "name", "begins"), [
+    ("verilator", "waves", b"$version"), ("icarus", "waves.vcd", b"$date"),
+])
+def test_simulate_finds_no_bit_that_differs(
+    tiny: Path, tmp_path: Path, simulator: str, name: str, begins: bytes
+) -> None:
+    waves, folder = tmp_path / name, tmp_path / "work"
     said = done(
-        "simulate", tiny, "--random", "--images", 3, "--simulator", simulator, "--stalls", 0.2, "--waves", waves
+        "simulate", tiny, "--random", "--images", 3, "--simulator", simulator, "--stalls", 0.2, "--waves", waves,
+        "--work-dir", folder,
     )
     for stream in ("conv1", "dense2", "output"):
         assert re.search(rf"{stream} +[1-9][\d,]* +0 *\n", said)
-    assert waves.stat().st_size > 0
+    assert waves.read_bytes().startswith(begins)
+    for viewer in (".gtkw", ".sucl"):
+        listed = waves.with_suffix(viewer).read_text()
+        assert all(f"harness.dut.{port}__valid" in listed for port in ("i", "o", "conv1.o", "dense2.o"))
+    assert os.access(folder / "rerun.sh", os.X_OK)
+    if simulator == "icarus":
+        again = subprocess.run([folder / "rerun.sh"], capture_output=True, text=True, check=True, timeout=300)
+        assert re.search(r"^output: [1-9]\d* bits compared, 0 differ$", again.stdout, re.MULTILINE)
+
+
+def test_waves_are_of_a_kind_that_there_is(tiny: Path, tmp_path: Path) -> None:
+    said = refused("simulate", tiny, "--random", "--waves", tmp_path / "waves.png")
+    assert said == f"waves: expected a name that ends in .vcd from verilator, found {tmp_path / 'waves.png'}"
 
 
 def test_simulate_shows_test_images_to_a_trained_network(trained: Path) -> None:
