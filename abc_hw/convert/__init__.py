@@ -6,14 +6,16 @@ Each name loads what it needs when it is first asked for: what reads files of ot
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..training.normalise import Normalise
     from .exporting import export, report
-    from .normalise import Normalise
+    from .floats import Converted, convert
 
 _HOMES = {
-    "Normalise": "normalise", "export": "exporting", "report": "exporting",
+    "Converted": "convert.floats", "Normalise": "training.normalise", "convert": "convert.floats",
+    "export": "convert.exporting", "report": "convert.exporting",
 }
 
-__all__ = ["Normalise", "export", "report"]
+__all__ = ["Converted", "Normalise", "convert", "export", "report"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +23,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"abc_hw.{_HOMES[name]}"), name)

@@ -22,6 +22,7 @@ from ..errors import InputError
 from .activation_bases import PixelBases, Unquantised
 from .layers import ABCConv2d, ABCLinear, BatchNorm
 from .models import ABCBlock
+from .normalise import Normalise
 
 Shape = tuple[int, int, int]
 
@@ -82,7 +83,8 @@ class _Tracer(fx.Tracer):
     """Layers on bases and batch norms are nodes, as all modules of torch are."""
 
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        return isinstance(module, ABCConv2d | ABCLinear | BatchNorm) or super().is_leaf_module(module, path)
+        ours = ABCConv2d | ABCLinear | BatchNorm | Normalise
+        return isinstance(module, ours) or super().is_leaf_module(module, path)
 
 
 class _Shapes(fx.Interpreter):
