@@ -19,10 +19,11 @@ from ..data import Split
 from ..errors import InputError
 from ..network import ScaleForm
 from ..training.activation_bases import PIXEL_BITS, PixelBases, Unquantised
+from ..training.forward import evaluating, graph_of
 from ..training.layers import ABCConv2d, ABCLinear, BatchNorm
 from ..training.models import per_layer, reestimate_batch_norm
 from ..training.normalise import Normalise
-from ..training.tracing import Row, evaluating, graph_of, trace
+from ..training.tracing import Row, trace
 from .fitting import fit
 
 MOST_IMAGES = 2_560
@@ -58,6 +59,12 @@ class Converted:
     rows: list[Row]
     changes: list[str]
     accuracy: dict[str, float]
+
+    @property
+    def example(self) -> Tensor:
+        """An image as the model takes it, black: uint8 [1, C, H, W]."""
+        height, width, channels = self.in_shape
+        return torch.zeros(1, channels, height, width, dtype=torch.uint8)
 
 
 def convert(
@@ -170,7 +177,7 @@ class _Given:
 
 def _batches(calibration: Any, form: _Given) -> Iterable[tuple[Tensor, Tensor | None]]:
     if isinstance(calibration, Split):
-        images = torch.from_numpy(np.ascontiguousarray(calibration.images[:MOST_IMAGES])).permute(0, 3, 1, 2)
+        images = torch.from_numpy(calibration.images[:MOST_IMAGES]).permute(0, 3, 1, 2).contiguous()
         labels = torch.from_numpy(calibration.labels[:MOST_IMAGES])
         calibration = zip(images.split(BATCH), labels.split(BATCH), strict=True)
     seen = 0

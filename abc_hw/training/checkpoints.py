@@ -11,14 +11,16 @@ from typing import Any
 
 import pydantic
 import torch
+from torch import nn
 
 from ..data import Features
 from ..errors import InputError
 from ..network import limits
 from ..reading import check_regular
 from ..writing import write
+from .layers import is_integer, set_integer
 from .models import ABCNet
-from .recipes import TrainingConfig, build_model
+from .recipes import OF_MODELS, OWN, TrainingConfig, build_model
 from .residual import ResidualNet
 
 FORMAT = 1
@@ -30,21 +32,27 @@ class Trained:
 
     ``accuracy`` maps ``validation`` and ``test`` to shares of 1, both by
     :func:`abc_hw.training.quantised.evaluate_integer`; it is empty for a model whose training has not ended.
-    ``features`` is how numbers became codes, if it was trained on a table.
+    ``features`` is how numbers became codes, if it was trained on a table. ``in_shape`` is (H, W, C) of an image.
     """
 
-    model: ABCNet | ResidualNet
+    model: nn.Module
     config: TrainingConfig
     classes: tuple[str, ...]
     accuracy: dict[str, float]
     checkpoint: Path
     features: Features | None = None
+    in_shape: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, ABCNet | ResidualNet):
+            object.__setattr__(self, "in_shape", self.model.in_shape)
 
     @property
     def record(self) -> dict[str, Any]:
         """JSON values for ``Network.training``."""
         edges = {} if self.features is None else {"features": self.features.model_dump(mode="json")}
-        return {**self.config.model_dump(mode="json"), "accuracy": self.accuracy, **edges}
+        idle = set(OF_MODELS) if self.config.model == OWN else set()
+        return {**self.config.model_dump(mode="json", exclude=idle), "accuracy": self.accuracy, **edges}
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -66,10 +74,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_checkpoint(path: Path | str, *, to_resume: bool = False) -> Trained:
+def load_checkpoint(path: Path | str, *, to_resume: bool = False, model: nn.Module | None = None) -> Trained:
     """The model of a checkpoint of :func:`abc_hw.training.loop.train`, in evaluation mode on the CPU.
 
-    Runs no code from the file. With ``to_resume`` it must also hold what training goes on from.
+    Runs no code from the file. With ``to_resume`` it must also hold what training goes on from. ``model`` is the
+    module of one's own that was trained, if it was one: it gets the numbers of the file.
 
     Raises
     ------
@@ -80,22 +89,32 @@ def load_checkpoint(path: Path | str, *, to_resume: bool = False) -> Trained:
     if to_resume and "optimizer_states" not in content:
         raise InputError(f"{path}: expected a checkpoint of an epoch, found that of a finished training")
     said = content["abc_hw"]
+    _check_owner(path, said, model)
     try:
         config = TrainingConfig(**said["config"])
         shape, classes = tuple(said["shape"]), tuple(said["classes"])
         limits.check_shape("shape", (*shape, len(classes))[:4])
-        model = build_model(config, shape, len(classes))
+        model = build_model(config, shape, len(classes)) if model is None else model
         state = {name.removeprefix("model."): tensor for name, tensor in content["state_dict"].items()}
         model.load_state_dict(state)
-        model.set_integer(bool(said["integer"]))
+        set_integer(model, bool(said["integer"]))
         features = None if said.get("features") is None else Features(**said["features"])
         accuracy = {str(name): float(value) for name, value in said["accuracy"].items()}
     except (pydantic.ValidationError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: expected a checkpoint whose parts fit each other, found {reason}") from None
     return Trained(
-        model=model.eval(), config=config, classes=classes, accuracy=accuracy, checkpoint=path, features=features
+        model=model.eval(), config=config, classes=classes, accuracy=accuracy, checkpoint=path, features=features,
+        in_shape=shape,
     )
+
+
+def _check_owner(path: Path, said: dict[str, Any], model: nn.Module | None) -> None:
+    """InputError unless a module is given exactly where the file holds the numbers of a user's own."""
+    config = said.get("config")
+    if isinstance(config, dict) and (config.get("model") == OWN) != (model is not None):
+        wanted = "no module beside it" if model is not None else "the module that was trained, as model="
+        raise InputError(f"{path}: expected {wanted}, found {'one' if model is not None else 'none'}")
 
 
 def save_checkpoint(trained: Trained) -> None:
@@ -103,7 +122,8 @@ def save_checkpoint(trained: Trained) -> None:
     model = trained.model
     content = {
         "abc_hw": describe(
-            trained.config, model.in_shape, trained.classes, model.integer, trained.accuracy, trained.features
+            trained.config, trained.in_shape, trained.classes, is_integer(model), trained.accuracy,
+            trained.features,
         ),
         "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
     }

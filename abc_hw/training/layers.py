@@ -284,9 +284,10 @@ def abc_layers(model: nn.Module) -> list[ABCConv2d | ABCLinear]:
 
 
 def set_integer(model: nn.Module, on: bool) -> None:
-    """Switch all layers (:meth:`ABCConv2d.set_integer`)."""
-    for layer in abc_layers(model):
-        layer.set_integer(on)
+    """Switch all parts that can (:meth:`ABCConv2d.set_integer`)."""
+    for part in model.modules():
+        if part is not model and callable(switch := getattr(part, "set_integer", None)):
+            switch(on)
 
 
 def is_integer(model: nn.Module) -> bool:

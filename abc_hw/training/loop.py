@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,23 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from ..data import Dataset, Features, Split, load
+from ..data import Dataset, Features, Split, from_torch, load
 from ..errors import InputError
 from ..writing import own_folder, telling, write
 from . import kernels
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
-from .layers import shift_parameters
+from .forward import batch_of, macs_of
+from .layers import abc_layers, is_integer, set_integer, shift_parameters
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
-from .recipes import TrainingConfig, build_model, config_for
-from .residual import ResidualNet
+from .recipes import OWN, TrainingConfig, build_model, config_for
 from .starting import start_from
+from .tracing import check_module
 
 __all__ = [
     "ABCTraining", "Trained", "TrainingConfig", "augment_images", "config_for", "evaluate_integer",
@@ -126,37 +127,42 @@ def augment_images(images: Tensor, kind: str) -> Tensor:
 
 
 class ABCTraining(lightning.LightningModule):
-    """Trains an ABCNet as ``config`` says; batches are uint8 [B, H, W, C] and int64 [B]."""
+    """Trains an ABCNet or the ``model`` given, as ``config`` says; batches are uint8 [B, H, W, C], int64 [B]."""
 
     def __init__(
         self, config: TrainingConfig, shape: tuple[int, int, int], classes: Sequence[str],
-        features: Features | None = None,
+        features: Features | None = None, model: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
-        self.model = build_model(config, shape, len(self.classes))
+        self.model = build_model(config, shape, len(self.classes)) if model is None else model
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """All that is random in a step follows from seed, step and rank; the last epochs are integer ones."""
         place = [self.config.seed, self.current_epoch, index, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-        self.model.set_integer(self.current_epoch >= self.config.epochs - self.config.integer_epochs)
+        set_integer(self.model, self.current_epoch >= self.config.epochs - self.config.integer_epochs)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """The cross-entropy of a batch."""
         images, labels = batch
         images = augment_images(images, self.config.augment)
-        mixed = self.config.precision == "bfloat16" and not self.model.integer
+        mixed = self.config.precision == "bfloat16" and not is_integer(self.model)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
-            scores = self.model(images.permute(0, 3, 1, 2))
+            scores = self.model(batch_of(self.model, images))
         loss = functional.cross_entropy(scores.float(), labels, label_smoothing=self.config.label_smoothing)
+        if not bool(loss.isfinite()):
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise InputError(
+                f"lr: expected a finite loss, found {float(loss)} at step {self.global_step} with rate {rate:.3g}"
+            )
         self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Logs the accuracy on held-back training images."""
         images, labels = batch
-        right = (self.model(images.permute(0, 3, 1, 2)).argmax(1) == labels).float().mean()
+        right = (self.model(batch_of(self.model, images)).argmax(1) == labels).float().mean()
         self.log("validation_accuracy", right, prog_bar=True, batch_size=len(labels), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
@@ -179,7 +185,7 @@ class ABCTraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what :func:`load_checkpoint` needs to rebuild the model."""
         checkpoint["abc_hw"] = describe(
-            self.config, self.shape, self.classes, self.model.integer, {}, self.features
+            self.config, self.shape, self.classes, is_integer(self.model), {}, self.features
         )
 
 
@@ -187,9 +193,11 @@ class ABCTraining(lightning.LightningModule):
 
 
 def train(
-    config: TrainingConfig | None,
-    folder: Path | str,
+    config: TrainingConfig | None = None,
+    folder: Path | str = "runs/own",
     *,
+    model: nn.Module | None = None,
+    dataset: Dataset | Iterable[Any] | None = None,
     data_dir: Path | str | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -202,8 +210,14 @@ def train(
 
     Parameters
     ----------
-    config : None only with ``resume``: the configuration in the checkpoint
+    config : None: the configuration in the checkpoint with ``resume``, else the defaults for a ``model`` or
+        ``dataset`` of one's own
     folder : of the run; made if need be
+    model : a module of one's own in the place of the configuration's: on bases, or in full precision. It takes
+        uint8 [B, C, H, W] (:class:`~abc_hw.training.normalise.Normalise` is for modules in full precision), and is
+        trained in place. A checkpoint has its numbers only, so ``resume`` needs it again, as it was made
+    dataset : in the place of the configuration's: a :class:`abc_hw.data.Dataset`, or one of
+        ``torch.utils.data``, of which a part is held out (:func:`abc_hw.data.from_torch`)
     data_dir : where the data sets lie (:func:`abc_hw.data.load`)
     resume : go on from ``last.ckpt`` in the folder; ends with the same weights as a run without interruption
     progress : show a progress bar
@@ -216,10 +230,16 @@ def train(
     """
     folder = Path(folder)
     last = folder / LAST
-    config = _config_of_run(config, last, resume)
-    dataset = load(config.dataset, data_dir, config.reading)
-    module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features)
+    if dataset is not None and not isinstance(dataset, Dataset):
+        dataset = from_torch(dataset)
+    config = _config_of_run(_with_own(config, model, dataset, resume), last, resume, model)
+    dataset = load(config.dataset, data_dir, config.reading) if dataset is None else dataset
+    if model is not None:
+        check_module(model, dataset.shape, len(dataset.classes))
+    module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features, model)
     if config.start and not resume:
+        if not isinstance(module.model, ABCNet):
+            raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")
         start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):
         return _train(module, dataset, folder, resume, progress, trainer_options)
@@ -250,7 +270,7 @@ def _train(
             **options,
         )
         handler = signal.getsignal(signal.SIGINT)
-        long = config.epochs * len(dataset.train) * module.model.macs > LONG_MACS
+        long = config.epochs * len(dataset.train) * macs_of(module.model, dataset.shape) > LONG_MACS
         try:
             with kernels.compiling(long):
                 trainer.fit(
@@ -271,12 +291,26 @@ def _train(
     return trained
 
 
-def _config_of_run(config: TrainingConfig | None, last: Path, resume: bool) -> TrainingConfig:
+def _with_own(
+    config: TrainingConfig | None, model: nn.Module | None, dataset: Dataset | None, resume: bool
+) -> TrainingConfig | None:
+    """The configuration that says that model and data are the user's own, as far as they are."""
+    if (model is None and dataset is None) or (config is None and resume):
+        return config
+    changes: dict[str, Any] = {} if dataset is None else {"dataset": dataset.name}
+    if model is not None:
+        changes |= {"model": OWN} if abc_layers(model) else {"model": OWN, "kind": "float"}
+    return (config or config_for("own")).model_copy(update=changes)
+
+
+def _config_of_run(
+    config: TrainingConfig | None, last: Path, resume: bool, model: nn.Module | None
+) -> TrainingConfig:
     if not resume:
         if config is None:
             raise InputError("config: expected a configuration for a new run, found none")
         return config
-    said = load_checkpoint(last, to_resume=True).config
+    said = load_checkpoint(last, to_resume=True, model=model).config
     for field in TrainingConfig.model_fields if config is not None else ():
         was, now = getattr(said, field), getattr(config, field)
         if was != now:
@@ -332,12 +366,12 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def _finish(
-    model: ABCNet | ResidualNet, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress
+    model: nn.Module, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress
 ) -> Trained:
-    model.set_integer(True)
+    set_integer(model, True)
     chosen = np.random.default_rng(config.seed).permutation(len(dataset.train))[:NORM_IMAGES]
     batches = np.array_split(chosen, math.ceil(len(chosen) / 256))
-    images = (torch.from_numpy(dataset.train[index].images).permute(0, 3, 1, 2) for index in batches)
+    images = (batch_of(model, torch.from_numpy(dataset.train[index].images)) for index in batches)
     reestimate_batch_norm(model, bars.track(images, len(batches), description="batch norm"))
     accuracy = {}
     for name, split in (("validation", dataset.validation), ("test", dataset.test)):
@@ -349,5 +383,5 @@ def _finish(
         accuracy[name] = float((scores.argmax(1) == split.labels).mean())
     return Trained(
         model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path,
-        features=dataset.features,
+        features=dataset.features, in_shape=dataset.shape,
     )

@@ -23,6 +23,7 @@ from ..data import Images
 from ..errors import InputError
 from ..network import Bases, ScaleForm
 from .activation_bases import PixelBases, Unquantised
+from .forward import batch_of
 from .layers import ABCConv2d, ABCLinear, BatchNorm
 from .models import ABCNet
 from .residual import ResidualNet
@@ -236,7 +237,7 @@ def evaluate_float(
     """Scores float32 [B, classes] of uint8 images [B, H, W, C] by the model as it computes now, not exactly."""
     parts = []
     for start in range(0, len(images), BATCH):
-        parts.append(model(torch.from_numpy(images[start : start + BATCH]).permute(0, 3, 1, 2)).numpy())
+        parts.append(model(batch_of(model, torch.from_numpy(images[start : start + BATCH]))).numpy())
         if progress is not None:
             progress(min(start + BATCH, len(images)), len(images))
     return np.concatenate(parts)

@@ -25,7 +25,7 @@ class TrainingConfig(pydantic.BaseModel):
     by. With ``precision`` bfloat16 the convolutions multiply in it, up to the integer epochs. ``augment`` moves
     images by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them
     (``flip-crop``). ``start`` is a checkpoint or network file to start from, if any
-    (:mod:`abc_hw.training.starting`).
+    (:mod:`abc_hw.training.starting`). With ``model`` :data:`OWN` the fields of :data:`OF_MODELS` decide nothing.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +57,15 @@ class TrainingConfig(pydantic.BaseModel):
     def scale_form(self) -> ScaleForm:
         """The form of the integers alpha and beta."""
         return ScaleForm(kind=self.scale, bits=self.scale_bits, terms=self.scale_terms)
+
+
+OWN = "own"
+"""The model of a configuration that trains a module of the user's own, which is given beside it."""
+
+OF_MODELS = (
+    "M", "N", "scale", "scale_bits", "scale_terms", "kind", "width", "channel_wise", "learnable_u", "tie_steps",
+)
+"""Fields that decide nothing where the model is the user's own."""
 
 
 RECIPES: dict[str, dict[str, Any]] = {

@@ -6,25 +6,22 @@ else a forward does is either without effect in evaluation, or refused by its pa
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import operator
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import InputError
 from .activation_bases import PixelBases, Unquantised
-from .layers import ABCConv2d, ABCLinear, BatchNorm
+from .forward import Shape, graph_of, run_once, what, where
+from .layers import ABCConv2d, ABCLinear, abc_layers
 from .models import ABCBlock
 from .normalise import Normalise
-
-Shape = tuple[int, int, int]
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -76,90 +73,6 @@ class Traced:
     rows: list[Row]
 
 
-# -- tracing ------------------------------------------------------------------------------------------------
-
-
-class _Tracer(fx.Tracer):
-    """Layers on bases and batch norms are nodes, as all modules of torch are."""
-
-    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        ours = ABCConv2d | ABCLinear | BatchNorm | Normalise
-        return isinstance(module, ours) or super().is_leaf_module(module, path)
-
-
-class _Shapes(fx.Interpreter):
-    """Runs the graph once and keeps the shape of what each node gives; None for what is no tensor."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[fx.Node, tuple[int, ...] | None] = {}
-
-    def run_node(self, node: fx.Node) -> Any:
-        given = super().run_node(node)
-        self.shapes[node] = tuple(given.shape) if isinstance(given, Tensor) else None
-        return given
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The module in evaluation mode and its type the default, and all as it was afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    numbers = [p.dtype for p in model.parameters() if p.is_floating_point()]
-    usual = torch.get_default_dtype()
-    model.eval()
-    torch.set_default_dtype(numbers[0] if numbers else usual)  # what pixels become
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(usual)
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def graph_of(model: nn.Module, image: Tensor) -> tuple[fx.GraphModule, dict[fx.Node, tuple[int, ...] | None]]:
-    """The forward of a module in evaluation as a graph, and the shape of what each node gives for ``image``.
-
-    Raises
-    ------
-    InputError : it cannot be traced, or fails on the image; the line names the class of the module
-    """
-    kind = type(model).__name__
-    with evaluating(model), torch.no_grad():
-        try:
-            module = fx.GraphModule(model, _Tracer().trace(model), class_name=kind)
-        except Exception as error:  # whatever the user's forward does with what is not a tensor
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{kind}: expected a forward that torch.fx can trace, found {reason}") from None
-        shapes = _Shapes(module)
-        try:
-            shapes.run(image.to(next(iter(model.parameters()), image).device))
-        except InputError as error:
-            raise InputError(f"{kind}: {error}") from None
-        except Exception as error:  # whatever the user's forward raises
-            reason = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
-            expected = f"expected a forward for images of shape {tuple(image.shape)}"
-            raise InputError(f"{kind}: {expected}, found {reason}") from None
-    return module, shapes.shapes
-
-
-def where(node: fx.Node) -> str:
-    """The path of a node in its module: that of the module called, or of the one whose forward calls it."""
-    if node.op in ("call_module", "get_attr"):
-        return str(node.target)
-    stack = list(node.meta.get("nn_module_stack", {}))
-    if stack:
-        return str(stack[-1])
-    root = node.graph.owning_module
-    return "forward" if root is None else f"{type(root).__name__}.forward"
-
-
-def what(node: fx.Node, module: fx.GraphModule) -> str:
-    """The operator of a node."""
-    if node.op == "call_module":
-        return type(module.get_submodule(str(node.target))).__name__
-    return str(getattr(node.target, "__name__", node.target))
-
-
 # -- from nodes to layers -----------------------------------------------------------------------------------
 
 SAME = (
@@ -184,6 +97,7 @@ INSTEAD: dict[Any, str] = {
     nn.Linear: "ABCLinear, which abc_hw.convert.convert makes of it",
     nn.AvgPool2d: "a max-pool",
     torch.cat: "one path, for layers come one after another",
+    Normalise: "pixels as they are, which layers on bases take",
     nn.GELU: "a ReLU, or no activation before layers on bases",
 }
 """What to do in the place of operators that are often met."""
@@ -406,3 +320,13 @@ class _Reader:
 
 def _pair(value: Any) -> tuple[Any, Any]:
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
+
+
+def check_module(model: nn.Module, in_shape: Shape, classes: int) -> None:
+    """InputError unless the module gives scores for images, and a network can be made of it if it is on bases."""
+    _, scores = run_once(model, in_shape)
+    if scores != (1, classes):
+        expected = f"scores of shape (1, {classes}) for an image and {classes} classes"
+        raise InputError(f"{type(model).__name__}: expected {expected}, found {scores}")
+    if abc_layers(model):
+        trace(model, in_shape)

@@ -1,0 +1,144 @@
+"""The forward of any module: as a graph of its operators, and run once on an image."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..errors import InputError
+from .activation_bases import PixelBases
+from .layers import ABCConv2d, ABCLinear, BatchNorm
+from .models import ABCNet
+from .normalise import Normalise
+from .residual import ResidualNet
+
+Shape = tuple[int, int, int]
+"""(H, W, C)"""
+
+
+class _Tracer(fx.Tracer):
+    """Layers on bases and batch norms are nodes, as all modules of torch are."""
+
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        ours = ABCConv2d | ABCLinear | BatchNorm | Normalise
+        return isinstance(module, ours) or super().is_leaf_module(module, path)
+
+
+class _Shapes(fx.Interpreter):
+    """Runs the graph once and keeps the shape of what each node gives; None for what is no tensor."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[fx.Node, tuple[int, ...] | None] = {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        try:
+            given = super().run_node(node)
+        except Exception as error:  # whatever a part of the user's module raises
+            reason = _line(error)
+            reason = reason if isinstance(error, InputError) else f"expected a fitting input, found {reason}"
+            raise InputError(f"{where(node)}: {self._pixels_first(node) or reason}") from None
+        self.shapes[node] = tuple(given.shape) if isinstance(given, Tensor) else None
+        return given
+
+
+    def _pixels_first(self, node: fx.Node) -> str:
+        """What is wrong with a layer that takes the images, but not as pixels."""
+        part = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(part, ABCConv2d | ABCLinear) or isinstance(part.input_bases, PixelBases):
+            return ""
+        images = node.all_input_nodes[0].op == "placeholder"
+        return "expected activation_kind pixels in the first layer, found others" if images else ""
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The module in evaluation mode and its type the default, and all as it was afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    numbers = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    usual = torch.get_default_dtype()
+    model.eval()
+    torch.set_default_dtype(numbers[0] if numbers else usual)  # what pixels become
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def graph_of(model: nn.Module, image: Tensor) -> tuple[fx.GraphModule, dict[fx.Node, tuple[int, ...] | None]]:
+    """The forward of a module in evaluation as a graph, and the shape of what each node gives for ``image``.
+
+    Raises
+    ------
+    InputError : it cannot be traced, which names the module's class, or fails on the image, which names a part
+    """
+    kind = type(model).__name__
+    with evaluating(model), torch.no_grad():
+        try:
+            module = fx.GraphModule(model, _Tracer().trace(model), class_name=kind)
+        except Exception as error:  # whatever the user's forward does with what is not a tensor
+            raise InputError(f"{kind}: expected a forward that torch.fx can trace, found {_line(error)}") from None
+        shapes = _Shapes(module)
+        try:
+            shapes.run(image.to(next(iter(model.parameters()), image).device))
+        except InputError as error:  # with more lines, which fx adds
+            raise InputError(_line(error)) from None
+    return module, shapes.shapes
+
+
+def batch_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Images [B, H, W, C] as a module takes them, [B, C, H, W].
+
+    They stay as they lie in memory, but for a module of one's own, which may look at them with ``view``.
+    """
+    batch = images.permute(0, 3, 1, 2)
+    return batch if isinstance(model, ABCNet | ResidualNet) else batch.contiguous()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+
+
+def where(node: fx.Node) -> str:
+    """The path of a node in its module: that of the module called, or of the one whose forward calls it."""
+    if node.op in ("call_module", "get_attr"):
+        return str(node.target)
+    stack = list(node.meta.get("nn_module_stack", {}))
+    if stack:
+        return str(stack[-1])
+    root = node.graph.owning_module
+    return "forward" if root is None else f"{type(root).__name__}.forward"
+
+
+def what(node: fx.Node, module: fx.GraphModule) -> str:
+    """The operator of a node."""
+    if node.op == "call_module":
+        return type(module.get_submodule(str(node.target))).__name__
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def macs_of(model: nn.Module, in_shape: Shape) -> int:
+    """Multiplications of one image in full precision."""
+    return model.macs if isinstance(model, ABCNet | ResidualNet) else run_once(model, in_shape)[0]
+
+
+def run_once(model: nn.Module, in_shape: Shape) -> tuple[int, Any]:
+    """Multiplications of one image, and the shape of what the module gives; InputError if it fails."""
+    height, width, channels = in_shape
+    image = torch.zeros(1, channels, height, width, dtype=torch.uint8)
+    counter = FlopCounterMode(display=False)
+    with evaluating(model), torch.no_grad(), counter:
+        try:
+            given = model(image.to(next(iter(model.parameters()), image).device))
+        except Exception as error:  # whatever the user's forward raises
+            expected = f"expected a forward for pixels uint8 {tuple(image.shape)} (Normalise in front takes them)"
+            raise InputError(f"{type(model).__name__}: {expected}, found {_line(error)}") from None
+    shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    return counter.get_total_flops() // 2, shape
