@@ -64,7 +64,7 @@ def report(model: nn.Module, example: Any = None) -> list[Row]:
 
 def shape_of(model: nn.Module, example: Any) -> tuple[int, int, int]:
     """(H, W, C) of the images that a module takes; InputError if the example is none."""
-    if example is None and isinstance(model, ABCNet):
+    if example is None and isinstance(model, ABCNet | ResidualNet):
         return model.in_shape
     shape = tuple(example.shape) if isinstance(example, Tensor | np.ndarray) else ()
     if len(shape) not in (3, 4) or 0 in shape:

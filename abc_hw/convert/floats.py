@@ -177,7 +177,8 @@ class _Given:
 
 def _batches(calibration: Any, form: _Given) -> Iterable[tuple[Tensor, Tensor | None]]:
     if isinstance(calibration, Split):
-        images = torch.from_numpy(calibration.images[:MOST_IMAGES]).permute(0, 3, 1, 2).contiguous()
+        images = torch.from_numpy(calibration.images[:MOST_IMAGES]).permute(0, 3, 1, 2)
+        images = images.clone(memory_format=torch.contiguous_format)  # whatever order the forward wants
         labels = torch.from_numpy(calibration.labels[:MOST_IMAGES])
         calibration = zip(images.split(BATCH), labels.split(BATCH), strict=True)
     seen = 0

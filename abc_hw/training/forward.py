@@ -99,7 +99,7 @@ def batch_of(model: nn.Module, images: Tensor) -> Tensor:
     They stay as they lie in memory, but for a module of one's own, which may look at them with ``view``.
     """
     batch = images.permute(0, 3, 1, 2)
-    return batch if isinstance(model, ABCNet | ResidualNet) else batch.contiguous()
+    return batch if isinstance(model, ABCNet | ResidualNet) else batch.clone(memory_format=torch.contiguous_format)
 
 
 def _line(error: Exception) -> str:

@@ -36,6 +36,7 @@ from .layers import abc_layers, is_integer, set_integer, shift_parameters
 from .models import ABCNet, reestimate_batch_norm
 from .quantised import evaluate_float, evaluate_integer
 from .recipes import OWN, TrainingConfig, build_model, config_for
+from .residual import ResidualNet
 from .starting import start_from
 from .tracing import check_module
 
@@ -154,7 +155,7 @@ class ABCTraining(lightning.LightningModule):
         if not bool(loss.isfinite()):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             raise InputError(
-                f"lr: expected a finite loss, found {float(loss)} at step {self.global_step} with rate {rate:.3g}"
+                f"lr: expected a finite loss, found {loss.item()} at step {self.global_step} with rate {rate:.3g}"
             )
         self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss
@@ -236,9 +237,9 @@ def train(
     dataset = load(config.dataset, data_dir, config.reading) if dataset is None else dataset
     if model is not None:
         check_module(model, dataset.shape, len(dataset.classes))
-    module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features, model)
+    module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features, model).train()
     if config.start and not resume:
-        if not isinstance(module.model, ABCNet):
+        if not isinstance(module.model, ABCNet | ResidualNet):
             raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")
         start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):

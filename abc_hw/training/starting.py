@@ -47,7 +47,7 @@ def start_from(model: ABCNet | ResidualNet, source: Path | str, train: Split) ->
     given = (
         _lifted(files.load(path), train, path) if path.suffix == ".safetensors" else load_checkpoint(path).model
     )
-    assert isinstance(given, ABCNet)  # a module of the user's own is not loaded without it
+    assert isinstance(given, ABCNet | ResidualNet)  # a module of the user's own is not loaded without it
     ours, theirs = list(model), list(given)
     shapes = [[(block.block.name, *block.layer.weight.shape) for block in blocks] for blocks in (ours, theirs)]
     if shapes[0] != shapes[1]:
