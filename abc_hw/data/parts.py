@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
 from .features import Features
+
+if TYPE_CHECKING:
+    from .reading import Reading
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -47,6 +51,7 @@ class Dataset:
     """A data set in three parts; ``validation`` was taken from the training images.
 
     ``features`` says how numbers became codes, if the set is a table; its images are 1 x 1 x features then.
+    ``source`` and ``reading`` are where it was loaded from and how, if it was.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Dataset:
     validation: Split
     test: Split
     features: Features | None = None
+    source: str | None = None
+    reading: Reading | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

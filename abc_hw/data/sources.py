@@ -60,7 +60,12 @@ def load(
     InputError : an unknown name, a missing file, a truncated or foreign one, or no network; see also
         :func:`~abc_hw.data.parts.split`
     """
-    reading, text = reading or Reading(), str(source)
+    reading = reading or Reading()
+    found = _load(str(source), data_dir, reading, features)
+    return dataclasses.replace(found, source=str(source), reading=reading)
+
+
+def _load(text: str, data_dir: Path | str | None, reading: Reading, features: Features | None) -> Dataset:
     if text in published.DATASETS:
         return _adapted(published.DATASETS[text](None if data_dir is None else Path(data_dir)), reading)
     if not is_path(text):

@@ -298,7 +298,9 @@ def _with_own(
     """The configuration that says that model and data are the user's own, as far as they are."""
     if (model is None and dataset is None) or (config is None and resume):
         return config
-    changes: dict[str, Any] = {} if dataset is None else {"dataset": dataset.name}
+    changes: dict[str, Any] = {} if dataset is None else {"dataset": dataset.source or dataset.name}
+    if dataset is not None and dataset.reading is not None:
+        changes["reading"] = dataset.reading
     if model is not None:
         changes |= {"model": OWN} if abc_layers(model) else {"model": OWN, "kind": "float"}
     return (config or config_for("own")).model_copy(update=changes)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from command_line import abc_hw
+from PIL import Image
 from places import ROOT
 
 from abc_hw.cli.main import EXAMPLES
@@ -26,7 +29,7 @@ def commands() -> list[str]:
 
 
 def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     assert len(code.splitlines()) == 6
     path = tmp_path / "runs" / "digits" / "model.ckpt"
     path.parent.mkdir(parents=True)
@@ -40,6 +43,31 @@ def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: 
     names: dict[str, str] = {}
     exec(code, names)
     assert re.search(r"^module accelerator\(", names["text"], re.MULTILINE)
+
+
+@pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*:FutureWarning")  # Lightning's use of a torch class
+def test_a_model_and_data_of_ones_own_become_an_accelerator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, code = blocks("python")
+    for shown, shorter in (
+        ("epochs=10", "epochs=1"), ("epochs=6", "epochs=1"), ("[:3]", "[:1]"), ("cycles=20_000", "cycles=40_000"),
+        (", foldings=", ", simulator='icarus', foldings="),
+    ):
+        assert code.count(shown) == 1
+        code = code.replace(shown, shorter)
+    random = np.random.default_rng(0)
+    for index in range(24):
+        folder = tmp_path / "photos" / ("cats", "dogs", "fish")[index % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (20, 18, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert "the same bits in Verilog: True" in capsys.readouterr().out
+    record = names["network"].training
+    assert (record["dataset"], record["reading"]["size"], record["model"]) == ("photos", [16, 16], "own")
+    assert names["network"].classes == ("cats", "dogs", "fish")
 
 
 @pytest.mark.parametrize("line", commands())
