@@ -34,7 +34,8 @@ class ArgMax(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        index, best_index = Signal(range(self._classes)), Signal(range(max(self._classes, 2)))
+        index = Signal(range(self._classes))
+        best_index = Signal(range(max(self._classes, 2)))
         best = Signal(self._score)
         score, last = self.i.payload[0], index == self._classes - 1
         better = (index == 0) | (score > best)
