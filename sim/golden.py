@@ -306,7 +306,8 @@ def check_images(network: Network | Graph, images: npt.NDArray[Any]) -> CodeArra
         raise InputError(f"images: expected values below {lowest + levels}, found {greatest}")
     if least < lowest:
         raise InputError(f"images: expected values from {lowest} on, found {least}")
-    return (images.astype(np.int64) - lowest).astype(np.uint8).reshape(len(images), *shape)
+    codes = images.view(np.uint8) - np.uint8(lowest % 256) if network.signed else images
+    return codes.reshape(len(images), *shape)
 
 
 # -- windows and words --------------------------------------------------------------------------------------

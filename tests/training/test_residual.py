@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -174,3 +175,22 @@ def test_full_precision_has_no_integers() -> None:
     assert model(torch.zeros((2, 1, 8, 8), dtype=torch.uint8)).shape == (2, 5)
     with pytest.raises(InputError, match="kind: expected "):
         to_network(model, name="full", classes="abcde")
+
+
+@pytest.mark.long
+def test_resnet18_at_its_size_gives_the_same_scores_everywhere() -> None:
+    """224 x 224 x 3 and 1,000 classes at half the width: PyTorch's integers, fast path and onnxruntime."""
+    torch.manual_seed(0)
+    model = ResidualNet(DESIGNS["resnet18"], (224, 224, 3), 1000, M=2, N=2, width=0.5)
+    images = np.random.default_rng(0).integers(256, size=(2, 224, 224, 3), dtype=np.uint8)
+    model.set_integer(True)
+    reestimate_batch_norm(model, [torch.from_numpy(images).permute(0, 3, 1, 2)])
+    graph = to_network(model, name="resnet18", classes=[str(index) for index in range(1000)])
+    assert isinstance(graph, Graph)
+    scores = evaluate_integer(model, images)
+    assert len(np.unique(scores)) > 500
+    assert np.array_equal(fast.run(graph, images), scores)
+    session = onnxruntime.InferenceSession(
+        onnx_export.model(graph).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    assert np.array_equal(session.run(["scores"], {"image": images})[0], scores)
