@@ -13,6 +13,7 @@ from command_line import abc_hw
 from PIL import Image
 from places import ROOT
 
+from abc_hw.boards.platforms import BOARDS
 from abc_hw.cli.main import EXAMPLES
 from abc_hw.training import checkpoints, recipes
 
@@ -23,9 +24,17 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+
+
 def commands() -> list[str]:
-    shown = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("abc-hw")]
-    return [*shown, *(line for lines in EXAMPLES.values() for line in lines)]
+    """Every command that README, docs and help show, once."""
+    texts = [page.read_text() for page in PAGES]
+    shown = [
+        line for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        for line in block.replace("\\\n", "").splitlines() if line.startswith("abc-hw")
+    ]
+    return list(dict.fromkeys([*shown, *(line for lines in EXAMPLES.values() for line in lines)]))
 
 
 def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +93,13 @@ def test_scripts_are_there(script: str) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    found = re.findall(r"\]\((?!https:)([^)#]+)\)", README)
-    assert found
-    assert [link for link in found if not (ROOT / link).exists()] == []
+    found = {(page, link) for page in PAGES for link in re.findall(r"\]\((?!https:)([^)#]+)\)", page.read_text())}
+    assert {page for page, _ in found} >= {ROOT / "README.md", ROOT / "docs" / "boards.md"}
+    assert [(page.name, link) for page, link in found if not (page.parent / link).exists()] == []
+
+
+def test_every_board_has_its_page() -> None:
+    pages = {page.stem for page in (ROOT / "docs" / "boards").glob("*.md")}
+    named = "".join(page.read_text() for page in (ROOT / "docs" / "boards").glob("*.md"))
+    assert {board.partition("-")[0] for board in BOARDS} == pages
+    assert [board for board in BOARDS if f"--board {board}" not in named] == []
