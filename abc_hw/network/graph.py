@@ -206,7 +206,8 @@ def graph_of(network: Network) -> Graph:
 def chain_of(graph: Graph) -> Network:
     """The graph as a chain of fused layers: convolution, threshold and max-pool one after the other, scores last.
 
-    The max-pool may stand before or behind the threshold, which is the same. The scale that makes scores real
+    Layers have the names of their convolutions, with _ for a dot. The max-pool may stand before or behind the
+    threshold, which is the same. The scale that makes scores real
     numbers stays behind, for a layer has none.
 
     Raises
@@ -230,12 +231,15 @@ def chain_of(graph: Graph) -> Network:
                 expected = f"{follow[-1].name} as input in a chain of layers"
                 raise NetworkError(rest[0].name, expected, ", ".join(rest[0].inputs))
             follow.append(rest.pop(0))
-        layers.append(_layer(conv, follow[1:], shape))
+        name = conv.name.replace(".", "_")
+        while name in {layer.name for layer in layers}:
+            name += "_"
+        layers.append(_layer(name, conv, follow[1:], shape))
         shape = layers[-1].out_shape
     return Network(name=graph.name, layers=tuple(layers), classes=graph.classes, training=graph.training)
 
 
-def _layer(conv: Conv, follow: list[Node], shape: Shape) -> Layer:
+def _layer(name: str, conv: Conv, follow: list[Node], shape: Shape) -> Layer:
     """The fused layer of a convolution on a map of ``shape`` and of all nodes up to the next one."""
     sides = conv.padding
     if len(set(sides)) > 1:
@@ -257,7 +261,7 @@ def _layer(conv: Conv, follow: list[Node], shape: Shape) -> Layer:
         else:
             raise NetworkError(node.name, f"threshold, max_pool or scores behind {conv.name}", node.kind)
     return Layer(
-        name=conv.name.replace(".", "_"), in_shape=shape, kernel=conv.kernel, stride=conv.stride[0],
+        name=name, in_shape=shape, kernel=conv.kernel, stride=conv.stride[0],
         padding=sides[0], weight_bases=conv.weight_bases, input_bases=conv.input_bases, weights=conv.weights,
         alpha=conv.alpha, alpha_scale=conv.alpha_scale, beta=conv.beta, beta_scale=conv.beta_scale, pool=pool,
         thresholds=thresholds, bias=bias,

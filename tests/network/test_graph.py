@@ -53,6 +53,19 @@ def test_a_chain_becomes_a_graph_and_comes_back(seed: int) -> None:
     assert graph.output.shape == (1, 1, len(network.classes))
 
 
+def test_names_with_dots_become_names_of_layers_and_decide_no_digest() -> None:
+    network = make_network()
+    conv, threshold, dense, scores = graph_of(network).nodes
+    names = {"conv1": "a.b", "conv1.threshold": "cut", "dense2": "a_b", "dense2.scores": "end", "input": "input"}
+    renamed = tuple(
+        dataclasses.replace(node, name=names[node.name], inputs=tuple(names[name] for name in node.inputs))
+        for node in (conv, threshold, dense, scores)
+    )
+    graph = dataclasses.replace(graph_of(network), nodes=renamed)
+    assert [layer.name for layer in chain_of(graph).layers] == ["a_b", "a_b_"]
+    assert graph.digest == network.digest
+
+
 def test_networks_of_the_zoo_keep_their_digests() -> None:
     for name in ("digits-lenet-m3n3", "mnist-lenet-m1n1"):
         network = zoo.load(name)
