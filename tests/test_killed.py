@@ -73,9 +73,10 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_training_loses_the_current_epoch_at_most(tmp_path: Path) -> None:
-    options = (*SMALL, "--epochs", MOMENTS)
+    options = (*SMALL, "--epochs", 8 * MOMENTS)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    seconds = finished("train", *options, "--out", whole)
+    start = finished("train", *SMALL, "--epochs", 1, "--out", tmp_path / "start")
+    seconds = start + (finished("train", *options, "--out", whole) - start) / MOMENTS
     epochs = [-1]
 
     def run(moment: float) -> bool:
