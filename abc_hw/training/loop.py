@@ -137,6 +137,11 @@ class ABCTraining(lightning.LightningModule):
         super().__init__()
         self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
         self.model = build_model(config, shape, len(self.classes)) if model is None else model
+        self.begun = False
+
+    def on_train_start(self) -> None:
+        """All that a checkpoint holds is in its place."""
+        self.begun = True
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """All that is random in a step follows from seed, step and rank; the last epochs are integer ones."""
@@ -285,6 +290,11 @@ def _train(
                 raise
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if not resume or module.begun or isinstance(error, InputError):
+                raise
+            reason = f"parts that do not fit each other ({type(error).__name__}: {' '.join(str(error).split())})"
+            raise InputError(f"{folder / LAST}: expected what training goes on from, found {reason}") from None
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bars:
         trained = _finish(module.model.cpu(), config, dataset, folder / FINAL, bars)
     if trainer.is_global_zero:
@@ -359,6 +369,7 @@ def _quiet_lightning() -> Iterator[None]:
                 ".*LeafSpec.* is deprecated",  # Lightning's own use of a torch class
                 ".*does not have many workers",  # the images are in memory
                 ".*Checkpoint directory .* exists and is not empty",  # a resumed or repeated run
+                "The dirpath has changed from",  # a run whose folder was moved
                 ".*number of training batches .* is smaller than the logging interval",  # a small data set
                 "GPU available but not used",  # the user's choice
             ):
