@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..errors import InputError
 from .images import Pixels, read_image
 from .parts import Dataset, Split, check_classes, hold_out, number, split
 from .reading import Reading
+from .tables import read_listing
 
 PARTS = {
     "train": ("train", "training"),
@@ -18,6 +19,9 @@ PARTS = {
     "test": ("test", "testing"),
 }
 """What the folders of the parts are called, in small or large letters."""
+
+LISTINGS = ("trainLabels.csv", "train_labels.csv")
+"""Tables of the classes of the images in ``train``, by the names of their files."""
 
 CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")
 """What systems leave in folders; so are names that start with a dot."""
@@ -35,6 +39,9 @@ def read_folder(folder: Path, reading: Reading) -> Dataset:
     """
     name = folder.resolve().name
     places = {part: _folder_named(folder, names) for part, names in PARTS.items()}
+    listing = next((folder / file for file in LISTINGS if (folder / file).is_file()), None)
+    if listing is not None and places["train"] is not None:
+        return _read_listed(name, places["train"], listing, reading)
     if places["test"] is None:
         places["test"], places["validation"] = places["validation"], None
     if places["train"] is None and places["test"] is None:
@@ -88,28 +95,43 @@ def _read_part(
         classes, _ = number(list(folders))
     elif strangers := [text for text in folders if text not in classes]:
         raise InputError(f"{folders[strangers[0]]}: expected a class of the training images, found another")
-    images: list[Pixels] = []
-    labels: list[int] = []
-    first: Path | None = None
+    listed: list[tuple[Path, int]] = []
     for label, text in enumerate(classes):
-        before = len(images)
-        for path in _files(folders[text]) if text in folders else ():
-            pixels = read_image(path, reading)
-            shape = pixels.shape if shape is None else shape
-            if pixels.shape[:2] != tuple(shape[:2]):
-                expected, found = (" x ".join(map(str, sides[:2])) for sides in (shape, pixels.shape))
-                whose = "the training images" if first is None else str(first)
-                raise InputError(
-                    f"{path}: expected {expected} pixels, as {whose} (or --resize), found {found}"
-                )
-            first = first or path
-            images.append(pixels)
-            labels.append(label)
-        if text in folders and len(images) == before:
+        files = list(_files(folders[text])) if text in folders else []
+        if text in folders and not files:
             raise InputError(f"{folders[text]}: expected images, found none")
+        listed += [(path, label) for path in files]
+    return classes, _read_files(listed, reading, shape)
+
+
+def _read_files(listed: Sequence[tuple[Path, int]], reading: Reading, shape: tuple[int, ...] | None) -> Split:
+    """Images of one size, that of ``shape`` if given, with their labels."""
+    images: list[Pixels] = []
+    for path, _ in listed:
+        pixels = read_image(path, reading)
+        if pixels.shape[:2] != tuple((shape or pixels.shape)[:2]):
+            expected, found = (" x ".join(map(str, sides[:2])) for sides in (shape or (), pixels.shape))
+            whose = str(listed[0][0]) if images else "the training images"
+            raise InputError(f"{path}: expected {expected} pixels, as {whose} (or --resize), found {found}")
+        shape = shape or pixels.shape
+        images.append(pixels)
     if len({pixels.shape[2] for pixels in images}) > 1:
         images = [np.broadcast_to(pixels, (*pixels.shape[:2], 3)) for pixels in images]
-    return classes, Split(np.stack(images), np.array(labels, np.int64))
+    return Split(np.stack(images), np.array([label for _, label in listed], np.int64))
+
+
+def _read_listed(name: str, folder: Path, listing: Path, reading: Reading) -> Dataset:
+    """Images whose classes stand in a table beside them, of which a part is held out: Kaggle's CIFAR-10."""
+    files = {path.stem: path for path in _entries(folder)}
+    pairs = read_listing(listing)
+    for key, _ in pairs:
+        if key not in files:
+            raise InputError(f"{listing}: expected an image of each name in {folder}, found none of {key!r}")
+    classes, labels = number([text for _, text in pairs])
+    listed = [(files[key], int(label)) for (key, _), label in zip(pairs, labels, strict=True)]
+    everything = _read_files(listed, reading, None)
+    rows = hold_out(name, classes, everything.labels, reading.test_share, reading.split_seed)
+    return split(name, classes, *(everything[chosen] for chosen in rows))
 
 
 def _coloured(part: Split) -> Split:

@@ -112,6 +112,26 @@ def read_pixel_tables(paths: Sequence[Path], classes: int) -> list[Split]:
     return parts
 
 
+def read_listing(path: Path) -> list[tuple[str, str]]:
+    """Name and class of each image, from a .csv file of two columns with names in line 1.
+
+    Raises
+    ------
+    InputError : not readable, or no such table; the line starts with the path
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for _, row in _rows(path, csv.reader(file))]
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable .csv file, found {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected text of comma-separated values, found {error}") from None
+    if len(rows) < 2 or len(rows[0]) != 2:
+        found = f"{len(rows[0])} columns" if rows else "nothing"
+        raise InputError(f"{path}: expected two columns, name and class of each image, found {found}")
+    return [(row[0].strip(), row[1].strip()) for row in rows[1:]]
+
+
 def _rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
     wanted = 0
     for row in reader:

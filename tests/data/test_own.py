@@ -74,6 +74,27 @@ def test_parts_may_be_folders_of_their_own(tmp_path: Path, names: tuple[str, str
     np.testing.assert_array_equal(found.test.images[0, ..., 0], pixels(3, 6, 5, seed=50)[0])
 
 
+def test_classes_may_stand_in_a_table_beside_the_images(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for index, image in enumerate(pixels(20, 6, 5)):
+        Image.fromarray(image).save(tmp_path / "train" / f"{index}.png")
+    rows = [f"{index},{'frog' if index % 2 else 'cat'}" for index in range(20)]
+    (tmp_path / "trainLabels.csv").write_text("\n".join(["id,label", *rows, ""]))
+    found = data.load(tmp_path)
+    assert (found.classes, found.shape, len(found.test)) == (("cat", "frog"), (6, 5, 1), 4)
+    by_pixels = {image.tobytes(): index % 2 for index, image in enumerate(pixels(20, 6, 5))}
+    for part in (found.train, found.validation, found.test):
+        assert [by_pixels[image.tobytes()] for image in part.images] == part.labels.tolist()
+    (tmp_path / "trainLabels.csv").write_text("id,label\n77,cat\n")
+    assert line(tmp_path) == (
+        f"{tmp_path}/trainLabels.csv: expected an image of each name in {tmp_path}/train, found none of '77'"
+    )
+    (tmp_path / "trainLabels.csv").write_text("id\n1\n")
+    assert line(tmp_path) == (
+        f"{tmp_path}/trainLabels.csv: expected two columns, name and class of each image, found 1 columns"
+    )
+
+
 def test_validation_images_may_be_given_too(tmp_path: Path) -> None:
     for seed, part in enumerate(("train", "val", "test")):
         write_classes(tmp_path / part, {"a": 3, "b": 2}, seed=10 * seed)
