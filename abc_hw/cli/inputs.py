@@ -128,13 +128,17 @@ class Wanted:
             size=size, grey=self.grey, background=self.background, invert=self.invert, label=self.label
         )
 
-    def test_images(self, network: Network | Graph) -> tuple[str, Images, Labels | None]:
+    def test_images(
+        self, network: Network | Graph, *, labelled: bool = False
+    ) -> tuple[str, Images, Labels | None]:
         """Where they come from, all test images [B, H, W, C] as the network takes them, and their labels if known.
+
+        Those of a published set with another number of classes are not: no label of theirs is a class of it.
 
         Raises
         ------
-        InputError : neither data set nor file is known, or their images or classes are not those of the network;
-            see also :func:`abc_hw.data.load`
+        InputError : neither data set nor file is known, their images or classes are not those of the network, or
+            ``labelled`` and there are no labels; see also :func:`abc_hw.data.load`
         """
         said = network.training.get("features")
         features = None if said is None else validate(Features, said, "training.features")
@@ -142,6 +146,8 @@ class Wanted:
             if self.dataset is not None:
                 raise InputError("images-file: expected no data set beside it, found both")
             images, labels = read_images_file(self.images_file, network.input_shape, features)
+            if labelled and labels is None:
+                raise InputError(f"{self.images_file}: expected labels beside the images, found none")
             if labels is not None and not 0 <= labels.min() <= labels.max() < len(network.classes):
                 span = f"{labels.min()} to {labels.max()}"
                 raise InputError(
@@ -157,12 +163,13 @@ class Wanted:
         _check_fit(network, str(name), found)
         if is_path(str(name)):
             return found.name, found.test.images, _labels_in(network, found)
-        if network.classes and len(found.classes) != len(network.classes):
+        same = len(found.classes) == len(network.classes)
+        if labelled and not same:
             raise InputError(
                 f"{found.name}: expected {len(network.classes)} classes, which {network.name} tells apart, found "
                 f"{len(found.classes)}"
             )
-        return found.name, found.test.images, found.test.labels
+        return found.name, found.test.images, found.test.labels if same else None
 
 
 def _check_fit(network: Network | Graph, name: str, dataset: Dataset) -> None:

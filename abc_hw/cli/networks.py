@@ -179,9 +179,8 @@ def evaluate(
         background=background, invert=invert, label=label,
     )
     with progress("reading images"):
-        _, images, labels = wanted.test_images(found)
-    if labels is None:
-        raise InputError(f"{images_file}: expected labels beside the images, found none")
+        _, images, labels = wanted.test_images(found, labelled=True)
+    assert labels is not None  # asked for
     from abc_hw.sim import fast, golden
 
     golden.check_images(found, images)
