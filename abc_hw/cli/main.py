@@ -75,6 +75,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw train",
         "abc-hw train --dataset mnist --model lenet -M 3 -N 3 --data-dir data",
         "abc-hw train --dataset cifar-10 --model vgg -M 3 -N 3 --out runs/vgg",
+        "abc-hw train --dataset photos/ --resize 32x32 --model lenet --out runs/photos",
         "abc-hw train --resume --out runs/vgg",
     ),
     sweep.sweep: (
@@ -93,6 +94,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     networks.evaluate: (
         "abc-hw evaluate network.safetensors",
         "abc-hw evaluate network.safetensors --dataset mnist --data-dir data --onnx network.onnx",
+        "abc-hw evaluate network.safetensors --images-file images.npz",
     ),
     foldings.fold: (
         "abc-hw fold zoo:mnist-lenet-m3n3 --device ecp5-25k --fps 2000",
