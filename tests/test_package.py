@@ -106,6 +106,9 @@ def test_the_wheel_simulates_and_its_types_are_strict(installed: Path, elsewhere
         installed, elsewhere, "-m", "abc_hw", "simulate", "example:tiny", "--random", "--images", "3"
     )
     assert "cycles between images" in said
+    shutil.copytree(installed / "abc_hw" / "examples" / "cocotb", elsewhere / "bench")
+    (elsewhere / "sim").rename(elsewhere / "bench" / "sim")
+    assert "TESTS=2 PASS=2 FAIL=0" in run_installed(installed, elsewhere / "bench", "run.py")
     (elsewhere / "script.py").write_text(SCRIPT)
     assert run_installed(installed, elsewhere, "script.py") == f"{abc_hw.__version__} 4 True\n"
     run_installed(installed, elsewhere, "-m", "mypy", "--strict", "script.py")
