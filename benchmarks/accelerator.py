@@ -12,7 +12,7 @@ from pathlib import Path
 
 from abc_hw import sources
 from abc_hw.rtl_gen.cost.choice import fold
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from benchmarks.out_of_context import DEVICES, measure
 
 
@@ -27,12 +27,12 @@ def main() -> None:
     device = DEVICES[options.device]
     network, knobs = sources.read(Path(options.network))
     foldings = fold(network, cycles=options.cycles, knobs=knobs)
-    accelerator = Accelerator(network, foldings, target=device.target)
+    accelerator = Accelerator(AcceleratorPlan.of(network, foldings, target=device.target))
     seeds = [int(seed) for seed in options.seeds.split(",") if seed]
     found = measure(device, accelerator, seeds=seeds, wanted=options.clock)
     blocks = {cell: number for cell, number in found.cost.cells.items() if cell in ("DP16KD", "SB_RAM40_4K")}
     print(f"{network.name} on {device.name}: {found.cost.luts} LUTs, {found.cost.flip_flops} FFs, {blocks}, "
-          f"{accelerator.bound} cycles per image, MHz {' '.join(f'{clock:.0f}' for clock in found.clocks)}")
+          f"{accelerator.plan.cycles} cycles per image, MHz {' '.join(f'{clock:.0f}' for clock in found.clocks)}")
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import Bases
 from abc_hw.network.description import random_layer
-from abc_hw.rtl_gen.blocks.array import PEArray
-from abc_hw.rtl_gen.engine.layer import LayerEngine
-from abc_hw.rtl_gen.folding import LayerFolding, Schedule
+from abc_hw.rtl_gen.blocks.array import ArrayPlan, PEArray
+from abc_hw.rtl_gen.engine.layer import LayerEngine, LayerPlan
+from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.loops import LoopNest
-from abc_hw.rtl_gen.parts.matches import with_positive_alpha
+from abc_hw.rtl_gen.parts.matches import LayerNumbers
 from benchmarks.out_of_context import DEVICES, Device, Measurement, by_block, measure
 
 HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz", "GOPS / kLUT", "frame LUT, FF")
@@ -62,11 +62,11 @@ class NaiveArray(wiring.Component):
 class StreamedEngine(LayerEngine):
     """A layer's engine whose weights come from the port ``w`` in place of a memory."""
 
-    def __init__(self, schedule: Schedule, *, target: str) -> None:
-        super().__init__(schedule, target=target)
-        self.w = Signal(self.weight_memory[0])
+    def __init__(self, plan: LayerPlan) -> None:
+        super().__init__(plan)
+        self.w = Signal(plan.weights.width)
 
-    def _read_weights(self, m: Module, loops: LoopNest) -> Value:
+    def _read_weights(self, m: Module, nest: LoopNest) -> Value:
         return self.w
 
 
@@ -76,9 +76,9 @@ def unit(simd: int, pe: int, bases: int, target: str) -> StreamedEngine:
         np.random.default_rng(0), name="unit", in_shape=(1, 1, WORDS * simd), out_channels=8 * pe, kernel=(1, 1),
         M=bases, N=bases, levels=bases + 1,
     )
-    return StreamedEngine(
-        Schedule(with_positive_alpha(layer), LayerFolding(simd=simd, pe=pe, mp=bases, np=bases)), target=target
-    )
+    return StreamedEngine(LayerPlan(
+        LayerNumbers(layer), LayerFolding(simd=simd, pe=pe, mp=bases, np=bases), target=target
+    ))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +121,10 @@ def measured(
         device = dataclasses.replace(device, synthesis=DEFAULT_FLAGS[device.name])
         found = measure(device, NaiveArray(simd=simd, pe=pe), seeds=seeds)
     elif what == "array":
-        array = PEArray(
+        array = PEArray(ArrayPlan(
             weight_bases=kind, input_bases=kind, simd=simd, pe=pe, mp=bases, np=bases, dot_length=WORDS * simd,
             pipeline=pipeline, target=target,
-        )
+        ))
         found = measure(device, array, seeds=seeds)
     else:
         engine = unit(simd, pe, bases, target)

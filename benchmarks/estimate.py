@@ -28,20 +28,17 @@ from scipy.optimize import nnls
 from abc_hw import zoo
 from abc_hw.network import Network, description
 from abc_hw.network.description import Description
-from abc_hw.rtl_gen.cost.blocks import adapter_quantities, argmax_quantities
 from abc_hw.rtl_gen.cost.estimate import (
     COEFFICIENTS,
     LUTS_PER_DISTRIBUTED,
     TARGETS,
-    Estimator,
     estimate,
     memory_quantities,
     stored,
 )
 from abc_hw.rtl_gen.emit.yosys import run_yosys, without_field_names
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
-from abc_hw.rtl_gen.folding import LayerFolding, candidates, schedules
-from abc_hw.rtl_gen.parts.matches import score_shape
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, candidates
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -131,7 +128,7 @@ def random_case(seed: int) -> Case:
 
 def measured(case: Case, device: str, cache: Path) -> Found:
     """Cells by layer, block and type."""
-    accelerator = Accelerator(case.network, case.foldings, target=TARGETS[device])
+    accelerator = Accelerator(AcceleratorPlan.of(case.network, case.foldings, target=TARGETS[device]))
     text = rtlil.convert(accelerator, name="top", emit_src=False)
     key = hashlib.sha256("\0".join([text, FLOWS[device], version("pyosys")]).encode()).hexdigest()[:32]
     file = cache / f"{key}.json"
@@ -181,27 +178,14 @@ def ffs(cells: Mapping[str, int]) -> int:
 
 def rows(case: Case, device: str, found: Found) -> Iterator[tuple[str, Mapping[str, float], Counter[str]]]:
     """(block, quantities, cells) of every block of every layer."""
-    estimator = Estimator(case.network, device)
-    made = schedules(case.network, case.foldings)
-    lanes = made[0].lanes
-    for schedule in made:
-        layer = schedule.layer
-        parts = estimator.parts(schedule)
-        quantities = dict(parts.quantities)
-        quantities["adapter"] = adapter_quantities(
-            layer.in_shape[2], lanes, schedule.lanes, layer.input_bases.bits
-        )
-        memories = stored(parts, device)
-        for block, counted in quantities.items():
-            of_memories = [memory_quantities(one) for one in memories if one.shape.block == block]
-            together = dict(sum(map(Counter, [counted, *of_memories]), Counter()))
-            yield block, together, found.get((layer.name, block), Counter())
-        lanes = schedule.out_lanes
-    last = case.network.layers[-1]
-    yield "adapter", adapter_quantities(
-        last.out_channels, lanes, 1, score_shape(last).width
-    ), found.get(("", "adapter"), Counter())
-    yield "argmax", argmax_quantities(last), found.get(("", "argmax"), Counter())
+    plan = AcceleratorPlan.of(case.network, case.foldings, target=TARGETS[device])
+    for layer, adapter in zip(plan.layers, plan.adapters, strict=False):
+        for name, block in {**layer.blocks, "adapter": adapter}.items():
+            memories = () if name == "adapter" else stored(name, block.memories, device)
+            counted = [block.quantities, *map(memory_quantities, memories)]
+            yield name, dict(sum(map(Counter, counted), Counter())), found.get((layer.name, name), Counter())
+    for name, block in (("adapter", plan.adapters[-1]), ("argmax", plan.argmax)):
+        yield name, block.quantities, found.get(("", name), Counter())
 
 
 Line = tuple[dict[tuple[str, str], float], int, int, float]

@@ -23,7 +23,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 
 from abc_hw.rtl_gen.emit.yosys import run_yosys
-from abc_hw.rtl_gen.parts.popcount import XorPopcount
+from abc_hw.rtl_gen.parts.popcount import PopcountPlan, XorPopcount
 from abc_hw.rtl_gen.parts.popcount_forms import FORMS
 from benchmarks import out_of_context
 
@@ -64,7 +64,7 @@ def measure(width: int, device: str, form: str, code: str) -> int:
             reader = f"read_verilog {source}"
         else:
             source = folder / "top.il"
-            count = XorPopcount(width, pipeline=0, form=form, code=code)
+            count = XorPopcount(PopcountPlan(width=width, pipeline=0, form=form, code=code))
             source.write_text(rtlil.convert(count, name="top", emit_src=False))
             reader = f"read_rtlil {source}"
         return luts(cells(reader, FLOWS[device], folder))
@@ -79,7 +79,8 @@ def registered(options: argparse.Namespace) -> None:
                 continue
             for width in map(int, options.widths.split(",")):
                 found = out_of_context.measure(
-                    out_of_context.DEVICES[device], XorPopcount(width, pipeline=1, form=form, code=code)
+                    out_of_context.DEVICES[device],
+                    XorPopcount(PopcountPlan(width=width, pipeline=1, form=form, code=code)),
                 )
                 clocks = " ".join(f"{clock:.0f}" for clock in sorted(found.clocks))
                 print(f"| {device} | {form} | {code} | {width} | {found.cost.luts} | {found.cost.flip_flops} | "

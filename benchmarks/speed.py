@@ -28,7 +28,7 @@ from abc_hw import zoo
 from abc_hw.network import Network, description, onnx_export
 from abc_hw.rtl_gen.emit.ports import prepared
 from abc_hw.rtl_gen.emit.verilog import emit_accelerator
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.folding import default_foldings
 from abc_hw.sim import fast, golden
 from abc_hw.sim.runner import simulate
@@ -68,9 +68,9 @@ def generation(name: str) -> str:
     start = time.process_time()
     foldings = default_foldings(network)
     folded = time.process_time()
-    rtlil.convert_fragment(prepared(Accelerator(network, foldings), "top"), emit_src=False)
+    rtlil.convert_fragment(prepared(Accelerator(AcceleratorPlan.of(network, foldings)), "top"), emit_src=False)
     elaborated = time.process_time()
-    text = emit_accelerator(Accelerator(network, foldings)).text
+    text = emit_accelerator(Accelerator(AcceleratorPlan.of(network, foldings))).text
     done = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (

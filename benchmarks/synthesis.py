@@ -17,7 +17,8 @@ from abc_hw import sources
 from abc_hw.cli.inputs import load_folding
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.devices import DEVICES
-from abc_hw.rtl_gen.folding import cycle_bound, schedules
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.schedule import KNOBS
 from benchmarks.estimate import Case, ffs, luts, measured
 
 
@@ -54,17 +55,17 @@ def main() -> None:
     by_layer: dict[str, Counter[str]] = {}
     for (layer, _), cells in found.items():
         by_layer.setdefault(layer, Counter()).update(cells)
-    made = {schedule.layer.name: schedule for schedule in schedules(network, foldings)}
-    print("| layer | simd | pe | mp | np | cycles | LUT | FF | block RAM | DSP |")
+    plan = AcceleratorPlan.of(network, foldings)
+    print(f"| layer | {' | '.join(KNOBS)} | cycles | LUT | FF | block RAM | DSP |")
     print("|---|" + "---:|" * 9)
-    for name, schedule in made.items():
-        one = schedule.folding
-        knobs_of = f"{one.simd} | {one.pe} | {one.mp} | {one.np} | {schedule.cycles:,}"
-        print(f"| {name} | {knobs_of} | {counts(by_layer.get(name, Counter()))} |")
-    rest = sum((cells for name, cells in by_layer.items() if name not in made), Counter())
+    for layer in plan.layers:
+        knobs_of = " | ".join(str(getattr(layer.folding, knob)) for knob in KNOBS)
+        cells = counts(by_layer.get(layer.name, Counter()))
+        print(f"| {layer.name} | {knobs_of} | {layer.schedule.cycles:,} | {cells} |")
+    rest = sum((cells for name, cells in by_layer.items() if name not in plan.foldings), Counter())
     print(f"| scores, argmax | | | | | | {counts(rest)} |")
     every = sum(by_layer.values(), Counter())
-    print(f"| all | | | | | {cycle_bound(list(made.values())):,} | {counts(every)} |")
+    print(f"| all | | | | | {plan.cycles:,} | {counts(every)} |")
     print(f"| {device.name} has | | | | | | {device.luts:,} | {device.luts:,} | {device.brams} | {device.dsps} |")
     print(f"\n{seconds:.0f} s of synthesis", file=sys.stderr)
 

@@ -14,7 +14,7 @@ from amaranth._toolchain import tool_env_var
 from abc_hw.network import Network
 from abc_hw.rtl_gen.emit.yosys import without_field_names, without_ram_contents
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
-from abc_hw.rtl_gen.folding import LayerFolding, candidates, fold_for_cycles
+from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles, least_cycles
 from abc_hw.writing import filled_folder
 
 from . import fit, link
@@ -93,15 +93,10 @@ def design(
         if a folding does not fit, or the image does not fit the link.
     """
     if foldings is None:
-        foldings = fold_for_cycles(network, max(board.cycles, fastest_cycles(network)))
+        foldings = fold_for_cycles(network, max(board.cycles, least_cycles(network)))
     return LinkedAccelerator(
         network, foldings, clock=board.clock, target=board.target, weights=weights or board.weights
     )
-
-
-def fastest_cycles(network: Network) -> int:
-    """Least cycles per image that every layer can reach."""
-    return max(min(schedule.cycles for schedule in candidates(layer)) for layer in network.layers)
 
 
 def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
@@ -150,13 +145,13 @@ def build(
     linked = design(board, network, foldings, weights)
 
     def needs(foldings: Mapping[str, LayerFolding]) -> int:
-        least = fit.least_blocks(board, network, foldings, loaded=linked.accelerator.loads)
+        least = fit.least_blocks(board, network, foldings, loaded=linked.accelerator.plan.loads)
         if least > board.capacity.blocks or fit.least_luts(board, network, foldings) > board.capacity.luts:
             return least
         tried = plan(board, design(board, network, foldings, weights))
         return fit.block_count(board, fit.memories(tried.files[f"{NAME}.il"]))
 
-    fit.check(board, network, {s.layer.name: s.folding for s in linked.accelerator.schedules}, needs)
+    fit.check(board, network, linked.accelerator.plan.foldings, needs)
     made = plan(board, linked, seed=seed)
     with filled_folder(folder) as stage:
         seconds = _run(board, made, stage, on_stage)
@@ -169,7 +164,8 @@ def build(
             Clock(name=name, reached=entry["achieved"], wanted=entry["constraint"])
             for name, entry in report["fmax"].items()
         ],
-        cycles=linked.accelerator.bound, clock=board.clock, link_images=link.BAUD / per_image, seconds=seconds,
+        cycles=linked.accelerator.plan.cycles, clock=board.clock, link_images=link.BAUD / per_image,
+        seconds=seconds,
         bitstream=folder / f"{NAME}.{board.bitstream}", folder=folder,
     )
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Network
 from abc_hw.rtl_gen.cost.estimate import TARGETS, estimate, known_families
-from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles, schedules
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles
 from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.rtl_gen.parts.ram import SINGLE_PORT
 
@@ -101,11 +102,8 @@ def block_count(board: Board, found: list[Memory]) -> int:
 def least_blocks(board: Board, network: Network, foldings: Mapping[str, LayerFolding], *, loaded: bool) -> int:
     """Block RAMs of the weights alone."""
     return block_count(board, [
-        Memory(
-            schedule.folding.pe * schedule.folding.simd * schedule.layer.weight_bases.bits,
-            schedule.groups * schedule.words, written=loaded, single=loaded,
-        )
-        for schedule in schedules(network, foldings)
+        Memory(layer.weights.width, layer.weights.words, written=loaded, single=loaded)
+        for layer in AcceleratorPlan.of(network, foldings).layers
     ])
 
 
@@ -118,7 +116,7 @@ def least_luts(board: Board, network: Network, foldings: Mapping[str, LayerFoldi
     """LUTs without which the design cannot be: nearly what is estimated, where the part's family can be."""
     family = family_of(board)
     if family is None:
-        luts = LUTS_PER_XNOR * sum(schedule.xnors for schedule in schedules(network, foldings))
+        luts = LUTS_PER_XNOR * sum(layer.schedule.xnors for layer in AcceleratorPlan.of(network, foldings).layers)
     else:
         luts = CERTAIN_SHARE * estimate(network, foldings, family=family).area.luts
     return LINK_LUTS + round(luts)
@@ -157,7 +155,7 @@ def remedy(board: Board, network: Network, foldings: Mapping[str, LayerFolding],
         if family and beside + estimate(network, slow, family=family).area.brams > board.capacity.blocks:
             continue
         if needs(slow) <= board.capacity.blocks:
-            cycles = max(schedule.cycles for schedule in schedules(network, slow))
+            cycles = AcceleratorPlan.of(network, slow).cycles
             return f"a folding for {cycles:,} cycles per image has room enough"
     bits = board.capacity.blocks * board.capacity.block.bits
     sizes = sum(layer.weights.size for layer in network.layers)
@@ -169,7 +167,7 @@ def remedy(board: Board, network: Network, foldings: Mapping[str, LayerFolding],
 
 def slower(board: Board, network: Network) -> Iterable[Mapping[str, LayerFolding]]:
     """Foldings for the board's own cycles, for twice as many, and so on."""
-    slowest = max(s.cycles for s in schedules(network, {layer.name: LayerFolding() for layer in network.layers}))
+    slowest = AcceleratorPlan.of(network, {layer.name: LayerFolding() for layer in network.layers}).cycles
     cycles = board.cycles
     last = None
     while cycles < 2 * slowest:

@@ -1,4 +1,3 @@
-# amaranth: UnusedElaboratable=no
 """What a device says of itself, and what it must say if it computes a network."""
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from typing import Any, ClassVar
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
-from abc_hw.rtl_gen.folding import LayerFolding
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import KNOBS, LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.rtl_gen.parts.popcount import TARGETS
 
@@ -42,7 +41,7 @@ class Identity:
     clock : Hz;  cycles : least cycles between images
     load_bytes : of the weights that are loaded; 0 where they are fixed
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`, which decides the code of weights
-    foldings : (simd, pe, mp, np) of each layer where weights are loaded, which decide their order; none elsewhere
+    foldings : the knobs of each layer where weights are loaded, which decide their order; none elsewhere
     load_tag : what the weights that are there, or that are coming, belong to, :func:`.link.weights_tag`
     load_next : chunk of them that is wanted next
     """
@@ -68,23 +67,22 @@ class Identity:
     STATE: ClassVar[struct.Struct]  # load_tag and load_next
 
     @classmethod
-    def of(cls, design: Accelerator, *, clock: int) -> Identity:
+    def of(cls, design: AcceleratorPlan, *, clock: int) -> Identity:
         """Of a device with that accelerator, before anything is loaded."""
         network = design.network
         height, width, channels = network.input_shape
         loading: dict[str, Any] = {}
         if design.loads:
-            knobs = (schedule.folding for schedule in design.schedules)
             loading = {
-                "load_bytes": 2 * design.load_transfers,
+                "load_bytes": 2 * design.gate.load_transfers,
                 "target": design.target,
-                "foldings": tuple((folding.simd, folding.pe, folding.mp, folding.np) for folding in knobs),
+                "foldings": tuple(dataclasses.astuple(folding) for folding in design.foldings.values()),
             }
         return cls(
             digest=link.design_digest(network, loads=design.loads), height=height, width=width, channels=channels,
             classes=network.layers[-1].out_channels, code_bits=network.layers[0].input_bases.bits,
-            score_bytes=ceil_div(len(design.o.payload.score), 8), window=link.window(height * width * channels),
-            clock=clock, cycles=design.bound, **loading,
+            score_bytes=ceil_div(design.o_layout["score"].width, 8), window=link.window(height * width * channels),
+            clock=clock, cycles=design.cycles, **loading,
         )
 
     # -- on the wire ----------------------------------------------------------------------------------------
@@ -148,7 +146,7 @@ class Identity:
                 return f"{_label(field.name, loads=self.load_bytes > 0)} {_shown(wanted)}, found {_shown(found)}"
         return None
 
-    def design_of(self, network: Network) -> Accelerator:
+    def design_of(self, network: Network) -> AcceleratorPlan:
         """The design of ``network`` that the device says it has; of foldings that are not told, any.
 
         Raises
@@ -158,14 +156,14 @@ class Identity:
         """
         layers = [layer.name for layer in network.layers]
         if not self.load_bytes:
-            return Accelerator(network, {name: LayerFolding(simd=1, pe=1) for name in layers})
+            return AcceleratorPlan.of(network, {name: LayerFolding() for name in layers})
         if len(self.foldings) != len(layers):
             raise InputError(f"foldings: expected {len(layers)}, one for each layer, found {len(self.foldings)}")
         foldings = {
-            name: LayerFolding(simd=simd, pe=pe, mp=mp, np=np)
-            for name, (simd, pe, mp, np) in zip(layers, self.foldings, strict=True)
+            name: LayerFolding(**dict(zip(KNOBS, knobs, strict=True)))
+            for name, knobs in zip(layers, self.foldings, strict=True)
         }
-        return Accelerator(network, foldings, weights="loaded", target=self.target)
+        return AcceleratorPlan.of(network, foldings, weights="loaded", target=self.target)
 
     def check(self, network: Network) -> None:
         """

@@ -1,204 +1,135 @@
-"""Folding: how much of a layer is done at once, and the schedule that follows from it."""
+"""Foldings: those with the least hardware for a speed, without looking at a device."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from amaranth.hdl import unsigned
 
 from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 
+from .blocks.classifier import ArgMaxPlan
+from .blocks.window import WindowPlan
 from .parts.arith import ceil_div
-from .parts.matches import with_positive_alpha
+from .parts.stream import AdapterPlan, CodeStream
+from .schedule import KNOBS, LayerFolding, Schedule, candidates
 
 __all__ = [
-    "LayerFolding", "Schedule", "candidates", "cycle_bound", "default_foldings", "fold_for_cycles", "schedules",
+    "KNOBS", "LayerFolding", "Schedule", "candidates", "default_foldings", "fold_for_cycles", "least_cycles",
+    "refusal",
 ]
-
 
 DEFAULT_XNORS = 1024
 """XNORs per cycle that :func:`default_foldings` aims at over all layers."""
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LayerFolding:
-    """The four parallelism knobs of a layer.
-
-    Members
-    -------
-    simd : positions of one dot per cycle: 1 .. C_in channels of one pixel, all channels of 2 .. kernel-width
-        neighbouring pixels, or the whole window
-    pe : output channels at once, 1 .. C_out
-    mp, np : weight bases (of M) and activation bases (of N) at once
-    """
-
-    simd: int = 1
-    pe: int = 1
-    mp: int = 1
-    np: int = 1
+Lanes = tuple[int, int]
+"""Of a layer's streams, in and out."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """What a layer does when, under a folding.
-
-    Per output pixel and group of ``pe`` channels a *group* of work runs without a pause: for each pass over
-    (np of N, mp of M) bases, ``words`` cycles of one window word each.
-
-    Raises
-    ------
-    InputError
-        if the folding does not fit the layer; the message gives the nearest settings that do.
-    """
-
-    layer: Layer
-    folding: LayerFolding
-
-    def __post_init__(self) -> None:
-        layer, folding = self.layer, self.folding
-        channels, (height, width) = layer.in_shape[2], layer.kernel
-        most = {"pe": layer.out_channels, "mp": layer.weight_bases.count, "np": layer.input_bases.count}
-        for knob, limit in most.items():
-            value = getattr(folding, knob)
-            if not 1 <= value <= limit:
-                raise InputError(f"{layer.name}.folding.{knob}: expected 1 to {limit}, found {value}")
-        allowed = [*range(1, channels + 1), *(channels * columns for columns in range(2, width + 1))]
-        if height > 1:
-            allowed.append(layer.dot_length)
-        if folding.simd not in allowed:
-            below = max((simd for simd in allowed if simd < folding.simd), default=allowed[0])
-            above = min((simd for simd in allowed if simd > folding.simd), default=allowed[-1])
-            nearest = f"{below}" if below == above else f"{below} or {above}"
-            raise InputError(
-                f"{layer.name}.folding.simd: expected 1 to {channels} channels, {channels} times 2 to {width} "
-                f"kernel columns, or {layer.dot_length}, the whole window, found {folding.simd}; "
-                f"nearest that fits: {nearest}"
-            )
-
-    # -- the window word ------------------------------------------------------------------------------------
-
-    @property
-    def rows(self) -> int:
-        """Kernel rows in one window word: 1, or all of them."""
-        return self.layer.kernel[0] if self.folding.simd == self.layer.dot_length else 1
-
-    @property
-    def columns(self) -> int:
-        """Neighbouring pixels of each of those rows in one window word."""
-        return max(1, self.folding.simd // (self.rows * self.layer.in_shape[2]))
-
-    @property
-    def lanes(self) -> int:
-        """Channels of each of those pixels: lanes of the stream that the window buffer takes in."""
-        return self.folding.simd // (self.rows * self.columns)
-
-    @property
-    def channel_words(self) -> int:
-        """Window words for all channels of a pixel."""
-        return ceil_div(self.layer.in_shape[2], self.lanes)
-
-    @property
-    def column_words(self) -> int:
-        """Window words for all columns of a kernel row."""
-        return ceil_div(self.layer.kernel[1], self.columns)
-
-    @property
-    def row_words(self) -> int:
-        """Window words for all rows of the kernel."""
-        return self.layer.kernel[0] // self.rows
-
-    @property
-    def words(self) -> int:
-        """Cycles from one finished dot to the next."""
-        return self.row_words * self.column_words * self.channel_words
-
-    # -- the passes -----------------------------------------------------------------------------------------
-
-    @property
-    def groups(self) -> int:
-        """Groups of ``pe`` output channels."""
-        return ceil_div(self.layer.out_channels, self.folding.pe)
-
-    @property
-    def passes_m(self) -> int:
-        return ceil_div(self.layer.weight_bases.count, self.folding.mp)
-
-    @property
-    def passes_n(self) -> int:
-        return ceil_div(self.layer.input_bases.count, self.folding.np)
-
-    @property
-    def group_cycles(self) -> int:
-        return self.passes_m * self.passes_n * self.words
-
-    @property
-    def cycles(self) -> int:
-        """Cycles per image: OH OW ceil(C_out/pe) ceil(M/mp) ceil(N/np) words."""
-        height, width, _ = self.layer.conv_shape
-        return height * width * self.groups * self.group_cycles
-
-    # -- what follows the dots ------------------------------------------------------------------------------
-
-    @cached_property
-    def scale_lanes(self) -> tuple[int, int]:
-        """(channels, weight bases) that are scaled at once: the fewest that keep up with the dots.
-
-        They divide pe and mp; of equal products the one with fewer channels is taken.
-        """
-        pe, mp = self.folding.pe, self.folding.mp
-        return min(
-            (
-                (channels, bases)
-                for channels in range(1, pe + 1)
-                for bases in range(1, mp + 1)
-                if pe % channels == 0 and mp % bases == 0 and (pe // channels) * (mp // bases) <= self.words
-            ),
-            key=lambda lanes: (lanes[0] * lanes[1], lanes[0]),
-        )
-
-    @property
-    def out_lanes(self) -> int:
-        """Lanes of the layer's output stream."""
-        return self.scale_lanes[0]
-
-    @property
-    def scale_items(self) -> int:
-        """Cycles in which the scale lanes work off the dots of one pass."""
-        channels, bases = self.scale_lanes
-        return (self.folding.pe // channels) * (self.folding.mp // bases)
-
-    @property
-    def out_transfers(self) -> int:
-        """Transfers of the output stream per pixel before pooling."""
-        return ceil_div(self.layer.out_channels, self.out_lanes)
-
-    @property
-    def xnors(self) -> int:
-        """XNOR gates of the array: binary multiply-accumulates per cycle."""
-        return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np
+# -- cycles of what lies between layers ---------------------------------------------------------------------
 
 
-def candidates(layer: Layer) -> list[Schedule]:
-    """Every folding of a layer that wastes no lane, with its schedule."""
-    channels, (height, width) = layer.in_shape[2], layer.kernel
-    simds = [simd for simd in range(1, channels + 1) if channels % simd == 0]
-    simds += [channels * columns for columns in range(2, width + 1) if width % columns == 0]
-    if height > 1:
-        simds.append(layer.dot_length)
-    return [
-        Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np))
-        for simd in simds
-        for pe in _divisors(layer.out_channels)
-        for mp in _divisors(layer.weight_bases.count)
-        for np in _divisors(layer.input_bases.count)
-    ]
+@lru_cache(maxsize=1 << 16)
+def _between(shape: tuple[int, int, int], o_lanes: int, i_lanes: int) -> int:
+    """Cycles per image of the adapter between two layers."""
+    bit = unsigned(1)
+    return AdapterPlan(shape=shape, i=CodeStream(o_lanes, bit), o=CodeStream(i_lanes, bit)).cycles
 
 
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+def _output_cycles(network: Network) -> int:
+    return ArgMaxPlan(classes=network.layers[-1].out_channels, score=unsigned(1)).cycles
+
+
+# -- the search ---------------------------------------------------------------------------------------------
+
+
+def _least(network: Network, layers: Sequence[Iterable[Schedule]]) -> int:
+    """The fewest cycles per image that a chain of foldings, one for each layer, has."""
+    at: dict[int, int] = {}
+    for index, options in enumerate(layers):
+        own: dict[Lanes, int] = {}
+        for schedule in options:
+            lanes = schedule.lanes, schedule.out_lanes
+            cycles = WindowPlan(schedule).cycles
+            own[lanes] = min(cycles, own.get(lanes, cycles))
+        reached: dict[int, int] = {}
+        shape = network.layers[index].in_shape
+        for (i_lanes, o_lanes), cycles in own.items():
+            before = min((max(so_far, _between(shape, lanes, i_lanes)) for lanes, so_far in at.items()), default=0)
+            reached[o_lanes] = min(max(before, cycles), reached.get(o_lanes, max(before, cycles)))
+        at = reached
+    return max(min(at.values()), _output_cycles(network))
+
+
+def least_cycles(network: Network) -> int:
+    """The fewest cycles per image that any folding has."""
+    return _least(network, [candidates(layer) for layer in network.layers])
+
+
+Rank = tuple[int, ...]
+
+
+def _rank(schedule: Schedule, place: int) -> Rank:
+    """What is least in the best folding of a layer; summed over layers, of an accelerator."""
+    channels, bases = schedule.scale_lanes
+    return (
+        schedule.rows, schedule.xnors, channels * bases, schedule.cycles, -schedule.folding.simd, place
+    )
+
+
+def _cheapest(network: Network, cycles: int) -> list[LayerFolding] | None:
+    """One folding for each layer, of the least rank, with which nothing takes longer than ``cycles``."""
+    at: dict[int, tuple[Rank, list[LayerFolding]]] = {}
+    for layer in network.layers:
+        own: dict[Lanes, tuple[Rank, LayerFolding]] = {}
+        for place, schedule in enumerate(candidates(layer)):
+            if WindowPlan(schedule).cycles <= cycles:
+                lanes, ranked = (schedule.lanes, schedule.out_lanes), (_rank(schedule, place), schedule.folding)
+                if lanes not in own or ranked[0] < own[lanes][0]:
+                    own[lanes] = ranked
+        reached: dict[int, tuple[Rank, list[LayerFolding]]] = {}
+        for (i_lanes, o_lanes), (rank, folding) in own.items():
+            before = [
+                chosen for lanes, chosen in at.items() if _between(layer.in_shape, lanes, i_lanes) <= cycles
+            ]
+            if layer is not network.layers[0] and not before:
+                continue
+            ahead, foldings = min(before, key=lambda one: one[0], default=((0,) * len(rank), []))
+            total = tuple(a + b for a, b in zip(ahead, rank, strict=True))
+            if o_lanes not in reached or total < reached[o_lanes][0]:
+                reached[o_lanes] = total, [*foldings, folding]
+        at = reached
+    return min(at.values(), key=lambda one: one[0])[1] if at else None
+
+
+# -- for people ---------------------------------------------------------------------------------------------
+
+
+def refusal(network: Network, cycles: int) -> str | None:
+    """Why no folding reaches ``cycles`` per image, in a line; None if one does."""
+    least = least_cycles(network)
+    if cycles >= least:
+        return None
+    limits = [_limit_of(layer, layer is network.layers[0]) for layer in network.layers]
+    limits.append((_output_cycles(network), "output", "one for each score: output limits"))
+    limits.append((least, "lanes", "the fewest between layers of any lanes"))
+    short = max((limit for limit in limits[:-1] if limit[0] > cycles), default=limits[-1], key=lambda one: one[0])
+    text = f"{short[1]}: expected a target of at least {short[0]:,} cycles per image, {short[2]}, found {cycles:,}"
+    return text if short[0] == least else f"{text}; nearest that fits: {least:,}"
+
+
+def _limit_of(layer: Layer, first: bool) -> tuple[int, str, str]:
+    every = candidates(layer)
+    least = min(WindowPlan(schedule).cycles for schedule in every)
+    if min(schedule.cycles for schedule in every) == least:
+        return least, layer.name, "its fastest folding"
+    return least, layer.name, "one for each transfer of its input: input limits" if first else (
+        "one for each transfer that comes in")
 
 
 def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
-    """For each layer the folding with the fewest XNORs that takes at most ``cycles`` per image.
+    """For each layer the folding with the fewest XNORs that takes at most ``cycles`` per image, such that lane
+    adapters between the layers take no longer either.
 
     Whole windows in a word are taken only where nothing else is as fast. Of equal ones, the one with the fewest
     scale lanes and then the widest word is taken.
@@ -206,56 +137,20 @@ def fold_for_cycles(network: Network, cycles: int) -> dict[str, LayerFolding]:
     Raises
     ------
     InputError
-        if a layer cannot reach the target at any folding; the message names it and its best.
+        if a layer, the input or the output cannot reach the target at any folding; the message names it and its
+        best.
     """
-    chosen = {}
-    for layer in network.layers:
-        every = candidates(layer)
-        fitting = [schedule for schedule in every if schedule.cycles <= cycles]
-        if not fitting:
-            fastest = min(schedule.cycles for schedule in every)
-            raise InputError(
-                f"{layer.name}: expected a target of at least {fastest} cycles per image, its fastest folding, "
-                f"found {cycles}"
-            )
-        best = min(fitting, key=lambda s: (
-            s.rows, s.xnors, s.scale_lanes[0] * s.scale_lanes[1], s.cycles, -s.folding.simd
-        ))
-        chosen[layer.name] = best.folding
-    return chosen
+    chosen = _cheapest(network, cycles) if cycles >= _output_cycles(network) else None
+    if chosen is None:
+        raise InputError(refusal(network, cycles))
+    return {layer.name: folding for layer, folding in zip(network.layers, chosen, strict=True)}
 
 
 def default_foldings(network: Network) -> dict[str, LayerFolding]:
     """A balanced accelerator of middling size: every layer as fast as the slowest one needs.
 
-    The target is the cycles that all layers' XNORs take at ``DEFAULT_XNORS`` per cycle, or what the slowest layer
+    The target is the cycles that all layers' XNORs take at ``DEFAULT_XNORS`` per cycle, or what the slowest part
     can reach with words of one kernel row.
     """
-    fastest = max(
-        min(schedule.cycles for schedule in candidates(layer) if schedule.rows == 1) for layer in network.layers
-    )
+    fastest = _least(network, [[one for one in candidates(layer) if one.rows == 1] for layer in network.layers])
     return fold_for_cycles(network, max(fastest, ceil_div(network.binary_macs, DEFAULT_XNORS)))
-
-
-def cycle_bound(layers: Sequence[Schedule]) -> int:
-    """Least cycles between images: those of the slowest layer, or of the input where that is slower."""
-    height, width, _ = layers[0].layer.in_shape
-    return max(height * width * layers[0].channel_words, *(schedule.cycles for schedule in layers), 0)
-
-
-def schedules(network: Network, foldings: Mapping[str, LayerFolding]) -> list[Schedule]:
-    """Schedules of all layers, each :func:`abc_hw.rtl_gen.parts.matches.with_positive_alpha`.
-
-    Raises
-    ------
-    InputError
-        if a layer has no folding, a folding no layer, or one does not fit.
-    """
-    names = [layer.name for layer in network.layers]
-    strangers = sorted(set(foldings) - set(names))
-    if strangers:
-        raise InputError(f"folding: expected the layers {', '.join(names)}, found {', '.join(strangers)}")
-    missing = [name for name in names if name not in foldings]
-    if missing:
-        raise InputError(f"folding: expected one for each layer, found none for {', '.join(missing)}")
-    return [Schedule(with_positive_alpha(layer), foldings[layer.name]) for layer in network.layers]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from abc_hw.network import Network
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import temporary_folder
 
@@ -100,11 +100,11 @@ class Probe:
 def probes(accelerator: Accelerator, verilog: Verilog, images: npt.NDArray[Any]) -> Iterator[Probe]:
     """The blocks of all layers, in the order of the data."""
     codes = images
-    for schedule in accelerator.schedules:
-        layer = schedule.layer
+    for plan in accelerator.plan.layers:
+        layer, name = plan.numbers.layer, accelerator.plan.module_names[plan.name]
         for block, (module, _, port) in BLOCKS.items():
-            scope = ".".join(filter(None, (TOP, layer.name, module)))
-            transfers = list(transfers_of(block, schedule, codes))
+            scope = ".".join(filter(None, (TOP, name, module)))
+            transfers = list(transfers_of(block, plan, codes))
             yield Probe(layer.name, block, verilog.kept_bits.get((scope, port)), transfers)
         codes = golden.run_layer(layer, codes).output
 
@@ -124,7 +124,7 @@ def locate(
     ------
     RuntimeError : Icarus fails; the message has the end of its log
     """
-    accelerator = Accelerator(network, foldings, weights=weights)
+    accelerator = Accelerator(AcceleratorPlan.of(network, foldings, weights=weights))
     verilog = emit_accelerator(accelerator, name=TOP)
     text = verilog.text if mutate is None else mutate(verilog.text)
     watched = list(probes(accelerator, verilog, images))
@@ -133,7 +133,8 @@ def locate(
         (folder / f"{TOP}.v").write_text(text)
         told = manifest.of_accelerator(accelerator, name=TOP)
         (folder / f"{TOP}.json").write_text(told.text())
-        (folder / "load.json").write_text(json.dumps(accelerator.load_words if accelerator.loads else []))
+        words = accelerator.plan.load_words if accelerator.plan.loads else []
+        (folder / "load.json").write_text(json.dumps(words))
         (folder / "images.pickle").write_bytes(pickle.dumps((images, stalls)))
         log = folder / "log"
         try:

@@ -9,7 +9,6 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
-from abc_hw.rtl_gen.blocks.threshold import output_shape
 from abc_hw.rtl_gen.emit.verilog import Verilog
 from abc_hw.rtl_gen.engine.accelerator import Accelerator
 
@@ -44,24 +43,24 @@ def transfers(codes: npt.NDArray[Any], lanes: int, bits: int) -> list[int]:
 
 def stimulus(accelerator: Accelerator, images: npt.NDArray[Any]) -> list[int]:
     """Transfers of the input stream for ``images`` [B, H, W, C]."""
-    return transfers(images, accelerator.i_lanes, accelerator.network.layers[0].input_bases.bits)
+    return transfers(images, accelerator.plan.i.lanes, accelerator.plan.network.layers[0].input_bases.bits)
 
 
 def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trace, name: str) -> list[Tap]:
     """What each layer should hand on, as its port in the Verilog shows it; nothing of one that nobody reads."""
     taps = []
-    for schedule, layer in zip(accelerator.schedules, trace.layers, strict=True):
-        bits = output_shape(schedule.layer).width
+    for plan, layer in zip(accelerator.plan.layers, trace.layers, strict=True):
+        bits = plan.o.shape.width
         output = layer.output if layer.output.ndim == 4 else layer.output[:, None, None, :]
-        words = transfers(output, schedule.out_lanes, bits)
+        words = transfers(output, plan.o.lanes, bits)
         # A score past the last class is dropped before anybody looks at it; codes past the last channel are 0.
-        counting = np.full_like(output, (1 << bits) - 1) if schedule.layer.is_classifier else None
-        full = (1 << schedule.out_lanes * bits) - 1
-        masks = [full] * len(words) if counting is None else transfers(counting, schedule.out_lanes, bits)
+        counting = np.full_like(output, (1 << bits) - 1) if plan.numbers.layer.is_classifier else None
+        full = (1 << plan.o.lanes * bits) - 1
+        masks = [full] * len(words) if counting is None else transfers(counting, plan.o.lanes, bits)
         # Bits that nothing downstream reads are not in the emitted port.
-        module = accelerator.module_names[layer.name]
+        module = accelerator.plan.module_names[layer.name]
         kept = verilog.kept_bits.get((f"{name}.{module}", "o__payload"))
-        width = schedule.out_lanes * bits
+        width = plan.o.lanes * bits
         if kept is not None:
             words, masks = (
                 [sum((word >> bit & 1) << place for place, bit in enumerate(kept)) for word in column]
@@ -92,7 +91,7 @@ def output_fields(accelerator: Accelerator) -> tuple[int, int]:
 
 def load_stimulus(accelerator: Accelerator) -> list[int]:
     """Transfers of the load stream, {first, data}."""
-    words = accelerator.load_words
+    words = accelerator.plan.load_words
     return [words[0] | 1 << len(accelerator.load.payload.data), *words[1:]]
 
 
@@ -115,8 +114,8 @@ def harness_text(
         taps=taps,
         images=images,
         transfers=words,
-        classes=accelerator.network.layers[-1].out_channels,
-        i_width=accelerator.i_lanes * accelerator.network.layers[0].input_bases.bits,
+        classes=accelerator.plan.network.layers[-1].out_channels,
+        i_width=accelerator.plan.i.lanes * accelerator.plan.network.layers[0].input_bases.bits,
         o_width=score_bits + label_bits + 1,
         loads=loads[1] if loads else 0,
         second=loads[0] if loads else 0,

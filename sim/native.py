@@ -21,7 +21,7 @@ import numpy.typing as npt
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import emit_accelerator
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 
@@ -95,7 +95,7 @@ def simulate_scores(
     if not 0 <= stalls <= 0.9:
         raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
     images = check_images(network, images)
-    accelerator = Accelerator(network, foldings, weights=weights)
+    accelerator = Accelerator(AcceleratorPlan.of(network, foldings, weights=weights))
     text = emit_accelerator(accelerator, name=TOP).text
     with work_folder(work_dir) as folder:
         program = build_native(accelerator, text if mutate is None else mutate(text), folder)
@@ -110,14 +110,14 @@ def simulate_scores(
         scores=np.concatenate([row[:, :classes] for row in rows]),
         labels=np.concatenate([row[:, classes] for row in rows]),
         cycles=np.concatenate([np.diff(row[:, classes + 1]) for row in rows]),
-        bound=accelerator.bound,
+        bound=accelerator.plan.cycles,
     )
 
 
 def _patience(accelerator: Accelerator, stalls: float) -> int:
     """Cycles without an image after which there will be none."""
-    loads = accelerator.load_transfers if accelerator.loads else 0
-    cycles = sum(schedule.cycles for schedule in accelerator.schedules) + accelerator.bound + loads
+    plan = accelerator.plan
+    cycles = sum(plan.rates.values()) + plan.cycles + (plan.gate.load_transfers if plan.loads else 0)
     return round((4 * cycles + 10_000) / (1 - stalls) ** 2)
 
 
@@ -136,10 +136,10 @@ def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
     shutil.copy(SOURCE, folder)
     score_bits, label_bits = output_fields(accelerator)
     facts = {
-        "I_BYTES": ceil_div(_input_bits(accelerator), 8), "TRANSFERS": accelerator.i_transfers,
-        "CLASSES": accelerator.network.layers[-1].out_channels, "O_SCORE_BITS": score_bits,
+        "I_BYTES": ceil_div(_input_bits(accelerator), 8), "TRANSFERS": accelerator.plan.i_transfers,
+        "CLASSES": accelerator.plan.network.layers[-1].out_channels, "O_SCORE_BITS": score_bits,
         "O_LABEL_BITS": label_bits, "LOAD_BYTES": _load_bytes(accelerator),
-        "LOAD_TRANSFERS": accelerator.load_transfers if accelerator.loads else 0, "REPORT": REPORT,
+        "LOAD_TRANSFERS": accelerator.plan.gate.load_transfers if accelerator.plan.loads else 0, "REPORT": REPORT,
     }
     (folder / "design.h").write_text("".join(f"#define {name} {value}\n" for name, value in facts.items()))
     command = [
@@ -157,11 +157,11 @@ def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
 
 
 def _input_bits(accelerator: Accelerator) -> int:
-    return accelerator.i_lanes * accelerator.network.layers[0].input_bases.bits
+    return accelerator.plan.i.width
 
 
 def _load_bytes(accelerator: Accelerator) -> int:
-    return ceil_div(len(accelerator.load.payload.as_value()), 8) if accelerator.loads else 0
+    return ceil_div(len(accelerator.load.payload.as_value()), 8) if accelerator.plan.loads else 0
 
 
 class _Share:
@@ -171,10 +171,10 @@ class _Share:
         self.images = len(images)
         self.input, self.output = folder / f"images.{index}", folder / f"scores.{index}"
         self.done = 0
-        bits, lanes = accelerator.network.layers[0].input_bases.bits, accelerator.i_lanes
+        bits, lanes = accelerator.plan.i.shape.width, accelerator.plan.i.lanes
         size = ceil_div(_input_bits(accelerator), 8)
         with self.input.open("wb") as file:
-            if accelerator.loads:
+            if accelerator.plan.loads:
                 file.write(_bytes_of(load_stimulus(accelerator), _load_bytes(accelerator)))
             for start in range(0, len(images), BATCH):
                 file.write(_bytes_of(transfers(images[start : start + BATCH], lanes, bits), size))

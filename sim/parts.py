@@ -10,9 +10,8 @@ from cocotb.triggers import RisingEdge
 
 from abc_hw.network import Bases, IntArray
 from abc_hw.rtl_gen.emit.manifest import Manifest
-from abc_hw.rtl_gen.emit.parts import array_component
-from abc_hw.rtl_gen.folding import Schedule
-from abc_hw.rtl_gen.parts.matches import match_offset
+from abc_hw.rtl_gen.emit.parts import array_plan
+from abc_hw.rtl_gen.parts.matches import LayerNumbers
 
 from . import golden
 from .bench import signal
@@ -50,14 +49,14 @@ def array_words(design: Manifest, levels: npt.NDArray[Any], codes: npt.NDArray[A
     Positions past K have codes of which no basis agrees.
     """
     sizes = {name: int(value) for name, value in design.parameters.items() if isinstance(value, int)}
-    component = array_component(design.parameters, design.target)
+    plan = array_plan(design.parameters, design.target)
     simd, length = sizes["simd"], levels.shape[-1]
     count = -(-length // simd)
     missing = count * simd - length
     codes = np.pad(codes, ((0, 0), (0, missing))).reshape(len(codes), count, simd)
     levels = np.pad(levels, ((0, 0), (0, missing)), constant_values=sizes["M"]).reshape(-1, count, simd)
     weight_bases, input_bases = _bases(design)
-    stored = component.stored(levels.swapaxes(0, 1)).reshape(count, -1)  # [word][pe][simd]
+    stored = plan.stored(levels.swapaxes(0, 1)).reshape(count, -1)  # [word][pe][simd]
     return [
         ArrayWord(
             a=_joined(codes[dot, word], input_bases.bits), w=_joined(stored[word], weight_bases.bits),
@@ -126,9 +125,9 @@ class ArrayDriver:
         return joined[:, :, : sizes["M"], : sizes["N"]], moments[0] - first
 
 
-def scale_matches(schedule: Schedule, counts: IntArray) -> IntArray:
+def scale_matches(numbers: LayerNumbers, counts: IntArray) -> IntArray:
     """What a scale unit makes of matches [pixels, C_out, M, N]: int64 [pixels, C_out], ``sum alpha beta p``."""
-    return (golden.scale(schedule.layer.conv, counts) + match_offset(schedule.layer)) // 2
+    return (golden.scale(numbers.layer.conv, counts) + numbers.offset) // 2
 
 
 class ScaleDriver:

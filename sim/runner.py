@@ -15,7 +15,7 @@ import numpy.typing as npt
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import copy, write
 
@@ -111,7 +111,9 @@ def simulate(
         raise InputError("images: expected at least one, found none")
     environment(simulator)  # refuses one that is not there before anything is made
     kind = wave_kind(waves, simulator)
-    accelerator = Accelerator(network, foldings, weights=weights, target=netlist or "generic")
+    accelerator = Accelerator(
+        AcceleratorPlan.of(network, foldings, weights=weights, target=netlist or "generic")
+    )
     following = _following(accelerator, swap, foldings)
     trace = golden.run(network, images) if swap is None else _both(network, swap, images)
     with work_folder(work_dir) as folder:
@@ -141,13 +143,15 @@ def _following(
     """The accelerator of the network that is loaded second."""
     if swap is None:
         return None
-    network = accelerator.network
-    if not accelerator.loads or swap.constants_digest != network.constants_digest:
+    network = accelerator.plan.network
+    if not accelerator.plan.loads or swap.constants_digest != network.constants_digest:
         raise InputError(
             f"swap: expected loaded weights and a network that differs from {network.name} in its weights only, "
-            f"found {'loaded' if accelerator.loads else 'rom'} and {swap.name}"
+            f"found {'loaded' if accelerator.plan.loads else 'rom'} and {swap.name}"
         )
-    return Accelerator(swap, foldings, weights="loaded", target=accelerator.target)
+    return Accelerator(
+        AcceleratorPlan.of(swap, foldings, weights="loaded", target=accelerator.plan.target)
+    )
 
 
 def _both(network: Network, swap: Network, images: npt.NDArray[Any]) -> golden.Trace:
@@ -172,11 +176,12 @@ def _prepare(
     taps = expected_taps(accelerator, verilog, trace, TOP) if verilog.inner_streams else []
     words = stimulus(accelerator, images)
     score_bits, label_bits = output_fields(accelerator)
-    classes = accelerator.network.layers[-1].out_channels
+    classes = accelerator.plan.network.layers[-1].out_channels
     in_last = (1 << (score_bits + label_bits + 1)) - 1
     in_others = (1 << score_bits) - 1 | 1 << (score_bits + label_bits)
-    slowest = sum(schedule.cycles for schedule in accelerator.schedules) + accelerator.bound * len(images)
-    loads = [load_stimulus(loaded) for loaded in (accelerator, following) if loaded and loaded.loads]
+    plan = accelerator.plan
+    slowest = sum(plan.rates.values()) + plan.cycles * len(images)
+    loads = [load_stimulus(loaded) for loaded in (accelerator, following) if loaded and loaded.plan.loads]
     weights = [word for words in loads for word in words]
     most_cycles = round((2 * slowest + 8 * len(words) + 2 * len(weights) + 10_000) / (1 - stalls) ** 2)
     (folder / "result.json").unlink(missing_ok=True)
@@ -185,7 +190,7 @@ def _prepare(
         harness_text(
             accelerator, taps, name=TOP, images=len(images), words=len(words),
             loads=(len(loads[0]), len(weights)) if loads else None,
-            barrier=accelerator.i_transfers * (len(images) // 2),
+            barrier=accelerator.plan.i_transfers * (len(images) // 2),
         )
     )
     for name, transfers in (("stimulus", words), ("weights", weights)):
@@ -203,7 +208,7 @@ def _prepare(
 
 def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> SimulationResult:
     score_bits, label_bits = output_fields(accelerator)
-    classes = accelerator.network.layers[-1].out_channels
+    classes = accelerator.plan.network.layers[-1].out_channels
     words = [word or 0 for word in record["scores"]]
     words += [0] * (images * classes - len(words))
     low = np.array([word & ((1 << score_bits) - 1) for word in words], np.int64).reshape(images, classes)
@@ -219,6 +224,6 @@ def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> Si
         if finished
         else [],
         latency=done[1] - done[0] if finished else 0,
-        bound=accelerator.bound,
+        bound=accelerator.plan.cycles,
         finished=finished,
     )

@@ -17,8 +17,8 @@ from cocotb.triggers import RisingEdge
 from abc_hw import sources
 from abc_hw.network import Network
 from abc_hw.rtl_gen.emit.manifest import Manifest
-from abc_hw.rtl_gen.emit.parts import schedule_of
-from abc_hw.rtl_gen.folding import LayerFolding
+from abc_hw.rtl_gen.emit.parts import plan_of
+from abc_hw.rtl_gen.folding import KNOBS, LayerFolding
 
 from . import golden
 from .bench import (
@@ -85,31 +85,31 @@ async def popcount(dut: Any, design: Manifest, rng: np.random.Generator) -> None
 
 
 def of_layer(design: Manifest) -> tuple[Network, Any]:
-    """The network of a layer's part, and the layer's schedule."""
+    """The network of a layer's part, and the layer's plan."""
     assert design.network is not None
     network = sources.load(design.network.source)
     if network.digest != design.network.digest:
         raise DifferenceError(f"{design.network.source}: expected the network {design.network.digest[:16]}")
     (record,) = design.layers
     foldings = {layer.name: LayerFolding() for layer in network.layers}
-    foldings[record.name] = LayerFolding(simd=record.simd, pe=record.pe, mp=record.mp, np=record.np)
-    return network, schedule_of(network, foldings, record.name)
+    foldings[record.name] = LayerFolding(**{knob: getattr(record, knob) for knob in KNOBS})
+    return network, plan_of(network, foldings, record.name)
 
 
 async def scale(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
-    _, schedule = of_layer(design)
-    layer = schedule.layer
+    _, plan = of_layer(design)
+    layer = plan.numbers.layer
     shape = (DOTS, layer.out_channels, layer.weight_bases.count, layer.input_bases.count)
     counts = rng.integers(layer.dot_length + 1, size=shape)
     # Bases of a thermometer are not independent: counts that the array can give keep every sum within its width.
     counts = np.sort(np.sort(counts, axis=2), axis=3)[:, :, ::-1, ::-1]
-    equal(f"{layer.name}: matches [pixel, channel]", scale_matches(schedule, counts),
+    equal(f"{layer.name}: matches [pixel, channel]", scale_matches(plan.numbers, counts),
           await ScaleDriver(dut, design).matches(counts))
 
 
 async def layer(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
-    _, schedule = of_layer(design)
-    found = schedule.layer
+    _, plan = of_layer(design)
+    found = plan.numbers.layer
     codes = rng.integers(found.input_bases.levels, size=(IMAGES, *found.in_shape), dtype=np.uint8)
     source = CodeSource(dut, design, stalls=random_stalls(0.3, seed=1))
     sink = CodeSink(dut, design, stalls=random_stalls(0.3, seed=2))

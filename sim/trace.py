@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from abc_hw.network import CodeArray, IntArray
-from abc_hw.rtl_gen.blocks.threshold import output_shape
+from abc_hw.rtl_gen.engine.layer import LayerPlan
 from abc_hw.rtl_gen.folding import Schedule
-from abc_hw.rtl_gen.parts.matches import match_shape
 
 from . import golden
 from .parts import scale_matches
@@ -51,11 +50,11 @@ BLOCKS = {
 and the port with the result. A layer's own port has a ready beside its valid."""
 
 
-def transfers_of(block: str, schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
-    """What a block of a layer hands on for input codes [B, H, W, C], the layer's positive alphas assumed."""
+def transfers_of(block: str, plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
+    """What a block of a layer hands on for input codes [B, H, W, C]."""
     return {
         "window": _windows, "array": _dots, "scale": _matches, "threshold": _codes, "pool": _pooled,
-    }[block](schedule, codes)
+    }[block](plan, codes)
 
 
 def _pixels(schedule: Schedule, images: int) -> Iterator[tuple[int, int, int]]:
@@ -63,9 +62,9 @@ def _pixels(schedule: Schedule, images: int) -> Iterator[tuple[int, int, int]]:
     return itertools.product(range(images), range(height), range(width))
 
 
-def _windows(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
+def _windows(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     """Window words; a field's channel is its place in the kernel, (row, column, channel) in one number."""
-    layer = schedule.layer
+    schedule, layer = plan.schedule, plan.numbers.layer
     height, width, channels = *layer.kernel, layer.in_shape[2]
     under = golden.windows(layer.conv, codes)
     across, deep = schedule.column_words * schedule.columns, schedule.channel_words * schedule.lanes
@@ -88,8 +87,8 @@ def _windows(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
             yield from made
 
 
-def _dots(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
-    layer, folding = schedule.layer, schedule.folding
+def _dots(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
+    schedule, layer, folding = plan.schedule, plan.numbers.layer, plan.folding
     counts = golden.popcounts(layer.conv, codes)
     bits = layer.dot_length.bit_length()
     for image, row, column in _pixels(schedule, len(codes)):
@@ -105,9 +104,9 @@ def _dots(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
             yield Transfer(bits, fields)
 
 
-def _by_lanes(schedule: Schedule, values: IntArray, bits: int, *, to: int) -> Iterator[Transfer]:
+def _by_lanes(plan: LayerPlan, values: IntArray, bits: int, *, to: int) -> Iterator[Transfer]:
     """Numbers [B, H, W, C] as transfers of ``out_lanes``, ``to`` channels a pixel; those past C are None."""
-    lanes, channels = schedule.out_lanes, values.shape[-1]
+    lanes, channels = plan.o.lanes, values.shape[-1]
     for image, row, column in itertools.product(*map(range, values.shape[:3])):
         found = values[image, row, column].tolist()
         for first in range(0, to, lanes):
@@ -117,24 +116,22 @@ def _by_lanes(schedule: Schedule, values: IntArray, bits: int, *, to: int) -> It
             ])
 
 
-def _matches(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
-    layer = schedule.layer
-    counts = golden.popcounts(layer.conv, codes)
-    channels = schedule.groups * schedule.folding.pe
-    return _by_lanes(schedule, scale_matches(schedule, counts), match_shape(layer).width, to=channels)
+def _matches(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
+    numbers, channels = plan.numbers, plan.schedule.groups * plan.folding.pe
+    counts = golden.popcounts(numbers.layer.conv, codes)
+    return _by_lanes(plan, scale_matches(numbers, counts), numbers.shape.width, to=channels)
 
 
-def _codes(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
-    layer = schedule.layer
-    trace = golden.run_layer(layer, codes)
+def _codes(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
+    trace = golden.run_layer(plan.numbers.layer, codes)
     values: npt.NDArray[Any] = trace.output[:, None, None, :] if trace.levels is None else trace.levels
-    return _by_lanes(schedule, values, output_shape(layer).width, to=schedule.out_transfers * schedule.out_lanes)
+    return _by_lanes(plan, values, plan.o.shape.width, to=plan.schedule.out_transfers * plan.o.lanes)
 
 
-def _pooled(schedule: Schedule, codes: CodeArray) -> Iterator[Transfer]:
-    layer = schedule.layer
+def _pooled(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
+    layer = plan.numbers.layer
     output = golden.run_layer(layer, codes).output
     return _by_lanes(
-        schedule, output.reshape(len(codes), *layer.out_shape), output_shape(layer).width,
-        to=schedule.out_transfers * schedule.out_lanes,
+        plan, output.reshape(len(codes), *layer.out_shape), plan.o.shape.width,
+        to=plan.schedule.out_transfers * plan.o.lanes,
     )

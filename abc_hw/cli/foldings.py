@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,30 +114,33 @@ def show_choice(solver: Solver, foldings: Mapping[str, LayerFolding], mhz: float
 
 def show_layers(chosen: Estimate, title: str, device: Device, limits: Limits | None = None) -> None:
     """The table of layers: folding, cycles, area."""
+    from abc_hw.rtl_gen.schedule import KNOBS
+
     whole = chosen.area
+    none = [""] * len(KNOBS)
     shown = table(
-        "layer", ">simd", ">pe", ">mp", ">np", ">cycles", ">busy", ">LUTs", ">share", ">FFs", ">block RAMs",
+        "layer", *(f">{knob}" for knob in KNOBS), ">cycles", ">busy", ">LUTs", ">share", ">FFs", ">block RAMs",
         ">multipliers",
     )
     for layer in chosen.layers:
-        knobs, area = layer.schedule.folding, layer.area
+        area = layer.area
         shown.add_row(
-            layer.schedule.layer.name, *(str(knob) for knob in (knobs.simd, knobs.pe, knobs.mp, knobs.np)),
+            layer.plan.name, *(str(getattr(layer.plan.folding, knob)) for knob in KNOBS),
             f"{layer.cycles:,}", percent(layer.cycles / chosen.cycles), f"{area.luts:,.0f}",
             percent(area.luts / whole.luts), f"{area.ffs:,.0f}", f"{area.brams:,}", f"{area.dsps:,}",
         )
     shown.add_section()
     shown.add_row(
-        "all", "", "", "", "", f"{chosen.cycles:,}", "", f"{whole.luts:,.0f}", "", f"{whole.ffs:,.0f}",
+        "all", *none, f"{chosen.cycles:,}", "", f"{whole.luts:,.0f}", "", f"{whole.ffs:,.0f}",
         f"{whole.brams:,}", f"{whole.dsps:,}",
     )
     shown.add_row(
-        f"of {device.name}", "", "", "", "", "", "", f"{device.luts:,}", percent(whole.luts / device.luts),
+        f"of {device.name}", *none, "", "", f"{device.luts:,}", percent(whole.luts / device.luts),
         f"{device.luts:,}", f"{device.brams:,}", f"{device.dsps:,}",
     )
     if limits is not None:
         shown.add_row(
-            "allowed", "", "", "", "", "", "", f"{limits.luts:,.0f}", "", "", f"{limits.brams:,.0f}",
+            "allowed", *none, "", "", f"{limits.luts:,.0f}", "", "", f"{limits.brams:,.0f}",
             f"{limits.dsps:,.0f}",
         )
     show(title, shown)
@@ -147,9 +151,7 @@ def folding_text(foldings: Mapping[str, LayerFolding], title: str) -> str:
     lines = [f"# {title}", ""]
     for name, knobs in foldings.items():
         key = name if name.isascii() else f'"{name}"'  # TOML's bare keys are ASCII
-        lines += [
-            f"[{key}]", f"simd = {knobs.simd}", f"pe = {knobs.pe}", f"mp = {knobs.mp}", f"np = {knobs.np}", "",
-        ]
+        lines += [f"[{key}]", *(f"{knob} = {value}" for knob, value in dataclasses.asdict(knobs).items()), ""]
     return "\n".join(lines)
 
 

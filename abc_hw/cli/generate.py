@@ -144,7 +144,7 @@ def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
     from abc_hw.rtl_gen.emit import manifest, verilog
 
     made = {"Verilog": verilog.emit_accelerator(accelerator, name=told.module).text, "manifest": told.text()}
-    return made | ({"load words": manifest.load_words(accelerator)} if accelerator.loads else {})
+    return made | ({"load words": manifest.load_words(accelerator)} if accelerator.plan.loads else {})
 
 
 # -- parts ------------------------------------------------------------------------------------------------------

@@ -81,24 +81,21 @@ def weight_source(text: str) -> WeightSource:
 
 def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None:
     """The table of who does how much at once and how long it takes."""
-    from abc_hw.rtl_gen.folding import schedules
+    from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+    from abc_hw.rtl_gen.schedule import KNOBS
 
-    made = schedules(network, foldings)
-    slowest = max(schedule.cycles for schedule in made)
-    columns = ["layer", ">simd", ">pe", ">mp", ">np", ">XNORs", ">cycles", ">busy"]
-    shown = table(*columns)
-    for schedule in made:
-        knobs = schedule.folding
+    plan = AcceleratorPlan.of(network, foldings)
+    shown = table("layer", *(f">{knob}" for knob in KNOBS), ">XNORs", ">cycles", ">busy")
+    for layer in plan.layers:
+        schedule = layer.schedule
         shown.add_row(
-            schedule.layer.name,
-            *(str(knob) for knob in (knobs.simd, knobs.pe, knobs.mp, knobs.np)),
-            f"{schedule.xnors:,}",
-            f"{schedule.cycles:,}",
-            f"{100 * schedule.cycles / slowest:.0f} %",
+            layer.name, *(str(getattr(layer.folding, knob)) for knob in KNOBS), f"{schedule.xnors:,}",
+            f"{schedule.cycles:,}", f"{100 * schedule.cycles / plan.cycles:.0f} %",
         )
+    xnors = sum(layer.schedule.xnors for layer in plan.layers)
     shown.add_section()
-    shown.add_row("all", "", "", "", "", f"{sum(schedule.xnors for schedule in made):,}", f"{slowest:,}", "")
-    show(f"{network.name}: an image every {slowest:,} cycles", shown)
+    shown.add_row("all", *("" for _ in KNOBS), f"{xnors:,}", f"{plan.cycles:,}", "")
+    show(f"{network.name}: an image every {plan.cycles:,} cycles, {plan.limiting} limits", shown)
 
 
 def simulate(

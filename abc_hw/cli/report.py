@@ -50,7 +50,7 @@ def report(
     record(
         network=found.name, device=device, foldings=foldings, cycles=made.cycles, limiting=made.limiting,
         area=made.area, blocks=made.blocks,
-        layers={layer.schedule.layer.name: layer.area for layer in made.layers},
+        layers={layer.plan.name: layer.area for layer in made.layers},
     )
     show_layers(made, f"{found.name} on {device}, estimated", part)
     show_blocks(made)
@@ -87,15 +87,15 @@ def show_memories(made: Estimate, device: Device) -> None:
 def filled(memory: StoredMemory, device: Device) -> float | None:
     """Share of its cells' bits that a memory uses; None in logic."""
     bits = {"block": device.bram_bits, "distributed": 64}.get(memory.mapped.kind)
-    return None if bits is None else memory.shape.varying * memory.shape.words / (bits * memory.mapped.cells)
+    return None if bits is None else memory.plan.varying * memory.plan.words / (bits * memory.mapped.cells)
 
 
 def memory_row(layer: LayerEstimate, memory: StoredMemory, device: Device) -> dict[str, str]:
     """A memory's line in the map of memories."""
-    shape, share = memory.shape, filled(memory, device)
+    plan, share = memory.plan, filled(memory, device)
     return {
-        "layer": layer.schedule.layer.name, "memory": f"{shape.block} {shape.name}".replace("weights w", "w"),
-        "words": f"{shape.words:,}", "width": f"{shape.width:,}", "bits": f"{shape.bits:,}",
+        "layer": layer.plan.name, "memory": f"{memory.block} {plan.name}".replace("weights w", "w"),
+        "words": f"{plan.words:,}", "width": f"{plan.width:,}", "bits": f"{plan.bits:,}",
         "in": PLACES[memory.mapped.kind], "cells": f"{memory.mapped.cells:,}",
         "filled": "" if share is None else percent(share),
     }

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.ram import LOAD_BITS
-from abc_hw.rtl_gen.parts.stream import LaneAdapter, code_stream
+from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter, code_stream
 
 from ..identity import Identity
 from ..link import Cause, Kind
@@ -67,9 +67,10 @@ class Bridge(wiring.Component):
         m.submodules.collector = collector = Collector(identity, load_bits=self._load_bits)
         m.submodules.replier = replier = Replier(identity, self._score)
         m.submodules.sender = sender = FrameSender()
-        m.submodules.adapter = adapter = LaneAdapter(
-            channels=identity.channels, i_lanes=1, o_lanes=self._lanes, shape=unsigned(identity.code_bits)
-        )
+        m.submodules.adapter = adapter = LaneAdapter(AdapterPlan(
+            shape=(identity.height, identity.width, identity.channels),
+            i=CodeStream(1, unsigned(identity.code_bits)), o=CodeStream(self._lanes, unsigned(identity.code_bits)),
+        ))
         m.submodules.tags = tags = SyncFIFOBuffered(width=32, depth=IN_FLIGHT)
         wiring.connect(m, wiring.flipped(self.frames), collector.i)
         wiring.connect(m, collector.image, adapter.i)

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.ram import LOAD_BITS
 
@@ -51,7 +51,9 @@ class LinkedAccelerator(wiring.Component):
         self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD,
         target: str = "generic", weights: WeightSource = "rom",
     ) -> None:
-        self._accelerator = accelerator = Accelerator(network, foldings, target=target, weights=weights)
+        self._accelerator = accelerator = Accelerator(
+            AcceleratorPlan.of(network, foldings, target=target, weights=weights)
+        )
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
         height, width, channels = network.input_shape
         size = height * width * channels
@@ -60,12 +62,12 @@ class LinkedAccelerator(wiring.Component):
                 f"{network.name}: expected images of at most {link.MAX_CHUNKS * link.CHUNK} bytes for the "
                 f"host link, found {size}"
             )
-        self._identity = Identity.of(accelerator, clock=clock)
+        self._identity = Identity.of(accelerator.plan, clock=clock)
         self._check_loading()
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
 
     def _check_loading(self) -> None:
-        name = self._accelerator.network.name
+        name = self._accelerator.plan.network.name
         most = link.MAX_WEIGHT_CHUNKS * link.CHUNK
         if self._identity.load_bytes > most:
             found = self._identity.load_bytes
@@ -102,12 +104,12 @@ class LinkedAccelerator(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
         m.submodules.frames = frames = FrameReceiver(depth=self.buffer_bytes)
-        load_bits = len(accelerator.load.payload.data) if accelerator.loads else LOAD_BITS
+        load_bits = len(accelerator.load.payload.data) if accelerator.plan.loads else LOAD_BITS
         m.submodules.bridge = bridge = Bridge(
-            self._identity, lanes=accelerator.i_lanes, score=accelerator.o.payload.score.shape(),
+            self._identity, lanes=accelerator.plan.i.lanes, score=accelerator.o.payload.score.shape(),
             load_bits=load_bits,
         )
-        if accelerator.loads:
+        if accelerator.plan.loads:
             wiring.connect(m, bridge.weights, accelerator.load)
             m.d.comb += bridge.loaded.eq(accelerator.loaded)
         m.d.comb += [

@@ -57,7 +57,7 @@ class SimulatedBoard:
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         # While nothing moves on the line for so long, nothing moves in the design: its clock may stop.
-        quiet = 2 * sum(schedule.cycles for schedule in top.accelerator.schedules) + 20_000
+        quiet = 2 * sum(top.accelerator.plan.rates.values()) + 20_000
         self._process = subprocess.Popen(
             [str(program), str(self._master), str(top.divisor), str(quiet)],
             stdin=subprocess.PIPE, pass_fds=[self._master],

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The PE array: codes in, dots out."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,9 +17,10 @@ from ..parts.arith import ceil_div, select
 from ..parts.coding import ParityCoder, operand_word
 from ..parts.delay import delayed
 from ..parts.popcount import TARGETS
-from .pe import ProcessingElement
+from ..parts.rom import MemoryPlan
+from .pe import ElementPlan, ProcessingElement
 
-__all__ = ["PEArray", "basis_bit"]
+__all__ = ["ArrayPlan", "PEArray", "basis_bit"]
 
 
 def basis_bit(bases: Bases, code: Value, index: int) -> Value:
@@ -31,6 +33,111 @@ def basis_bit(bases: Bases, code: Value, index: int) -> Value:
     return code > index if bases.kind == "thermometer" else code[index]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayPlan:
+    """What the array is.
+
+    Members
+    -------
+    weight_bases, input_bases : how codes stand for bases
+    simd, pe, mp, np : folding
+    dot_length : K
+    pipeline : adder levels between registers of the popcounts
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    """
+
+    weight_bases: Bases
+    input_bases: Bases
+    simd: int
+    pe: int
+    mp: int
+    np: int
+    dot_length: int
+    pipeline: int = 1
+    target: str = "generic"
+
+    @property
+    def code(self) -> str:
+        """Of the operands, one of :data:`abc_hw.rtl_gen.parts.coding.CODES`."""
+        return TARGETS[self.target].code
+
+    @property
+    def element(self) -> ElementPlan:
+        """One output channel's part."""
+        return ElementPlan(
+            simd=self.simd, mp=self.mp, np=self.np, dot_length=self.dot_length, pipeline=self.pipeline,
+            target=self.target, code=self.code,
+        )
+
+    @property
+    def groups_m(self) -> int:
+        """Groups of mp weight bases."""
+        return ceil_div(self.weight_bases.count, self.mp)
+
+    @property
+    def groups_n(self) -> int:
+        """Groups of np activation bases."""
+        return ceil_div(self.input_bases.count, self.np)
+
+    # -- weights --------------------------------------------------------------------------------------------
+
+    @property
+    def stores_bases(self) -> bool:
+        """Are the bits of a stored weight its bases, not its level?"""
+        return self.weight_bases.bits == self.weight_bases.count
+
+    @property
+    def word_width(self) -> int:
+        """Bits of the weights of a cycle."""
+        return self.pe * self.simd * self.weight_bases.bits
+
+    def stored(self, levels: npt.NDArray[Any]) -> IntArray:
+        """Level codes of words, [..., simd], as the weights of :attr:`PEArray.w`."""
+        if not self.stores_bases:
+            return (self.weight_bases.levels - 1 - levels).astype(np.int64)
+        bits = (~self.weight_bases.expand(levels)).astype(np.int64)
+        coded = np.stack(operand_word([bits[..., position, :] for position in range(self.simd)], self.code), -2)
+        return coded @ (1 << np.arange(self.weight_bases.count))
+
+    # -- cycles ---------------------------------------------------------------------------------------------
+
+    @property
+    def operand_latency(self) -> int:
+        """Cycles from activation codes to the operands of the PEs."""
+        return ParityCoder.latency_of(self.simd - 1) if self.code == "parity" else 1
+
+    @property
+    def weight_delay(self) -> int:
+        """Cycles from an activation word to its weights."""
+        return self.operand_latency - int(self.groups_m > 1) if self.stores_bases else 0
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last word of a dot to ``valid``."""
+        return self.operand_latency + self.element.latency
+
+    # -- cost -----------------------------------------------------------------------------------------------
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """None."""
+        return []
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with."""
+        pairs = self.pe * self.mp * self.np
+        weights, activations = self.pe * self.mp * self.simd, self.np * self.simd
+        return {
+            "xnors": pairs * self.simd, "pairs": pairs, "count bits": pairs * self.simd.bit_length(),
+            "dot bits": pairs * self.dot_length.bit_length(), "narrow": pairs * (self.simd < 4),
+            "weights": weights if self.weight_bases.count > 1 else 0,
+            "chosen weights": weights if self.groups_m > 1 else 0,
+            "activations": activations,
+            "chosen activations": activations if self.groups_n > 1 else 0,
+        }
+
+
 class PEArray(wiring.Component):
     """``pe`` output channels times ``simd`` positions times ``mp`` x ``np`` bases, one word per cycle.
 
@@ -39,17 +146,13 @@ class PEArray(wiring.Component):
         a codes --> expand np of N --> code --+--> every PE
         w words --> pick mp of M, per PE -----+--> PE 0 .. PE pe-1 --> dots[pe][mp][np]
 
-    Weights come as :meth:`stored` puts them into memory: basis bits, complemented and coded as the counters want
-    them, where that takes no more bits than level codes (M up to 2, bit-planes); else level codes of the negated
-    weight, expanded here.
+    Weights come as :meth:`ArrayPlan.stored` puts them into memory: basis bits, complemented and coded as the
+    counters want them, where that takes no more bits than level codes (M up to 2, bit-planes); else level codes of
+    the negated weight, expanded here.
 
     Parameters
     ----------
-    weight_bases, input_bases : how codes stand for bases
-    simd, pe, mp, np : folding
-    dot_length : K
-    pipeline : adder levels between registers of the popcounts
-    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    plan : what it is
 
     Members
     -------
@@ -59,75 +162,36 @@ class PEArray(wiring.Component):
     dots : Out, [pe][mp][np];  valid : Out(1), the dots are complete; ``latency`` cycles after the last word
     """
 
-    def __init__(
-        self, *, weight_bases: Bases, input_bases: Bases, simd: int, pe: int, mp: int, np: int, dot_length: int,
-        pipeline: int = 1, target: str = "generic",
-    ) -> None:
-        self._weight_bases, self._input_bases = weight_bases, input_bases
-        self._simd, self._pe, self._mp, self._np = simd, pe, mp, np
-        self._code = TARGETS[target].code
-        self._elements = [
-            ProcessingElement(
-                simd=simd, mp=mp, np=np, dot_length=dot_length, pipeline=pipeline, target=target, code=self._code
-            )
-            for _ in range(pe)
-        ]
-        self._groups_m = ceil_div(weight_bases.count, mp)
-        self._groups_n = ceil_div(input_bases.count, np)
-        count = unsigned(dot_length.bit_length())
+    def __init__(self, plan: ArrayPlan) -> None:
+        self._plan = plan
+        count = unsigned(plan.dot_length.bit_length())
         super().__init__({
-            "a": In(data.ArrayLayout(unsigned(input_bases.bits), simd)),
-            "w": In(data.ArrayLayout(data.ArrayLayout(unsigned(weight_bases.bits), simd), pe)),
-            "group_m": In(range(max(self._groups_m, 2))),
-            "group_n": In(range(max(self._groups_n, 2))),
+            "a": In(data.ArrayLayout(unsigned(plan.input_bases.bits), plan.simd)),
+            "w": In(data.ArrayLayout(data.ArrayLayout(unsigned(plan.weight_bases.bits), plan.simd), plan.pe)),
+            "group_m": In(range(max(plan.groups_m, 2))),
+            "group_n": In(range(max(plan.groups_n, 2))),
             "word": In(1),
             "last": In(1),
-            "dots": Out(data.ArrayLayout(data.ArrayLayout(data.ArrayLayout(count, np), mp), pe)),
+            "dots": Out(data.ArrayLayout(data.ArrayLayout(data.ArrayLayout(count, plan.np), plan.mp), plan.pe)),
             "valid": Out(1),
         })
 
     @property
-    def stores_bases(self) -> bool:
-        """Are the bits of a stored weight its bases, not its level?"""
-        return self._weight_bases.bits == self._weight_bases.count
-
-    def stored(self, levels: npt.NDArray[Any]) -> IntArray:
-        """Level codes of words, [..., simd], as the weights of :attr:`w`."""
-        if not self.stores_bases:
-            return (self._weight_bases.levels - 1 - levels).astype(np.int64)
-        bits = (~self._weight_bases.expand(levels)).astype(np.int64)
-        coded = np.stack(operand_word([bits[..., position, :] for position in range(self._simd)], self._code), -2)
-        return coded @ (1 << np.arange(self._weight_bases.count))
-
-    @property
-    def _operand_latency(self) -> int:
-        """Cycles from activation codes to the operands of the PEs."""
-        return ParityCoder.latency_of(self._simd - 1) if self._code == "parity" else 1
-
-    @property
-    def weight_delay(self) -> int:
-        """Cycles from an activation word to its weights."""
-        if self.stores_bases:
-            return self._operand_latency - int(self._groups_m > 1)
-        return 0
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the last word of a dot to ``valid``."""
-        return self._operand_latency + self._elements[0].latency
+    def plan(self) -> ArrayPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         activations = [
             self._coded(m, bits, f"a_{slot}")
             for slot, bits in enumerate(self._expand(
-                lambda code, index: basis_bit(self._input_bases, code, index), self.a, self.group_n,
-                self._groups_n, self._np,
+                lambda code, index: basis_bit(self._plan.input_bases, code, index), self.a, self.group_n,
+                self._plan.groups_n, self._plan.np,
             ))
         ]
-        going_on = delayed(m, self.word & ~self.last, self.latency, name="keep", reset_less=False)
-        for index, element in enumerate(self._elements):
-            m.submodules[f"pe{index}"] = element
+        going_on = delayed(m, self.word & ~self.last, self._plan.latency, name="keep", reset_less=False)
+        for index in range(self._plan.pe):
+            m.submodules[f"pe{index}"] = element = ProcessingElement(self._plan.element)
             m.d.comb += [
                 element.a.as_value().eq(Cat(activations)),
                 element.b.as_value().eq(Cat(self._weights(m, index))),
@@ -135,27 +199,28 @@ class PEArray(wiring.Component):
                 self.dots[index].eq(element.dots),
             ]
         m.d.comb += self.valid.eq(
-            delayed(m, self.word & self.last, self.latency, name="valid", reset_less=False)
+            delayed(m, self.word & self.last, self._plan.latency, name="valid", reset_less=False)
         )
         return m
 
     def _weights(self, m: Module, index: int) -> list[Value]:
         """The operands of PE ``index``, one per basis at once."""
         def basis(code: Value, index: int) -> Value:
-            if not self.stores_bases:  # -B_m of a level is the basis as far from the other end of the negated one
-                return basis_bit(self._weight_bases, code, self._weight_bases.count - 1 - index)
+            if not self._plan.stores_bases:
+                # -B_m of a level is the basis as far from the other end of the negated one.
+                return basis_bit(self._plan.weight_bases, code, self._plan.weight_bases.count - 1 - index)
             return code[index] if index < len(code) else Const(0, 1)
 
-        picked = self._expand(basis, self.w[index], self.group_m, self._groups_m, self._mp)
-        if not self.stores_bases:
+        picked = self._expand(basis, self.w[index], self.group_m, self._plan.groups_m, self._plan.mp)
+        if not self._plan.stores_bases:
             return [self._coded(m, bits, f"w_{index}_{slot}") for slot, bits in enumerate(picked)]
-        cycles = self._operand_latency - self.weight_delay
+        cycles = self._plan.operand_latency - self._plan.weight_delay
         return [delayed(m, Cat(bits), cycles, name=f"w_{index}_{slot}") for slot, bits in enumerate(picked)]
 
     def _coded(self, m: Module, bits: list[Value], name: str) -> Value:
         """A word of basis bits as an operand, ``_operand_latency`` cycles later."""
-        if self._code == "plain" or len(bits) == 1:
-            return delayed(m, Cat(bits), self._operand_latency, name=name)
+        if self._plan.code == "plain" or len(bits) == 1:
+            return delayed(m, Cat(bits), self._plan.operand_latency, name=name)
         m.submodules[f"code_{name}"] = coder = ParityCoder(len(bits) - 1)
         m.d.comb += coder.i.eq(Cat(bits[:-1]))
         return Cat(coder.o, delayed(m, bits[-1], coder.latency, name=f"{name}_last"))

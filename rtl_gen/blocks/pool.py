@@ -1,15 +1,85 @@
 """Max-pool on a stream of level codes."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
+import dataclasses
+from functools import cached_property
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..parts.arith import ceil_div
-from ..parts.loops import LoopNest
-from ..parts.stream import code_stream
+from ..parts.arith import bits_of
+from ..parts.loops import LoopNest, Loops
+from ..parts.rom import MemoryPlan
+from ..parts.stream import CodeStream, MapShape
 
-__all__ = ["MaxPool"]
+__all__ = ["MaxPool", "PoolPlan"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PoolPlan:
+    """The greatest of each square of pixels.
+
+    Members
+    -------
+    shape : of the map that comes in
+    side : of the square, and its stride
+    i : what comes in, and so what leaves; codes are unsigned
+    """
+
+    shape: MapShape
+    side: int
+    i: CodeStream
+
+    def __post_init__(self) -> None:
+        most = min(self.shape[:2])
+        if self.side < 2 or self.side > most:
+            raise ValueError(f"Pool side must be from 2 to {most}, not {self.side}")
+
+    @property
+    def o(self) -> CodeStream:
+        """What leaves."""
+        return self.i
+
+    @property
+    def o_shape(self) -> MapShape:
+        """Of the map that leaves."""
+        height, width, channels = self.shape
+        return height // self.side, width // self.side, channels
+
+    @property
+    def loops(self) -> Loops:
+        """In which transfers come."""
+        height, width, channels = self.shape
+        return Loops({"row": height, "column": width, "transfer": self.i.channel_words(channels)})
+
+    @cached_property
+    def maxima(self) -> MemoryPlan:
+        """A row of running maxima."""
+        words = self.o_shape[1] * self.loops.bounds["transfer"]
+        return MemoryPlan(name="maxima", width=self.i.width, words=words)
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        return [self.maxima]
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last transfer of a square to its maximum."""
+        return 1
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: one per transfer that comes."""
+        return self.loops.steps
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with; memories apart."""
+        return {
+            "one": 1, "word": self.i.width, "lanes": self.i.lanes, "address": bits_of(self.maxima.words),
+            "loops": sum(map(bits_of, self.loops.counted)), "side": bits_of(self.side) * 2,
+        }
 
 
 class MaxPool(wiring.Component):
@@ -26,26 +96,23 @@ class MaxPool(wiring.Component):
 
     Parameters
     ----------
-    shape : (height, width, channels) of the input
-    side : of the square, and its stride
-    lanes : codes per transfer
-    code : shape of a code, unsigned
+    plan : of what squares
     """
 
-    def __init__(self, *, shape: tuple[int, int, int], side: int, lanes: int, code: Shape) -> None:
-        height, width, channels = shape
-        if side < 2 or side > min(height, width):
-            raise ValueError(f"Pool side must be from 2 to {min(height, width)}, not {side}")
-        self._height, self._width, self._side, self._lanes = height, width, side, lanes
-        self._transfers = ceil_div(channels, lanes)
-        super().__init__({"i": In(code_stream(lanes, code)), "o": Out(code_stream(lanes, code))})
+    def __init__(self, plan: PoolPlan) -> None:
+        self._plan = plan
+        super().__init__({"i": In(plan.i.signature), "o": Out(plan.o.signature)})
+
+    @property
+    def plan(self) -> PoolPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         accepted, leaving = Signal(), Signal()
         address, fresh, closing, dropped = self._position(m, accepted)
         m.submodules.maxima = memory = Memory(
-            shape=unsigned(len(Value.cast(self.i.payload))), depth=self._depth, init=[]
+            shape=unsigned(self._plan.maxima.width), depth=self._plan.maxima.words, init=[]
         )
         write, read = memory.write_port(), memory.read_port()
 
@@ -81,41 +148,39 @@ class MaxPool(wiring.Component):
         return m
 
     def _fields(self, word: Value) -> list[Value]:
-        width = len(word) // self._lanes
-        return [word[lane * width : (lane + 1) * width] for lane in range(self._lanes)]
-
-    @property
-    def _depth(self) -> int:
-        return (self._width // self._side) * self._transfers
+        width = self._plan.i.shape.width
+        return [word[lane * width : (lane + 1) * width] for lane in range(self._plan.i.lanes)]
 
     def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value, Value]:
         """Of the transfer coming in: address of its maxima; is it first of its square, last, left over?"""
-        side, transfers = self._side, self._transfers
-        m.submodules.nest = nest = LoopNest([self._height, self._width, transfers])
+        side, depth, (rows, columns, _) = self._plan.side, self._plan.maxima.words, self._plan.o_shape
+        m.submodules.nest = nest = LoopNest(self._plan.loops)
+        row, column, transfer = (nest.ends[nest.loops.level(name)] for name in ("row", "column", "transfer"))
+        transfers = self._plan.loops.bounds["transfer"]
         m.d.comb += nest.step.eq(accepted)
-        base, address = Signal(range(max(self._depth, 2))), Signal(range(max(self._depth, 2)))
+        base, address = Signal(range(max(depth, 2))), Signal(range(max(depth, 2)))
         x_in, y_in = Signal(range(side)), Signal(range(side))
         x_over, y_over = Signal(), Signal()
-        last_square = (self._width // side - 1) * transfers
-        squares_done = Signal(range(self._height // side + 1))
+        last_square = (columns - 1) * transfers
+        squares_done = Signal(range(rows + 1))
         with m.If(accepted):
             m.d.sync += address.eq(address + 1)
-            with m.If(nest.ends[2]):  # the pixel is complete
+            with m.If(transfer):  # the pixel is complete
                 with m.If(x_in == side - 1):
                     m.d.sync += [x_in.eq(0), base.eq(base + transfers), address.eq(base + transfers)]
                     with m.If(base == last_square):
                         m.d.sync += [x_over.eq(1), base.eq(0), address.eq(0)]
                 with m.Else():
                     m.d.sync += [x_in.eq(x_in + 1), address.eq(base)]
-            with m.If(nest.ends[1]):  # the row is complete
+            with m.If(column):  # the row is complete
                 m.d.sync += [x_in.eq(0), x_over.eq(0), base.eq(0), address.eq(0)]
                 with m.If(y_in == side - 1):
                     m.d.sync += [y_in.eq(0), squares_done.eq(squares_done + 1)]
-                    with m.If(squares_done == self._height // side - 1):
+                    with m.If(squares_done == rows - 1):
                         m.d.sync += y_over.eq(1)
                 with m.Else():
                     m.d.sync += y_in.eq(y_in + 1)
-            with m.If(nest.ends[0]):  # the image is complete
+            with m.If(row):  # the image is complete
                 m.d.sync += [y_in.eq(0), y_over.eq(0), squares_done.eq(0)]
         fresh = (x_in == 0) & (y_in == 0)
         closing = (x_in == side - 1) & (y_in == side - 1)

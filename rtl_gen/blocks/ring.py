@@ -1,48 +1,34 @@
 """Where input rows lie in the banks of a window buffer, and for how long."""
 
 import dataclasses
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 
 from abc_hw.network import Layer
 
-from ..folding import Schedule
 from ..parts.arith import ceil_div
+from ..schedule import Schedule
 
-__all__ = ["Ring", "held_rows", "row_plan", "window_bounds"]
-
-
-def window_bounds(schedule: Schedule) -> list[int]:
-    """Bounds of the loops a layer runs per image, outermost first.
-
-    Rows, columns, groups of channels, passes over N, passes over M, words of kernel rows, of kernel columns, of
-    channels.
-    """
-    height, width, _ = schedule.layer.conv_shape
-    return [
-        height, width, schedule.groups, schedule.passes_n, schedule.passes_m,
-        schedule.row_words, schedule.column_words, schedule.channel_words,
-    ]
+__all__ = ["Ring", "row_plan"]
 
 
-def row_plan(layer: Layer) -> list[tuple[int, int]]:
+def row_plan(layer: Layer) -> Sequence[tuple[int, int]]:
     """For each row of windows: rows it needs from the oldest one held, and rows to let go after it."""
-    height, last = layer.in_shape[0], layer.conv_shape[0] - 1
+    return _row_plan(layer.in_shape[0], layer.conv_shape[0], layer.kernel[0], layer.stride, layer.padding)
+
+
+@lru_cache(maxsize=1 << 10)
+def _row_plan(height: int, rows: int, kernel: int, stride: int, padding: int) -> Sequence[tuple[int, int]]:
     plan = []
-    for row in range(last + 1):
-        top = row * layer.stride - layer.padding
+    for row in range(rows):
+        top = row * stride - padding
         oldest = max(0, top)
-        if row == last:
+        if row == rows - 1:
             plan.append((height - oldest, height - oldest))
         else:
-            freed = min(height, max(0, top + layer.stride)) - oldest
-            plan.append((max(min(height, top + layer.kernel[0]) - oldest, freed), freed))
-    return plan
-
-
-def held_rows(layer: Layer) -> int:
-    """Rows that a window buffer must hold: those of a window, and those that the next one waits for."""
-    plan = row_plan(layer)
-    return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
+            freed = min(height, max(0, top + stride)) - oldest
+            plan.append((max(min(height, top + kernel) - oldest, freed), freed))
+    return tuple(plan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +41,15 @@ class Ring:
     Members
     -------
     schedule : layer and folding
-    held : :func:`held_rows` of the layer
     """
 
     schedule: Schedule
-    held: int
+
+    @cached_property
+    def held(self) -> int:
+        """Rows that must be held: those of a window, and those that the next one waits for."""
+        plan = row_plan(self.schedule.layer)
+        return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
 
     @property
     def slots(self) -> int:
@@ -93,9 +83,16 @@ class Ring:
         rows = self.schedule.rows
         return (top + (bank - top) % rows) // rows % self.slots
 
-    @cached_property
-    def top_banks(self) -> list[int]:
+    @property
+    def top_banks(self) -> Sequence[int]:
         """Row banks that the top row of a window may be in."""
-        layer, rows = self.schedule.layer, self.schedule.rows
-        tops = {row * layer.stride - layer.padding for row in range(layer.conv_shape[0])}
-        return sorted({(image * layer.in_shape[0] + top) % rows for image in range(rows) for top in tops})
+        layer = self.schedule.layer
+        return _top_banks(
+            layer.in_shape[0], layer.conv_shape[0], layer.stride, layer.padding, self.schedule.rows
+        )
+
+
+@lru_cache(maxsize=1 << 10)
+def _top_banks(height: int, windows: int, stride: int, padding: int, rows: int) -> Sequence[int]:
+    tops = {row * stride - padding for row in range(windows)}
+    return tuple(sorted({(image * height + top) % rows for image in range(rows) for top in tops}))

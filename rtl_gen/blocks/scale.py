@@ -1,23 +1,25 @@
 """From dots to accumulators: the alphas and betas."""
 
+import dataclasses
 import itertools
-from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.network import ScaleForm
+from abc_hw.network import IntArray
 
-from ..folding import Schedule
-from ..parts.arith import constant_product, extend, range_shape, select, total
-from ..parts.delay import chosen, chosen_cycles, delayed
-from ..parts.loops import AffineCounter, LoopNest
-from ..parts.matches import match_shape
-from ..parts.rom import Rom, pack_fields
+from ..parts.arith import bits_of, constant_product, extend, select, signed_digits, total
+from ..parts.delay import chosen, chosen_cycles, chosen_gates, delayed
+from ..parts.loops import AffineCounter, LoopNest, Loops
+from ..parts.matches import LayerNumbers
+from ..parts.rom import MemoryPlan, Rom, pack_fields
+from ..schedule import Schedule
+from .alpha import AlphaCode
 
-__all__ = ["AlphaCode", "ScaleUnit", "scale_latency", "sums_passes"]
+__all__ = ["ScalePlan", "ScaleUnit"]
 
 
 def _sum_cycles(count: int) -> int:
@@ -40,105 +42,167 @@ def _sum(m: Module, values: list[Value], shape: Shape, name: str) -> Value:
     return terms[0]
 
 
-class AlphaCode:
-    """How alphas are stored, and multiplied by.
+@dataclasses.dataclass(frozen=True)
+class ScalePlan:
+    """How the dots of a layer are weighted.
 
-    ``fixed``: a signed number and a multiplier. ``csd``, ``pow2``, and alphas of at most 1: per term a sign, a
-    shift and an enable, each only as wide as the given alphas need.
-
-    Parameters
-    ----------
-    form : of the layer's alphas
-    alphas : every value to be stored
+    Members
+    -------
+    numbers : of the layer
+    schedule : layer and folding
     """
 
-    def __init__(self, form: ScaleForm, alphas: Iterable[int]) -> None:
-        values = sorted({int(alpha) for alpha in alphas})
-        self._values = values
-        self.multiplies = form.kind == "fixed" and max(abs(value) for value in values) > 1
-        """Does the product need a multiplier?"""
-        self._number = range_shape(values[0], values[-1])
-        self.term_count = 1
-        """Addends of a product."""
-        self.has_signs = False
-        """Has a product single bits to add?"""
-        if self.multiplies:
-            return
-        self._terms = {value: form.terms_of(value) if form.kind != "fixed" else
-                       ((value, 0),) if value else () for value in values}
-        used = [term for terms in self._terms.values() for term in terms]
-        self.term_count = max(len(terms) for terms in self._terms.values())
-        self._low_shift = min((shift for _, shift in used), default=0)
-        self.shift_bits = (max((shift for _, shift in used), default=0) - self._low_shift).bit_length()
-        self.has_signs = any(sign < 0 for sign, _ in used)
-        self.sign_bits = int(self.has_signs)
-        self.enable_bits = int(min(len(terms) for terms in self._terms.values()) < self.term_count)
+    numbers: LayerNumbers
+    schedule: Schedule
+
+    # -- alphas ---------------------------------------------------------------------------------------------
 
     @property
-    def width(self) -> int:
-        """Bits of a stored alpha."""
-        if self.multiplies:
-            return self._number.width
-        return self.term_count * (self.shift_bits + self.sign_bits + self.enable_bits)
+    def _padded(self) -> tuple[int, int]:
+        """Channels and weight bases, those included that are not there."""
+        schedule = self.schedule
+        return schedule.groups * schedule.folding.pe, schedule.passes_m * schedule.folding.mp
 
-    def encode(self, alpha: int) -> int:
-        if self.multiplies:
-            return pack_fields([(alpha, self.width)])
-        terms = [(sign, shift, 1) for sign, shift in self._terms[alpha]]
-        terms += [(1, self._low_shift, 0)] * (self.term_count - len(terms))
-        return pack_fields([
-            field
-            for sign, shift, enable in terms
-            for field in (
-                (shift - self._low_shift, self.shift_bits),
-                (int(sign < 0), self.sign_bits),
-                (enable, self.enable_bits),
-            )
-        ])
+    @cached_property
+    def code(self) -> AlphaCode:
+        """How alphas are stored."""
+        return self.numbers.shared(
+            ("alpha code", self._padded),
+            lambda: AlphaCode(self.numbers.layer.alpha_scale, self.alpha_items().ravel().tolist()),
+        )
 
-    def addends(self, code: Value, factor: Value, shape: Shape) -> tuple[list[Value], list[Value]]:
-        """``alpha * factor`` for the alpha stored as ``code``: addends in ``shape``, and single bits to add.
+    def alpha_items(self) -> IntArray:
+        """Alphas in order of use, [groups x passes_m x scale_items, channels, bases]; 0 where there is none."""
+        schedule, (channels, bases) = self.schedule, self.schedule.scale_lanes
+        layer, folding = self.numbers.layer, schedule.folding
+        padded = np.zeros(self._padded, np.int64)
+        padded[: layer.out_channels, : layer.weight_bases.count] = layer.alpha
+        if len(padded) > layer.out_channels:
+            padded[layer.out_channels :] = padded[0]  # channels that are dropped: cost no value of their own
+        split = padded.reshape(
+            schedule.groups, folding.pe // channels, channels, schedule.passes_m, folding.mp // bases, bases
+        )
+        return split.transpose(0, 3, 4, 1, 2, 5).reshape(-1, channels, bases)
 
-        Their sum modulo 2**width is the product; a negative term is its complement and a bit.
-        """
-        if self.multiplies:
-            number = code.as_signed() if self._number.signed else code
-            return [extend(number * factor, shape)], []
-        terms: list[Value] = []
-        bits: list[Value] = []
-        size = self.shift_bits + self.sign_bits + self.enable_bits
-        for term in range(self.term_count):
-            fields = code[term * size : (term + 1) * size]
-            shifted = extend(factor << self._low_shift, shape)
-            for bit in range(self.shift_bits):
-                shifted = extend(Mux(fields[bit], extend(shifted << (1 << bit), shape), shifted), shape)
-            if self.enable_bits:
-                shifted = extend(Mux(fields[-1], shifted, 0), shape)
-            if self.sign_bits:
-                negative = fields[self.shift_bits]
-                shifted = extend(shifted ^ negative.replicate(shape.width), shape)
-                bits.append(negative)
-            terms.append(shifted)
-        return terms, bits
+    @cached_property
+    def alphas(self) -> MemoryPlan:
+        """The memory of alphas, an item a word."""
+        channels, bases = self.schedule.scale_lanes
+        key = ("alphas", self._padded, self.schedule.folding.pe, self.schedule.folding.mp, channels, bases)
+        return self.numbers.shared(key, lambda: MemoryPlan(
+            name="alphas", width=self.code.width * channels * bases,
+            words=self.schedule.groups * self.schedule.passes_m * self.schedule.scale_items,
+            contents=self._alpha_words,
+        ))
 
+    def _alpha_words(self) -> list[int]:
+        items, code = self.alpha_items(), self.code
+        codes = {int(alpha): code.encode(int(alpha)) for alpha in np.unique(items)}
+        return [pack_fields([(codes[int(alpha)], code.width) for alpha in item.flat]) for item in items]
 
-def sums_passes(schedule: Schedule) -> bool:
-    """Are the matches of a channel the sum of more than one item?"""
-    _, bases = schedule.scale_lanes
-    return schedule.passes_n * schedule.passes_m * (schedule.folding.mp // bases) > 1
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        return [self.alphas]
 
+    # -- loops ----------------------------------------------------------------------------------------------
 
-def _beta_cycles(schedule: Schedule) -> int:
-    # no fewer than the alphas take to come
-    return max(1 + _sum_cycles(schedule.folding.np), Rom.latency)
+    @property
+    def loops(self) -> Loops:
+        """In which items are worked off."""
+        schedule, folding, (channels, bases) = self.schedule, self.schedule.folding, self.schedule.scale_lanes
+        return Loops({
+            "group": schedule.groups, "pass_n": schedule.passes_n, "pass_m": schedule.passes_m,
+            "basis": folding.mp // bases, "channel": folding.pe // channels,
+        })
 
+    @property
+    def summed(self) -> list[int]:
+        """Levels of the loops whose items add up to the matches of a channel."""
+        return [self.loops.level(name) for name in ("pass_n", "pass_m", "basis")]
 
-def scale_latency(schedule: Schedule, code: AlphaCode) -> int:
-    """:attr:`ScaleUnit.latency` of a unit whose alphas are stored so."""
-    _, bases = schedule.scale_lanes
-    addends = bases + int(code.has_signs)
-    products = 1 + _sum_cycles(code.term_count) + _sum_cycles(addends)
-    return chosen_cycles(schedule.scale_items) + _beta_cycles(schedule) + products + 2
+    @property
+    def sums_items(self) -> bool:
+        """Are the matches of a channel the sum of more than one item?"""
+        bounds = list(self.loops.bounds.values())
+        return any(bounds[level] > 1 for level in self.summed)
+
+    # -- cycles ---------------------------------------------------------------------------------------------
+
+    @property
+    def choice_cycles(self) -> int:
+        """From ``load`` to the first item."""
+        return chosen_cycles(self.schedule.scale_items)
+
+    @property
+    def beta_cycles(self) -> int:
+        """From an item to its sum over the activation bases; no fewer than the alphas take to come."""
+        return max(1 + _sum_cycles(self.schedule.folding.np), self.alphas.latency)
+
+    @property
+    def item_cycles(self) -> int:
+        """From an item to its contribution: sum over activation bases, terms, product, sum of bases."""
+        _, bases = self.schedule.scale_lanes
+        addends = bases + int(self.code.has_signs)
+        return self.beta_cycles + 1 + _sum_cycles(self.code.term_count) + _sum_cycles(addends)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from ``load``, of the last pass of a group, to the group's first ``valid``."""
+        waits = self.schedule.scale_items - self.loops.bounds["channel"]  # for the last basis
+        return self.choice_cycles + self.item_cycles + 2 + waits
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: one per item."""
+        height, width, _ = self.schedule.layer.conv_shape
+        return height * width * self.loops.steps
+
+    # -- cost -----------------------------------------------------------------------------------------------
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with; memories apart."""
+        schedule, layer, folding = self.schedule, self.numbers.layer, self.schedule.folding
+        channels, bases = schedule.scale_lanes
+        lanes, code, width = channels * bases, self.code, self.numbers.shape.width
+        dot = layer.dot_length.bit_length()
+        beta_adders, beta_choices = self._beta_work()
+        terms = shifts = signs = 1
+        if not code.multiplies:
+            terms, shifts = code.term_count, code.term_count * code.shift_bits
+            signs = code.term_count * (code.sign_bits + code.enable_bits)
+        return {
+            "one": 1, "loops": sum(map(bits_of, self.loops.counted)),
+            "held": folding.pe * folding.mp * folding.np * dot,
+            "chosen": lanes * folding.np * dot * chosen_gates(schedule.scale_items),
+            "adders": lanes * beta_adders + (
+                lanes * (terms - 1) + channels * (bases - 1 + self.sums_items)
+            ) * width,
+            "choices": lanes * (beta_choices + shifts * width), "signs": lanes * signs * width,
+            "ring": (folding.pe if self.sums_items else channels) * width,
+            "alpha address": bits_of(self.alphas.words),
+        }
+
+    def _beta_work(self) -> tuple[int, int]:
+        """(bits of adders, bits of choices) between the counts of an item and their weighted sum."""
+        at_once = self.schedule.folding.np
+        width = self.numbers.beta_shape(at_once).width
+        adders = choices = 0
+        for slot in range(at_once):
+            factors = {one[slot] for one in self.numbers.beta_passes(at_once)}
+            for factor in factors:
+                digits = signed_digits(factor)
+                adders += max(len(digits) - 1, 0) + sum(sign < 0 for sign, _ in digits)
+            choices += len(factors) - 1
+        return (adders + at_once - 1) * width, choices * width
+
+    @property
+    def products(self) -> tuple[int, int, int]:
+        """(how many, bits of the one factor, bits of the other) of products that need a multiplier."""
+        if not self.code.multiplies:
+            return 0, 0, 0
+        channels, bases = self.schedule.scale_lanes
+        return channels * bases, self.code.width, self.numbers.beta_shape(self.schedule.folding.np).width
 
 
 class ScaleUnit(wiring.Component):
@@ -153,68 +217,44 @@ class ScaleUnit(wiring.Component):
     Equals :func:`abc_hw.sim.golden.scale` up to the constant of :mod:`abc_hw.rtl_gen.parts.matches`. The passes
     of a group come as ``for n: for m``; within a pass the items go ``for m: for channels``.
 
+    Parameters
+    ----------
+    plan : how they are weighted
+
     Members
     -------
     dots : In, [pe][mp][np];  load : In(1), dots are complete; at least ``scale_items`` cycles apart
     matches : Out, one accumulator per output lane;  valid : Out(1)
     """
 
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        layer, folding = schedule.layer, schedule.folding
+    def __init__(self, plan: ScalePlan) -> None:
+        self._plan = plan
+        self._schedule = plan.schedule
+        layer, folding = plan.numbers.layer, plan.schedule.folding
         dots = data.ArrayLayout(unsigned(layer.dot_length.bit_length()), folding.np)
-        self._alphas = self.alpha_items(schedule)
-        self._code = AlphaCode(layer.alpha_scale, self._alphas.flat)
         super().__init__({
             "dots": In(data.ArrayLayout(data.ArrayLayout(dots, folding.mp), folding.pe)),
             "load": In(1),
-            "matches": Out(data.ArrayLayout(match_shape(layer), schedule.out_lanes)),
+            "matches": Out(data.ArrayLayout(plan.numbers.shape, plan.schedule.out_lanes)),
             "valid": Out(1),
         })
 
-    @staticmethod
-    def alpha_items(schedule: Schedule) -> np.ndarray:
-        """Alphas in order of use, [groups x passes_m x scale_items, channels, bases]; 0 where there is none."""
-        layer, folding, (channels, bases) = schedule.layer, schedule.folding, schedule.scale_lanes
-        padded = np.zeros((schedule.groups * folding.pe, schedule.passes_m * folding.mp), np.int64)
-        padded[: layer.out_channels, : layer.weight_bases.count] = layer.alpha
-        if schedule.groups * folding.pe > layer.out_channels:
-            padded[layer.out_channels :] = padded[0]  # channels that are dropped: cost no value of their own
-        split = padded.reshape(
-            schedule.groups, folding.pe // channels, channels, schedule.passes_m, folding.mp // bases, bases
-        )
-        return split.transpose(0, 3, 4, 1, 2, 5).reshape(-1, channels, bases)
-
     @property
-    def latency(self) -> int:
-        """Cycles from ``load`` to the first ``valid`` of a group of one pass."""
-        return scale_latency(self._schedule, self._code)
-
-    @property
-    def _beta_latency(self) -> int:
-        """Cycles from an item to its sum over the activation bases."""
-        return _beta_cycles(self._schedule)
-
-    @property
-    def _item_latency(self) -> int:
-        """Cycles from an item to its contribution: sum over activation bases, terms, product, sum of bases."""
-        return self.latency - chosen_cycles(self._schedule.scale_items) - 2
+    def plan(self) -> ScalePlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        schedule, folding = self._schedule, self._schedule.folding
-        channels, bases = schedule.scale_lanes
-        bounds = [
-            schedule.groups, schedule.passes_n, schedule.passes_m, folding.mp // bases, folding.pe // channels
-        ]
-        m.submodules.nest = nest = LoopNest(bounds)
+        late = self._plan.item_cycles
+        m.submodules.nest = nest = LoopNest(self._plan.loops)
         busy, item = self._items(m, nest)
         sums = self._beta_sums(m, nest, item)
         alphas = self._read_alphas(m, nest)
         added = self._products(m, sums, alphas)
-        valid = delayed(m, busy, self._item_latency, name="valid", reset_less=False)
-        fresh = delayed(m, Cat(nest.at_first[1:4]).all(), self._item_latency, name="fresh")
-        final = delayed(m, Cat(nest.at_last[1:4]).all(), self._item_latency, name="final")
+        valid = delayed(m, busy, late, name="valid", reset_less=False)
+        summed = self._plan.summed
+        fresh = delayed(m, Cat(nest.at_first[level] for level in summed).all(), late, name="fresh")
+        final = delayed(m, Cat(nest.at_last[level] for level in summed).all(), late, name="final")
         self._accumulate(m, added, valid, fresh, final)
         return m
 
@@ -245,17 +285,12 @@ class ScaleUnit(wiring.Component):
         return valid, counts
 
     def _beta_sums(self, m: Module, nest: LoopNest, item: list[list[Value]]) -> list[list[Value]]:
-        """sum_n beta[n] p[m, n] for each channel and basis of the item, ``_beta_latency`` cycles later."""
-        layer, schedule, at_once = self._schedule.layer, self._schedule, self._schedule.folding.np
-        betas = [int(beta) for beta in layer.beta] + [0] * (schedule.passes_n * at_once - layer.input_bases.count)
-        passes = [betas[start : start + at_once] for start in range(0, len(betas), at_once)]
-        shape = range_shape(
-            min(layer.dot_length * sum(min(beta, 0) for beta in chosen) for chosen in passes),
-            max(layer.dot_length * sum(max(beta, 0) for beta in chosen) for chosen in passes),
-        )
-        m.submodules.pass_n = pass_n = AffineCounter(nest.bounds, [0, 1, 0, 0, 0])
+        """sum_n beta[n] p[m, n] for each channel and basis of the item, ``beta_cycles`` later."""
+        numbers, at_once = self._plan.numbers, self._schedule.folding.np
+        passes, shape = numbers.beta_passes(at_once), numbers.beta_shape(at_once)
+        m.submodules.pass_n = pass_n = AffineCounter(nest.loops, {"pass_n": 1})
         m.d.comb += pass_n.follow(nest.step, nest.ends)
-        count = layer.dot_length.bit_length()
+        count = numbers.layer.dot_length.bit_length()
         sums: list[list[Value]] = []
         for lane, row in enumerate(item):
             sums.append([])
@@ -267,26 +302,24 @@ class ScaleUnit(wiring.Component):
                                           for chosen in passes])
                     for slot, field in enumerate(fields)
                 ]
-                wait = self._beta_latency - _sum_cycles(at_once)
+                wait = self._plan.beta_cycles - _sum_cycles(at_once)
                 held = [delayed(m, product, wait, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
                 sums[-1].append(_sum(m, held, shape, f"beta_sum_{place}"))
         return sums
 
     def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:
-        """Stored alphas of the item, ``_beta_latency`` later: [channel][basis]."""
+        """Stored alphas of the item, ``beta_cycles`` later: [channel][basis]."""
         schedule, (channels, bases) = self._schedule, self._schedule.scale_lanes
-        width = self._code.width
+        memory, width = self._plan.alphas, self._plan.code.width
         if not width:
             return [[Value.cast(0)] * bases for _ in range(channels)]
-        words = [
-            pack_fields([(self._code.encode(int(alpha)), width) for alpha in item.flat]) for item in self._alphas
-        ]
-        m.submodules.alphas = rom = Rom(width=width * channels * bases, words=words)
+        m.submodules.alphas = rom = Rom(memory)
         items = schedule.scale_items
-        slots = schedule.folding.pe // channels
-        strides = [schedule.passes_m * items, 0, items, slots, 1]
-        m.submodules.alpha_addr = address = AffineCounter(nest.bounds, strides)
-        waits = self._beta_latency - Rom.latency
+        m.submodules.alpha_addr = address = AffineCounter(nest.loops, {
+            "group": schedule.passes_m * items, "pass_m": items, "basis": nest.loops.bounds["channel"],
+            "channel": 1,
+        })
+        waits = self._plan.beta_cycles - memory.latency
         m.d.comb += [
             *address.follow(nest.step, nest.ends),
             rom.addr.eq(delayed(m, address.value, waits, name="alpha_addr")),
@@ -298,20 +331,20 @@ class ScaleUnit(wiring.Component):
 
     def _products(self, m: Module, sums: list[list[Value]], alphas: list[list[Value]]) -> list[Value]:
         """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape, when it is added there."""
-        shape = match_shape(self._schedule.layer)
+        shape, code_of = self._plan.numbers.shape, self._plan.code
         added = []
         for lane, (row, codes) in enumerate(zip(sums, alphas, strict=True)):
             products: list[Value] = []
             all_bits: list[Value] = []
             for basis, (beta_sum, code) in enumerate(zip(row, codes, strict=True)):
-                terms, bits = self._code.addends(code, beta_sum, shape)
+                terms, bits = code_of.addends(code, beta_sum, shape)
                 place = f"{lane}_{basis}"
                 held = [delayed(m, term, 1, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
                 products.append(_sum(m, held, shape, f"product_{place}"))
                 all_bits += [delayed(m, bit, 1, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
             if all_bits:
                 most = unsigned(len(all_bits).bit_length())
-                cycles = _sum_cycles(self._code.term_count)
+                cycles = _sum_cycles(code_of.term_count)
                 products.append(delayed(m, total(all_bits, most), cycles, name=f"negatives_{lane}"))
             added.append(_sum(m, products, shape, f"sum_{lane}"))
         return added
@@ -319,12 +352,12 @@ class ScaleUnit(wiring.Component):
     def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:
         """Add the passes of a group; the accumulators of a lane's channels take turns in a ring."""
         schedule = self._schedule
-        depth = schedule.folding.pe // schedule.out_lanes if sums_passes(schedule) else 1
+        depth = schedule.folding.pe // schedule.out_lanes if self._plan.sums_items else 1
         for lane, value in enumerate(added):
             ring = [
                 Signal(value.shape(), name=f"matches_{lane}_{slot}", reset_less=True) for slot in range(depth)
             ]
-            before = Mux(fresh, 0, ring[0]) if sums_passes(schedule) else Const(0, value.shape())
+            before = Mux(fresh, 0, ring[0]) if self._plan.sums_items else Const(0, value.shape())
             with m.If(valid):
                 m.d.sync += ring[-1].eq(extend(before + value, value.shape()))
                 m.d.sync += [earlier.eq(later) for earlier, later in itertools.pairwise(ring)]

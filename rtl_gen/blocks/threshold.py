@@ -1,48 +1,120 @@
 """From accumulators to what a layer hands on: level codes, or the classifier's scores."""
 
+import dataclasses
+from functools import cached_property
+
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.network import IntArray, Layer
+from abc_hw.network import IntArray
 
-from ..folding import Schedule
-from ..parts.arith import range_shape, total
+from ..parts.arith import bits_of, range_shape, total
 from ..parts.delay import delayed
-from ..parts.matches import match_bounds, match_offset, match_shape, match_thresholds, score_shape
-from ..parts.rom import Rom, pack_fields
+from ..parts.matches import LayerNumbers
+from ..parts.rom import MemoryPlan, Rom, pack_fields
+from ..parts.stream import CodeStream
+from ..schedule import Schedule
 
-__all__ = ["OutputUnit", "constant_table", "output_shape"]
-
-
-def output_shape(layer: Layer) -> Shape:
-    """Shape of what the layer hands on per channel: a level code, or a score."""
-    if layer.thresholds is None:
-        return score_shape(layer)
-    return unsigned(layer.thresholds.shape[1].bit_length())
+__all__ = ["OutputPlan", "OutputUnit"]
 
 
-def output_constants(layer: Layer) -> IntArray:
-    """Per channel: thresholds on the matches; of the classifier, the constant of the score."""
-    if layer.thresholds is not None:
-        return match_thresholds(layer)
-    bias = np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
-    return (bias - match_offset(layer))[:, None]
+@dataclasses.dataclass(frozen=True)
+class OutputPlan:
+    """What becomes of accumulators.
 
+    Members
+    -------
+    numbers : of the layer
+    schedule : layer and folding
+    """
 
-def constant_table(schedule: Schedule) -> tuple[IntArray, Shape]:
-    """:func:`output_constants` as they are stored, [slots, lanes, constants per lane], and the shape of each."""
-    layer = schedule.layer
-    constants = output_constants(layer)
-    _, greatest = match_bounds(layer)
-    # A channel that is not there is always at level 0: its thresholds are above every accumulator.
-    absent = 0 if layer.thresholds is None else int(greatest.max()) + 1
-    padded = np.full((schedule.groups * schedule.folding.pe, constants.shape[1]), absent, np.int64)
-    padded[: layer.out_channels] = constants
-    # The constant of a score counts modulo 2**width, like the sum that it goes into.
-    shape = score_shape(layer) if layer.is_classifier else range_shape(int(padded.min()), int(padded.max()))
-    return padded.reshape(-1, schedule.out_lanes, constants.shape[1]), shape
+    numbers: LayerNumbers
+    schedule: Schedule
+
+    @property
+    def o(self) -> CodeStream:
+        """What leaves it."""
+        return CodeStream(self.schedule.out_lanes, self.numbers.output_shape)
+
+    # -- constants ------------------------------------------------------------------------------------------
+
+    @property
+    def slots(self) -> int:
+        """Words of constants: one per transfer, those that are cut off included."""
+        return self.schedule.groups * self.schedule.folding.pe // self.schedule.out_lanes
+
+    @property
+    def constant_shape(self) -> Shape:
+        """Of each."""
+        padded = self.schedule.groups * self.schedule.folding.pe > self.numbers.layer.out_channels
+
+        def make() -> Shape:
+            constants = self.numbers.constants
+            values = [int(constants.min()), int(constants.max())] + [self._absent] * padded
+            return range_shape(min(values), max(values))
+
+        # The constant of a score counts modulo 2**width, like the sum that it goes into.
+        if self.numbers.layer.is_classifier:
+            return self.numbers.output_shape
+        return self.numbers.shared(("constant shape", padded), make)
+
+    @property
+    def _absent(self) -> int:
+        """Constant of a channel that is not there: always at level 0, its thresholds above every accumulator."""
+        return 0 if self.numbers.layer.is_classifier else int(self.numbers.bounds[1].max()) + 1
+
+    def table(self) -> IntArray:
+        """Constants as they are stored, [slots, lanes, constants per lane]."""
+        constants = self.numbers.constants
+        channels = self.schedule.groups * self.schedule.folding.pe
+        padded = np.full((channels, constants.shape[1]), self._absent, np.int64)
+        padded[: len(constants)] = constants
+        return padded.reshape(-1, self.schedule.out_lanes, constants.shape[1])
+
+    @cached_property
+    def constants(self) -> MemoryPlan:
+        """The memory of constants."""
+        lanes, each = self.schedule.out_lanes, self.numbers.constants.shape[1]
+        return self.numbers.shared(("constants", self.slots, lanes), lambda: MemoryPlan(
+            name="constants", width=self.constant_shape.width * lanes * each, words=self.slots,
+            contents=self._words,
+        ))
+
+    def _words(self) -> list[int]:
+        width = self.constant_shape.width
+        return [pack_fields([(int(value), width) for value in row.flat]) for row in self.table()]
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        return [self.constants]
+
+    # -- cycles ---------------------------------------------------------------------------------------------
+
+    @property
+    def latency(self) -> int:
+        """Cycles from ``i_valid`` to ``valid``: constants, comparisons, sum."""
+        return self.constants.latency + 2
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: one per transfer."""
+        height, width, _ = self.schedule.layer.conv_shape
+        return height * width * self.slots
+
+    # -- cost -----------------------------------------------------------------------------------------------
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with; memories apart."""
+        layer, lanes, width = self.numbers.layer, self.schedule.out_lanes, self.numbers.shape.width
+        compared = 0 if layer.thresholds is None else layer.thresholds.shape[1]
+        return {
+            "one": 1, "slots": bits_of(self.slots), "compared": lanes * compared * width,
+            "levels": lanes * compared, "lanes": lanes * width,
+            "scores": self.o.width if layer.is_classifier else 0,
+        }
 
 
 class OutputUnit(wiring.Component):
@@ -53,52 +125,55 @@ class OutputUnit(wiring.Component):
     ``score = 2 matches + constant``. Groups that reach past the last channel are cut off there: lanes past it
     carry code 0, and transfers of only such lanes do not happen.
 
+    Parameters
+    ----------
+    plan : what becomes of them
+
     Members
     -------
     matches : In, one accumulator per lane;  i_valid : In(1)
     o : Out, one code or score per lane;  valid : Out(1), ``latency`` cycles later
     """
 
-    latency = Rom.latency + 2
-
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        layer = schedule.layer
+    def __init__(self, plan: OutputPlan) -> None:
+        self._plan = plan
         super().__init__({
-            "matches": In(data.ArrayLayout(match_shape(layer), schedule.out_lanes)),
+            "matches": In(data.ArrayLayout(plan.numbers.shape, plan.o.lanes)),
             "i_valid": In(1),
-            "o": Out(data.ArrayLayout(output_shape(layer), schedule.out_lanes)),
+            "o": Out(data.ArrayLayout(plan.o.shape, plan.o.lanes)),
             "valid": Out(1),
         })
 
+    @property
+    def plan(self) -> OutputPlan:
+        return self._plan
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        schedule, layer, lanes = self._schedule, self._schedule.layer, self._schedule.out_lanes
-        slots = schedule.groups * schedule.folding.pe // lanes
+        plan, slots, real_slots = self._plan, self._plan.slots, self._plan.schedule.out_transfers
         slot = Signal(range(slots))
         with m.If(self.i_valid):
             m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
         constants = self._read_constants(m, slot)
         for lane, row in enumerate(constants):
-            value = delayed(m, Value.cast(self.matches[lane]), Rom.latency, name=f"matches_{lane}")
-            if layer.thresholds is None:
+            value = delayed(m, Value.cast(self.matches[lane]), plan.constants.latency, name=f"matches_{lane}")
+            if plan.numbers.layer.is_classifier:
                 addends = [value << 1, row[0]]
             else:
                 addends = [value >= threshold for threshold in row]
             addends = [delayed(m, addend, 1, name=f"addend_{lane}_{n}") for n, addend in enumerate(addends)]
-            result = total(addends, output_shape(layer))
+            result = total(addends, plan.o.shape)
             m.d.comb += self.o[lane].eq(delayed(m, result, 1, name=f"result_{lane}"))
-        real = self.i_valid & (slot < schedule.out_transfers) if slots > schedule.out_transfers else self.i_valid
-        m.d.comb += self.valid.eq(delayed(m, Value.cast(real), self.latency, name="valid", reset_less=False))
+        real = self.i_valid & (slot < real_slots) if slots > real_slots else self.i_valid
+        m.d.comb += self.valid.eq(delayed(m, Value.cast(real), plan.latency, name="valid", reset_less=False))
         return m
 
     def _read_constants(self, m: Module, slot: Signal) -> list[list[Value]]:
-        """The constants of a slot's lanes, ``Rom.latency`` later: [lane][constant]."""
-        table, shape = constant_table(self._schedule)
-        _, lanes, per_lane = table.shape
-        words = [pack_fields([(int(value), shape.width) for value in row.flat]) for row in table]
-        m.submodules.constants = rom = Rom(width=shape.width * lanes * per_lane, words=words)
+        """The constants of a slot's lanes, when the memory gives them: [lane][constant]."""
+        memory, shape, lanes = self._plan.constants, self._plan.constant_shape, self._plan.o.lanes
+        m.submodules.constants = rom = Rom(memory)
         m.d.comb += rom.addr.eq(slot)
-        fields = [rom.data[index * shape.width :][: shape.width] for index in range(lanes * per_lane)]
+        fields = [rom.data[start : start + shape.width] for start in range(0, memory.width, shape.width)]
         typed = [field.as_signed() if shape.signed else field for field in fields]
-        return [typed[lane * per_lane : (lane + 1) * per_lane] for lane in range(lanes)]
+        each = len(typed) // lanes
+        return [typed[lane * each : (lane + 1) * each] for lane in range(lanes)]

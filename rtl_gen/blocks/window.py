@@ -1,25 +1,102 @@
 """The window buffer: a ring of rows that hands out convolution windows word by word."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..folding import Schedule
-from ..parts.arith import extend, select
+from ..parts.arith import bits_of, extend, select
 from ..parts.delay import delayed
-from ..parts.loops import AffineCounter
-from ..parts.stream import code_stream
-from .ring import Ring, held_rows, row_plan, window_bounds
+from ..parts.loops import AffineCounter, Loops
+from ..parts.rom import MemoryPlan
+from ..parts.stream import CodeStream
+from ..schedule import Schedule
+from .ring import Ring, row_plan
 
-__all__ = ["WindowBuffer", "window_latency"]
+__all__ = ["WindowBuffer", "WindowPlan"]
 
 
-def window_latency(ring: Ring) -> int:
-    """:attr:`WindowBuffer.latency`."""
-    return 4 if len(ring.top_banks) == 1 else 5
+@dataclasses.dataclass(frozen=True)
+class WindowPlan:
+    """Where rows are kept, and when.
+
+    Members
+    -------
+    schedule : layer and folding
+    """
+
+    schedule: Schedule
+
+    @cached_property
+    def ring(self) -> Ring:
+        """How rows lie in the banks."""
+        return Ring(self.schedule)
+
+    @property
+    def loops(self) -> Loops:
+        """In which windows are read."""
+        return self.schedule.loops
+
+    @property
+    def i(self) -> CodeStream:
+        """What comes in."""
+        return CodeStream(self.schedule.lanes, unsigned(self.schedule.layer.input_bases.bits))
+
+    # -- memories -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def bank(self) -> MemoryPlan:
+        """Each of the ``banks``. A word is read long after it was written: what a read beside a write gives is of
+        no interest, and no logic shall stand behind the block memory to settle it."""
+        return MemoryPlan(name="bank", width=self.i.width, words=self.ring.words, settled=False)
+
+    @property
+    def banks(self) -> int:
+        """Row banks times column banks."""
+        return self.schedule.rows * self.schedule.columns
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        return [dataclasses.replace(self.bank, name=f"bank{index}") for index in range(self.banks)]
+
+    # -- cycles ---------------------------------------------------------------------------------------------
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a step to its word: address, memory, a choice of rows where there is one, and of columns."""
+        return 1 + self.bank.latency + (len(self.ring.top_banks) > 1) + 1
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: those of reading, or of writing where that takes longer."""
+        return max(self.schedule.cycles, self.schedule.in_transfers)
+
+    # -- cost -----------------------------------------------------------------------------------------------
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with; memories apart."""
+        schedule, layer = self.schedule, self.schedule.layer
+        address = bits_of(self.ring.words)
+        word = schedule.folding.simd * layer.input_bases.bits
+        rows, columns = schedule.rows, schedule.columns
+        turned_rows = word if len(self.ring.top_banks) > 1 else 0
+        tail = schedule.column_words * columns - layer.kernel[1]  # columns that the last tile has too many
+        places = bits_of(layer.in_shape[0] + layer.padding) + bits_of(layer.in_shape[1] + layer.padding)
+        return {
+            "one": 1, "address": address, "bank address": address * (self.banks - 1),
+            "banks": self.banks - 1, "word": word,
+            "turned word": word * (columns - 1) + turned_rows * (rows - 1), "turned rows": turned_rows,
+            "masked word": word if layer.padding else word * tail // columns,
+            "padding": places if layer.padding else 0,
+            "padded columns": rows + columns - 1 if layer.padding else 0,
+            "rows": bits_of(self.ring.rows) + bits_of(layer.conv_shape[0]),
+            "input words": bits_of(layer.in_shape[1] * schedule.channel_words),
+        }
 
 
 class WindowBuffer(wiring.Component):
@@ -37,32 +114,40 @@ class WindowBuffer(wiring.Component):
 
     Parameters
     ----------
-    schedule : layer and folding
+    plan : where rows are kept, and when
 
     Members
     -------
-    i : In, stream of ``schedule.lanes`` codes, row by row, channels innermost
+    i : In, stream of codes, row by row, channels innermost
     row_ready : Out(1), all rows that the current row of windows needs are there
-    step : In(1), read the next word;  ends : In, of the loops of :func:`abc_hw.rtl_gen.blocks.ring.window_bounds`
-    a : Out, ``schedule.folding.simd`` codes by row, column and channel, ``latency`` cycles after the step
+    step : In(1), read the next word;  ends : In, of the plan's loops
+    a : Out, simd codes by row, column and channel, ``latency`` cycles after the step
     """
 
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        self._ring = Ring(schedule, held_rows(schedule.layer))
-        bits = unsigned(schedule.layer.input_bases.bits)
+    def __init__(self, plan: WindowPlan) -> None:
+        self._plan = plan
+        self._schedule = plan.schedule
+        self._ring = plan.ring
         super().__init__({
-            "i": In(code_stream(schedule.lanes, bits)),
+            "i": In(plan.i.signature),
             "row_ready": Out(1),
             "step": In(1),
-            "ends": In(1).array(len(window_bounds(schedule))),
-            "a": Out(data.ArrayLayout(bits, schedule.folding.simd)),
+            "ends": In(1).array(len(plan.loops.bounds)),
+            "a": Out(data.ArrayLayout(plan.i.shape, plan.schedule.folding.simd)),
         })
 
     @property
-    def latency(self) -> int:
-        """Cycles from a step to its word."""
-        return window_latency(self._ring)
+    def plan(self) -> WindowPlan:
+        return self._plan
+
+    def _ended(self, name: str) -> Value:
+        """Does a loop, and all inside it, stand at its last value?"""
+        return self.ends[self._plan.loops.level(name)]
+
+    def _counter(
+        self, strides: Mapping[str, int], *, start: int = 0, turn: int = 0, modulus: int = 0
+    ) -> AffineCounter:
+        return AffineCounter(self._plan.loops, strides, start=start, turn=turn, modulus=modulus)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -72,16 +157,16 @@ class WindowBuffer(wiring.Component):
         first_row, first_column, read_addresses = self._read_side(m)
         words = []
         for bank, (strobe, read_address) in enumerate(zip(strobes, read_addresses, strict=True)):
-            width = len(Value.cast(self.i.payload))
-            # A word is read long after it was written: what a read beside a write gives is of no interest, and
-            # no logic shall stand behind the block memory to settle it.
-            memory = Memory(shape=unsigned(width), depth=self._ring.words, init=[], attrs={"no_rw_check": 1})
+            memory = Memory(
+                shape=unsigned(self._plan.bank.width), depth=self._plan.bank.words, init=[],
+                attrs={"no_rw_check": 1},
+            )
             m.submodules[f"bank{bank}"] = memory
             write, read = memory.write_port(), memory.read_port(domain="comb")
             m.d.comb += [write.addr.eq(write_address), write.data.eq(self.i.payload), write.en.eq(strobe)]
             m.d.comb += read.addr.eq(delayed(m, read_address, 1, name=f"bank{bank}_address"))
             # Block memory answers late in its cycle: what it says goes into a register before anything else.
-            words.append(delayed(m, read.data, 2, name=f"bank{bank}_word"))
+            words.append(delayed(m, read.data, self._plan.bank.latency, name=f"bank{bank}_word"))
         self._align_columns(m, self._align_rows(m, words, first_row), first_column)
         return m
 
@@ -123,10 +208,10 @@ class WindowBuffer(wiring.Component):
         room = Signal(init=1)
         m.d.sync += room.eq(Mux(row_done, held < self._ring.rows - 1, held < self._ring.rows))
         m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(room)]
-        row_end = self.step & self.ends[1]
+        row_end = self.step & self._ended("column")
         m.d.sync += held.eq(held + row_done - Mux(row_end, freed, 0))
         with m.If(row_end):
-            m.d.sync += row.eq(Mux(self.ends[0], 0, row + 1))
+            m.d.sync += row.eq(Mux(self._ended("row"), 0, row + 1))
             with m.Switch(row):
                 for index in range(len(plan)):
                     following = plan[(index + 1) % len(plan)]
@@ -159,38 +244,40 @@ class WindowBuffer(wiring.Component):
         With several row banks it is the address within a slot; outside the image it can be any.
         """
         schedule, layer = self._schedule, self._schedule.layer
-        bounds = window_bounds(schedule)
         columns, per_pixel = schedule.columns, schedule.channel_words
         row, modulus = (self._ring.row_words, self._ring.words) if schedule.rows == 1 else (0, 0)
         padding, stride = layer.padding, layer.stride
         if columns == 1:
-            strides = [stride * row, stride * per_pixel, 0, 0, 0, row, per_pixel, 1]
-            m.submodules.read_address = address = AffineCounter(
-                bounds, strides, start=-padding * (row + per_pixel), turn=layer.in_shape[0] * row, modulus=modulus
+            strides = {
+                "row": stride * row, "column": stride * per_pixel, "kernel_row": row, "kernel_column": per_pixel,
+                "channel_word": 1,
+            }
+            m.submodules.read_address = address = self._counter(
+                strides, start=-padding * (row + per_pixel), turn=layer.in_shape[0] * row, modulus=modulus
             )
             m.d.comb += address.follow(self.step, self.ends)
             return Const(0), address.value
-        starts = [x * stride - padding for x in range(bounds[1])]
+        starts = [x * stride - padding for x in range(layer.conv_shape[1])]
         words = [start // columns for start in starts]
-        strides = [stride * row, stride // columns, 0, 0, 0, row, 1, 0]
         m.submodules.read_address = address = AffineCounter(
-            bounds, strides, start=words[0] - padding * row, turn=layer.in_shape[0] * row, modulus=modulus,
-            carry_level=1, carry_reach=words[-1] - words[0],
+            self._plan.loops,
+            {"row": stride * row, "column": stride // columns, "kernel_row": row, "kernel_column": 1},
+            start=words[0] - padding * row, turn=layer.in_shape[0] * row, modulus=modulus,
+            carry_loop="column", carry_reach=words[-1] - words[0],
         )
         bank = Signal(range(columns), init=starts[0] % columns)
         over = bank + stride % columns >= columns
-        with m.If(self.step & self.ends[2]):
+        with m.If(self.step & self._ended("group")):
             following = Mux(over, bank + (stride % columns - columns), bank + stride % columns)
-            m.d.sync += bank.eq(Mux(self.ends[1], starts[0] % columns, following))
+            m.d.sync += bank.eq(Mux(self._ended("column"), starts[0] % columns, following))
         m.d.comb += [*address.follow(self.step, self.ends), address.carry.eq(over)]
         return bank, address.value
 
     def _read_slots(self, m: Module) -> tuple[Value, list[Value]]:
         """(row bank of the top row of the window, slot in each row bank)."""
         layer, ring, rows = self._schedule.layer, self._ring, self._schedule.rows
-        m.submodules.read_row = top = AffineCounter(
-            window_bounds(self._schedule), [layer.stride, *[0] * 7], start=-layer.padding, turn=layer.in_shape[0],
-            modulus=ring.rows,
+        m.submodules.read_row = top = self._counter(
+            {"row": layer.stride}, start=-layer.padding, turn=layer.in_shape[0], modulus=ring.rows
         )
         m.d.comb += top.follow(self.step, self.ends)
         first_row: Value = Const(ring.top_banks[0])
@@ -207,7 +294,7 @@ class WindowBuffer(wiring.Component):
         banks = [words[row * columns : (row + 1) * columns] for row in range(rows)]
         if len(first) == 1:
             return [banks[(first[0] + row) % rows] for row in range(rows)]
-        turned = delayed(m, first_row, 3, name="first_row")
+        turned = delayed(m, first_row, 1 + self._plan.bank.latency, name="first_row")
         return [
             [
                 delayed(
@@ -222,7 +309,8 @@ class WindowBuffer(wiring.Component):
     def _align_columns(self, m: Module, rows: list[list[Value]], first_column: Value) -> None:
         """Columns in their order, those outside the image as code 0, in registers."""
         columns, lanes = self._schedule.columns, self._schedule.lanes
-        turned = delayed(m, first_column, self.latency - 1, name="first_column") if columns > 1 else first_column
+        late = self._plan.latency - 1
+        turned = delayed(m, first_column, late, name="first_column") if columns > 1 else first_column
         places = [(banks, column) for banks in rows for column in range(columns)]
         for place, ((banks, column), inside) in enumerate(zip(places, self._inside(m), strict=True)):
             word = select(turned, [banks[(turn + column) % columns] for turn in range(columns)])
@@ -233,30 +321,29 @@ class WindowBuffer(wiring.Component):
     def _inside(self, m: Module) -> list[Value | None]:
         """For each pixel of the tile, a cycle before its word: is it in image and kernel? None: always."""
         schedule, layer = self._schedule, self._schedule.layer
-        bounds = window_bounds(schedule)
         height, width, _ = layer.in_shape
         rows, columns = schedule.rows, schedule.columns
         row_inside: list[Value] = [Const(1)] * rows
         inside: list[Value] = [Const(1)] * columns
         if layer.padding:
-            strides_y = [layer.stride, 0, 0, 0, 0, 1, 0, 0]
-            strides_x = [0, layer.stride, 0, 0, 0, 0, columns, 0]
-            m.submodules.y = y = AffineCounter(bounds, strides_y, start=-layer.padding)
-            m.submodules.x = x = AffineCounter(bounds, strides_x, start=-layer.padding)
+            m.submodules.y = y = self._counter({"row": layer.stride, "kernel_row": 1}, start=-layer.padding)
+            m.submodules.x = x = self._counter(
+                {"column": layer.stride, "kernel_column": columns}, start=-layer.padding
+            )
             for counter in (y, x):
                 m.d.comb += counter.follow(self.step, self.ends)
             each_y = [y.value, *(y.value + row for row in range(1, rows))]
             row_inside = [(value >= 0) & (value < height) for value in each_y]
             inside = [(x.value + column >= 0) & (x.value + column < width) for column in range(columns)]
-        tail = layer.kernel[1] - (bounds[6] - 1) * columns
+        tail = layer.kernel[1] - (schedule.column_words - 1) * columns
         if tail < columns:
-            m.submodules.tile = tile = AffineCounter(bounds, [0, 0, 0, 0, 0, 0, 1, 0])
+            m.submodules.tile = tile = self._counter({"kernel_column": 1})
             m.d.comb += tile.follow(self.step, self.ends)
-            last_tile = tile.value == bounds[6] - 1
+            last_tile = tile.value == schedule.column_words - 1
             inside = [value & ~last_tile if column >= tail else value for column, value in enumerate(inside)]
         places = [(column, row, value) for row in row_inside for column, value in enumerate(inside)]
         return [
-            delayed(m, value & row, self.latency - 1, name=f"inside{place}")
+            delayed(m, value & row, self._plan.latency - 1, name=f"inside{place}")
             if layer.padding or column >= tail else None
             for place, (column, row, value) in enumerate(places)
         ]

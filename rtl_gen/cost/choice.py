@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 
-from ..folding import LayerFolding, default_foldings, fold_for_cycles, schedules
+from ..engine.accelerator import AcceleratorPlan
+from ..folding import LayerFolding, default_foldings, fold_for_cycles
 
 __all__ = ["fold"]
 
@@ -37,7 +38,7 @@ def fold(
     if strangers:
         raise InputError(f"folding: expected the layers {', '.join(chosen)}, found {', '.join(strangers)}")
     foldings = {name: dataclasses.replace(folding, **knobs.get(name, {})) for name, folding in chosen.items()}
-    schedules(network, foldings)
+    AcceleratorPlan.of(network, foldings)
     return foldings
 
 

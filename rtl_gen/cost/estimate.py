@@ -1,10 +1,8 @@
 """What an accelerator takes of a device and how fast it is, before synthesis.
 
 Block RAMs, RAMs of look-up tables and multipliers follow from shapes by the synthesiser's own rules
-(:mod:`abc_hw.rtl_gen.cost.memories`), cycles from the schedule. Look-up tables and flip-flops are sums of
-quantities
-(:mod:`abc_hw.rtl_gen.cost.blocks`) times coefficients, which ``benchmarks/estimate.py`` fits to synthesis and
-keeps in ``estimate.json``.
+(:mod:`abc_hw.rtl_gen.cost.memories`), cycles from the plans. Look-up tables and flip-flops are sums of the plans'
+quantities times coefficients, which ``benchmarks/estimate.py`` fits to synthesis and keeps in ``estimate.json``.
 """
 
 import dataclasses
@@ -17,15 +15,21 @@ from typing import Any
 
 from abc_hw.network import Network
 
-from ..folding import LayerFolding, Schedule, cycle_bound, schedules
+from ..engine.accelerator import AcceleratorPlan, WeightSource
+from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
-from ..parts.matches import score_shape
-from .blocks import BLOCKS, LayerBlocks, LayerFacts, MemoryShape, adapter_quantities, argmax_quantities
+from ..parts.matches import LayerNumbers
+from ..parts.rom import MemoryPlan
+from ..schedule import LayerFolding, Schedule
 from .memories import TECHNOLOGIES, Mapped, map_memory
 
 __all__ = [
-    "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate", "known_families",
+    "BLOCKS", "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate",
+    "known_families",
 ]
+
+BLOCKS = ("adapter", "window", "control", "weights", "array", "scale", "output", "queue", "pool", "argmax")
+"""Names of blocks, in the order in which data flows."""
 
 COEFFICIENTS = Path(__file__).parent / "estimate.json"
 
@@ -54,9 +58,10 @@ class Area:
 
 @dataclasses.dataclass(frozen=True)
 class StoredMemory:
-    """A memory and what it becomes."""
+    """A memory of a block, and what it becomes."""
 
-    shape: MemoryShape
+    block: str
+    plan: MemoryPlan
     mapped: Mapped
 
 
@@ -66,12 +71,12 @@ class LayerEstimate:
 
     Members
     -------
-    schedule : layer and folding
+    plan : layer and folding
     blocks : area by block
     memories : all of them
     """
 
-    schedule: Schedule
+    plan: LayerPlan
     blocks: dict[str, Area]
     memories: list[StoredMemory]
 
@@ -80,8 +85,12 @@ class LayerEstimate:
         return total(self.blocks.values())
 
     @property
+    def schedule(self) -> Schedule:
+        return self.plan.schedule
+
+    @property
     def cycles(self) -> int:
-        """Per image."""
+        """Per image, of the array."""
         return self.schedule.cycles
 
 
@@ -92,24 +101,29 @@ class Estimate:
     Members
     -------
     family : device family, a key of :data:`TARGETS`
+    plan : of the accelerator
     layers : in order; a layer's blocks include the adapter before it
     output : blocks behind the last layer
-    cycles : least cycles between images
     """
 
     family: str
+    plan: AcceleratorPlan
     layers: list[LayerEstimate]
     output: dict[str, Area]
-    cycles: int
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images, :attr:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.cycles`."""
+        return self.plan.cycles
 
     @property
     def limiting(self) -> str:
-        """The layer that takes as long as the whole, or ``input`` where that is slower than every layer."""
-        return next((one.schedule.layer.name for one in self.layers if one.cycles == self.cycles), "input")
+        """What takes as long as the whole: a layer, else ``input``, ``input of`` a layer or ``output``."""
+        return self.plan.limiting
 
     @property
     def blocks(self) -> dict[str, Area]:
-        """Area by block, all layers together, in the order of :data:`abc_hw.rtl_gen.cost.blocks.BLOCKS`."""
+        """Area by block, all layers together, in the order of :data:`BLOCKS`."""
         parts = [*(layer.blocks for layer in self.layers), self.output]
         return {
             block: total(part[block] for part in parts if block in part)
@@ -139,7 +153,7 @@ def known_families() -> tuple[str, ...]:
 
 def memory_quantities(memory: StoredMemory) -> dict[str, float]:
     """What the logic in and around a memory grows with, by kind of mapping."""
-    shape, mapped = memory.shape, memory.mapped
+    shape, mapped = memory.plan, memory.mapped
     deep = (mapped.deep - 1) * shape.varying
     if mapped.kind == "block":
         return {"block words": shape.varying * shape.writable, "block choices": deep, "fixed words":
@@ -152,14 +166,14 @@ def memory_quantities(memory: StoredMemory) -> dict[str, float]:
     return {"constant columns": shape.columns, "constant tables": shape.columns * tables * (shape.words > 2)}
 
 
-def stored(parts: LayerBlocks, family: str) -> list[StoredMemory]:
-    """A layer's memories and what they become."""
+def stored(block: str, memories: Iterable[MemoryPlan], family: str) -> list[StoredMemory]:
+    """Memories of a block and what they become."""
     return [
-        StoredMemory(shape, map_memory(
-            TECHNOLOGIES[TARGETS[family]], width=shape.varying, words=shape.words,
-            write="word" if shape.writable else "none", settled=shape.settled,
+        StoredMemory(block, plan, map_memory(
+            TECHNOLOGIES[TARGETS[family]], width=plan.varying, words=plan.words,
+            write="word" if plan.writable else "none", settled=plan.settled,
         ))
-        for shape in parts.memories
+        for plan in memories if plan.width and plan.words > 1
     ]
 
 
@@ -170,38 +184,35 @@ class Estimator:
     ----------
     network : what is computed
     family : device family
+    weights : in the design, or loaded
     """
 
-    def __init__(self, network: Network, family: str) -> None:
-        self._network, self._family = network, family
-        self._facts = {layer.name: LayerFacts(layer, TARGETS[family]) for layer in network.layers}
+    def __init__(self, network: Network, family: str, *, weights: WeightSource = "rom") -> None:
+        self._network, self._family, self._weights = network, family, weights
+        self._numbers = [LayerNumbers(layer, loaded=weights == "loaded") for layer in network.layers]
 
-    def parts(self, schedule: Schedule) -> LayerBlocks:
-        """What a layer is made of."""
-        return LayerBlocks(self._facts[schedule.layer.name], schedule)
+    @property
+    def numbers(self) -> list[LayerNumbers]:
+        """Of the layers."""
+        return self._numbers
 
-    def layer(self, schedule: Schedule) -> LayerEstimate:
+    def plan(self, index: int, folding: LayerFolding) -> LayerPlan:
+        """A layer, by its place, under a folding."""
+        return LayerPlan(self._numbers[index], folding, target=TARGETS[self._family])
+
+    def layer(self, plan: LayerPlan) -> LayerEstimate:
         """A layer without the adapter before it."""
-        parts = self.parts(schedule)
-        memories = stored(parts, self._family)
-        blocks = {
-            block: self._area(block, quantities, [one for one in memories if one.shape.block == block])
-            for block, quantities in parts.quantities.items()
-        }
-        blocks["scale"] += Area(dsps=multipliers(self._family, *parts.products))
-        return LayerEstimate(schedule=schedule, blocks=blocks, memories=memories)
+        blocks, memories = {}, []
+        for name, block in plan.blocks.items():
+            found = stored(name, block.memories, self._family)
+            blocks[name] = self._area(name, block.quantities, found)
+            memories += found
+        blocks["scale"] += Area(dsps=multipliers(self._family, *plan.scale.products))
+        return LayerEstimate(plan=plan, blocks=blocks, memories=memories)
 
-    def adapter(self, channels: int, i_lanes: int, o_lanes: int, bits: int) -> Area:
-        """Between two numbers of lanes; nothing where they are equal."""
-        return self._area("adapter", adapter_quantities(channels, i_lanes, o_lanes, bits), [])
-
-    def output(self, out_lanes: int) -> dict[str, Area]:
-        """Behind the classifier."""
-        last = self._network.layers[-1]
-        return {
-            "adapter": self.adapter(last.out_channels, out_lanes, 1, score_shape(last).width),
-            "argmax": self._area("argmax", argmax_quantities(last), []),
-        }
+    def block(self, name: str, quantities: Mapping[str, float]) -> Area:
+        """A block without memories."""
+        return self._area(name, quantities, [])
 
     def accelerator(self, foldings: Mapping[str, LayerFolding]) -> Estimate:
         """The whole accelerator.
@@ -211,19 +222,16 @@ class Estimator:
         InputError
             if a folding does not fit.
         """
-        made = schedules(self._network, foldings)
-        layers = []
-        lanes = made[0].lanes
-        for schedule in made:
-            one = self.layer(schedule)
-            adapter = self.adapter(
-                schedule.layer.in_shape[2], lanes, schedule.lanes, schedule.layer.input_bases.bits
-            )
-            layers.append(dataclasses.replace(one, blocks={"adapter": adapter, **one.blocks}))
-            lanes = schedule.out_lanes
-        return Estimate(
-            family=self._family, layers=layers, output=self.output(lanes), cycles=cycle_bound(made)
+        plan = AcceleratorPlan.of(
+            self._network, foldings, weights=self._weights, target=TARGETS[self._family], numbers=self._numbers
         )
+        adapters = [self.block("adapter", adapter.quantities) for adapter in plan.adapters]
+        layers = []
+        for layer, adapter in zip(plan.layers, adapters, strict=False):
+            one = self.layer(layer)
+            layers.append(dataclasses.replace(one, blocks={"adapter": adapter, **one.blocks}))
+        output = {"adapter": adapters[-1], "argmax": self.block("argmax", plan.argmax.quantities)}
+        return Estimate(family=self._family, plan=plan, layers=layers, output=output)
 
     def _area(self, block: str, quantities: Mapping[str, float], memories: list[StoredMemory]) -> Area:
         known = coefficients(self._family).get(block, {})
@@ -246,12 +254,15 @@ def multipliers(family: str, count: int, one: int, other: int) -> int:
     return count * ceil_div(one, side) * ceil_div(other, side)
 
 
-def estimate(network: Network, foldings: Mapping[str, LayerFolding], *, family: str = "ecp5") -> Estimate:
-    """What the accelerator of ``network`` with these foldings takes.
+def estimate(
+    network: Network, foldings: Mapping[str, LayerFolding], *, family: str = "ecp5", weights: WeightSource = "rom"
+) -> Estimate:
+    """What the accelerator of ``network`` with these foldings takes, its weights in the design or loaded; what
+    loads them is not counted.
 
     Raises
     ------
     InputError
         if a folding does not fit.
     """
-    return Estimator(network, family).accelerator(foldings)
+    return Estimator(network, family, weights=weights).accelerator(foldings)

@@ -7,9 +7,11 @@ of the best is dropped: the result is the optimum over :func:`abc_hw.rtl_gen.fol
 """
 
 import dataclasses
+import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -17,9 +19,11 @@ import numpy as np
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 
-from ..folding import LayerFolding, candidates
+from ..blocks.classifier import ArgMaxPlan
+from ..folding import LayerFolding, candidates, least_cycles, refusal
+from ..parts.stream import AdapterPlan, CodeStream
 from .devices import DEVICES, Device
-from .estimate import Area, Estimator
+from .estimate import Estimator
 
 __all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "search"]
 
@@ -77,8 +81,8 @@ class Choice(NamedTuple):
 
 Costed = TypeVar("Costed", Option, Choice)
 
-Adapters = Callable[[int, int, int], tuple[int, int]]
-"""(LUTs, flip-flops) before layer ``index``, or behind the last, for the lanes on either side."""
+Adapters = Callable[[int, int, int], tuple[int, int, int]]
+"""(LUTs, flip-flops, cycles per image) before layer ``index``, or behind the last, for lanes on either side."""
 
 
 def search(
@@ -107,7 +111,9 @@ def _search(
         fast = (option for option in options if option.cycles <= cycles)
         for (i_lanes, o_lanes), fitting in _useful(fast, count_ffs):
             for lanes, choices in at.items():
-                luts, ffs = adapters(index, lanes, i_lanes) if index else (0, 0)
+                luts, ffs, between = adapters(index, lanes, i_lanes) if index else (0, 0, 0)
+                if between > cycles:
+                    continue
                 reached.setdefault(o_lanes, []).extend(
                     Choice(
                         before.luts + option.luts + luts, before.ffs + option.ffs + ffs,
@@ -118,7 +124,9 @@ def _search(
         at = {lanes: _front(choices, limits) for lanes, choices in reached.items()}
     ends = []
     for lanes, choices in at.items():
-        luts, ffs = adapters(len(layers), lanes, 1)
+        luts, ffs, behind = adapters(len(layers), lanes, 1)
+        if behind > cycles:
+            continue
         ends += [choice._replace(luts=choice.luts + luts, ffs=choice.ffs + ffs) for choice in choices]
     return min(_front(ends, limits), key=lambda one: one[:4], default=None)
 
@@ -175,7 +183,7 @@ class Solver:
         self._limits = limits or Limits.of(device, 1)
         self._estimator = Estimator(network, device.family)
         self._options = [self._options_of(index) for index in range(len(network.layers))]
-        self._adapters: dict[tuple[int, int, int], tuple[int, int]] = {}
+        self._adapters: dict[tuple[int, int, int], tuple[int, int, int]] = {}
 
     @property
     def network(self) -> Network:
@@ -190,39 +198,48 @@ class Solver:
         return self._limits
 
     def _options_of(self, index: int) -> list[Option]:
-        layer = self._network.layers[index]
-        height, width, _ = layer.in_shape
         options = []
-        for schedule in candidates(layer):
-            area = self._estimator.layer(schedule).area
-            # The first layer cannot be faster than its input comes.
-            cycles = schedule.cycles if index else max(schedule.cycles, height * width * schedule.channel_words)
+        for schedule in candidates(self._estimator.numbers[index].layer):
+            plan = self._estimator.plan(index, schedule.folding)
+            area = self._estimator.layer(plan).area
             options.append(Option(
-                math.ceil(area.luts), math.ceil(area.ffs), area.brams, area.dsps, cycles, schedule.lanes,
-                schedule.out_lanes, schedule.folding,
+                math.ceil(area.luts), math.ceil(area.ffs), area.brams, area.dsps, plan.cycles, plan.i.lanes,
+                plan.o.lanes, plan.folding,
             ))
         return options
 
-    def _adapter(self, index: int, i_lanes: int, o_lanes: int) -> tuple[int, int]:
-        """(LUTs, flip-flops) before layer ``index``, or behind the last."""
+    def _adapter(self, index: int, i_lanes: int, o_lanes: int) -> tuple[int, int, int]:
+        """(LUTs, flip-flops, cycles) before layer ``index``, or behind the last."""
         key = index, i_lanes, o_lanes
         if key not in self._adapters:
-            if index == len(self._network.layers):
-                area = sum(self._estimator.output(i_lanes).values(), Area())
-            else:
-                layer = self._network.layers[index]
-                area = self._estimator.adapter(layer.in_shape[2], i_lanes, o_lanes, layer.input_bases.bits)
-            self._adapters[key] = math.ceil(area.luts), math.ceil(area.ffs)
+            last = index == len(self._network.layers)
+            numbers = self._estimator.numbers[index - 1]
+            layer = numbers.layer
+            shape = (1, 1, layer.out_channels) if last else layer.out_shape
+            code = numbers.output_shape
+            plan = AdapterPlan(shape=shape, i=CodeStream(i_lanes, code), o=CodeStream(o_lanes, code))
+            area, cycles = self._estimator.block("adapter", plan.quantities), plan.cycles
+            if last:
+                argmax = ArgMaxPlan(classes=layer.out_channels, score=numbers.output_shape)
+                area += self._estimator.block("argmax", argmax.quantities)
+                cycles = max(cycles, argmax.cycles)
+            self._adapters[key] = math.ceil(area.luts), math.ceil(area.ffs), cycles
         return self._adapters[key]
 
     # -- search ---------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
+    def _least(self) -> int:
+        return least_cycles(self._network)
+
+    @cached_property
     def targets(self) -> list[int]:
-        """All cycles per image that any folding has, the fewest first, from what the slowest layer can reach."""
-        least = max(min(option.cycles for option in options) for options in self._options)
+        """All cycles per image that any folding has, the fewest first, from what the slowest part can reach."""
         every = {option.cycles for options in self._options for option in options}
-        return sorted(cycles for cycles in every if cycles >= least)
+        for index, (before, after) in enumerate(itertools.pairwise(self._options), 1):
+            lanes = itertools.product({one.o_lanes for one in before}, {one.i_lanes for one in after})
+            every |= {self._adapter(index, *pair)[2] for pair in lanes}
+        return sorted({cycles for cycles in every if cycles > self._least} | {self._least})
 
     def cheapest(self, cycles: int, limits: Limits | None = None) -> dict[str, LayerFolding] | None:
         """The folding with the fewest LUTs of those with at most ``cycles`` per image, within the limits.
@@ -286,13 +303,9 @@ class Solver:
         return found
 
     def _why_not(self, cycles: int) -> str:
-        fastest = [min(option.cycles for option in options) for options in self._options]
-        least = max(fastest)
-        if least > cycles:
-            return (
-                f"{self._network.layers[fastest.index(least)].name}: expected a target of at least {least:,} "
-                f"cycles per image, its fastest folding, found {cycles:,}"
-            )
+        unreachable = refusal(self._network, cycles)
+        if unreachable is not None:
+            return unreachable
         scarce, relaxed = self._scarcest(cycles)
         there = [getattr(option, scarce) for option in relaxed.options()]
         layer = self._network.layers[there.index(max(there))].name

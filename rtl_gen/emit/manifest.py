@@ -4,6 +4,7 @@
 nobody copies a number out of a comment.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
@@ -19,10 +20,11 @@ from abc_hw.reading import read_json
 from abc_hw.validation import validate
 
 from ..engine.accelerator import Accelerator, WeightSource
+from ..engine.layer import LayerPlan
 
 __all__ = [
     "FORMAT_VERSION", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal", "Stream",
-    "check_ports", "load_words", "of_accelerator", "read", "versions",
+    "check_ports", "layer_record", "load_words", "of_accelerator", "read", "versions",
 ]
 
 FORMAT_VERSION = 1
@@ -194,7 +196,7 @@ def versions() -> dict[str, str]:
 
 def load_words(accelerator: Accelerator) -> str:
     """What loads the weights, a transfer's data a line in hexadecimal, as ``$readmemh`` reads it."""
-    return "".join(f"{word:x}\n" for word in accelerator.load_words)
+    return "".join(f"{word:x}\n" for word in accelerator.plan.load_words)
 
 
 def of_accelerator(
@@ -202,17 +204,18 @@ def of_accelerator(
 ) -> Manifest:
     """The manifest of ``accelerator`` as module ``name``; ``load_file`` is where its :func:`load_words` go."""
     load = None
-    if accelerator.loads:
+    if accelerator.plan.loads:
         digest = hashlib.sha256(load_words(accelerator).encode()).hexdigest()
-        load = LoadRecord(file=load_file, words=len(accelerator.load_words), sha256=digest)
+        load = LoadRecord(file=load_file, words=accelerator.plan.gate.load_transfers, sha256=digest)
     return Manifest(
-        module=name, network=network_record(accelerator.network, source),
-        weights="loaded" if accelerator.loads else "rom", target=accelerator.target,
-        cycles_per_image=accelerator.bound, streams=tuple(_streams(accelerator)),
+        module=name, network=network_record(accelerator.plan.network, source),
+        weights="loaded" if accelerator.plan.loads else "rom", target=accelerator.plan.target,
+        cycles_per_image=accelerator.plan.cycles, streams=tuple(_streams(accelerator)),
         signals=(
             Signal(name="loaded", direction="out", bits=1, meaning="the weights are there"),
-        ) if accelerator.loads else (),
-        layers=tuple(_layers(accelerator)), load=load, generator=versions(),
+        ) if accelerator.plan.loads else (),
+        layers=tuple(layer_record(plan, plan.latency) for plan in accelerator.plan.layers), load=load,
+        generator=versions(),
     )
 
 
@@ -224,30 +227,30 @@ def network_record(network: Network, source: str) -> NetworkRecord:
     )
 
 
-def _layers(accelerator: Accelerator) -> Iterable[LayerRecord]:
-    for engine in accelerator.engines:
-        schedule, layer, folding = engine.schedule, engine.schedule.layer, engine.schedule.folding
-        yield LayerRecord(
-            name=layer.name, in_shape=layer.in_shape, out_shape=layer.out_shape, kernel=layer.kernel,
-            stride=layer.stride, padding=layer.padding, pool=layer.pool, M=layer.weight_bases.count,
-            N=layer.input_bases.count, simd=folding.simd, pe=folding.pe, mp=folding.mp, np=folding.np,
-            cycles=schedule.cycles, latency=engine.latency,
-        )
+def layer_record(plan: LayerPlan, latency: int) -> LayerRecord:
+    """What the manifest says of a layer."""
+    layer = plan.numbers.layer
+    return LayerRecord(
+        name=layer.name, in_shape=layer.in_shape, out_shape=layer.out_shape, kernel=layer.kernel,
+        stride=layer.stride, padding=layer.padding, pool=layer.pool, M=layer.weight_bases.count,
+        N=layer.input_bases.count, cycles=plan.schedule.cycles, latency=latency,
+        **dataclasses.asdict(plan.folding),
+    )
 
 
 def _streams(accelerator: Accelerator) -> Iterable[Stream]:
-    code_bits = accelerator.network.layers[0].input_bases.bits
-    yield codes("i", "in", lanes=accelerator.i_lanes, code_bits=code_bits, transfers=accelerator.i_transfers)
+    plan = accelerator.plan
+    yield codes("i", "in", lanes=plan.i.lanes, code_bits=plan.i.shape.width, transfers=plan.i_transfers)
     score, label = len(accelerator.o.payload.score), len(accelerator.o.payload.label)
     yield packed("o", "out", (
         Bits(name="score", lsb=0, bits=score, signed=True), Bits(name="label", lsb=score, bits=label),
         Bits(name="last", lsb=score + label, bits=1),
-    ), transfers=accelerator.network.layers[-1].out_channels)
-    if accelerator.loads:
+    ), transfers=accelerator.plan.network.layers[-1].out_channels)
+    if accelerator.plan.loads:
         data = len(accelerator.load.payload.data)
         yield packed("load", "in", (
             Bits(name="data", lsb=0, bits=data), Bits(name="first", lsb=data, bits=1),
-        ), transfers=len(accelerator.load_words))
+        ), transfers=accelerator.plan.gate.load_transfers)
 
 
 def packed(name: str, direction: Literal["in", "out"], fields: tuple[Bits, ...], *, transfers: int) -> Stream:

@@ -1,28 +1,28 @@
 # amaranth: UnusedElaboratable=no
 """The accelerator: all layers at once, joined by streams."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal, get_args
 
-from amaranth.hdl import Module, Shape, signed, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, signed
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
-from abc_hw.network import Layer, Network
+from abc_hw.network import Network
 
-from ..blocks.classifier import ArgMax, score_layout
+from ..blocks.classifier import ArgMax, ArgMaxPlan, score_layout
 from ..emit.names import Names
-from ..folding import LayerFolding, Schedule, cycle_bound, schedules
-from ..parts.arith import ceil_div
-from ..parts.matches import score_shape
+from ..parts.matches import LayerNumbers
 from ..parts.popcount import TARGETS
-from ..parts.ram import LOAD_BITS
-from ..parts.stream import LaneAdapter, code_stream
-from .layer import LayerEngine
-from .loading import LoadGate, load_layout, parts, with_unknown_weights
+from ..parts.stream import AdapterPlan, CodeStream, LaneAdapter
+from ..schedule import LayerFolding
+from .layer import LayerEngine, LayerPlan
+from .loading import GatePlan, LoadGate, parts
 
-__all__ = ["Accelerator", "WeightSource", "weight_source"]
+__all__ = ["Accelerator", "AcceleratorPlan", "WeightSource", "weight_source"]
 
 WeightSource = Literal["rom", "loaded"]
 """Where the weights come from: fixed at generation, or written by whoever uses the accelerator."""
@@ -41,14 +41,160 @@ def weight_source(text: str) -> WeightSource:
     raise InputError(f"weights: expected {' or '.join(get_args(WeightSource))}, found {text}")
 
 
-def _score_port(last: Layer, bits: int | None) -> Shape:
-    """Shape of a score at the port: as given, or as the scores need."""
-    needed = score_shape(last)
-    if bits is None:
-        return needed
-    if bits < needed.width:
-        raise InputError(f"score_bits: expected at least {needed.width}, which the scores need, found {bits}")
-    return signed(bits)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AcceleratorPlan:
+    """All layers under their foldings, and what lies between and around them.
+
+    Members
+    -------
+    network : what it computes
+    layers : in order
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    loads : are weights loaded?
+    score_bits : of a score at the output; None: as few as the scores of this network need
+
+    Raises
+    ------
+    InputError
+        if the scores need more bits than ``score_bits``.
+    """
+
+    network: Network
+    layers: Sequence[LayerPlan]
+    target: str = "generic"
+    loads: bool = False
+    score_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        needed = self.argmax.score.width
+        if self.score_bits is not None and self.score_bits < needed:
+            raise InputError(
+                f"score_bits: expected at least {needed}, which the scores need, found {self.score_bits}"
+            )
+
+    @classmethod
+    def of(
+        cls, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
+        weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
+        numbers: Sequence[LayerNumbers] | None = None,
+    ) -> "AcceleratorPlan":
+        """The plan of ``network`` with these foldings of each layer, by name.
+
+        Parameters
+        ----------
+        pipeline : adder levels between registers of the popcounts
+        weights : ``rom``: fixed; ``loaded``: they come over a stream, and come anew whenever one likes. Alphas,
+            betas and thresholds stay fixed, so what may be loaded are the weights of any network that is like this
+            one in all else (:attr:`abc_hw.network.Network.constants_digest`)
+        target, score_bits : as of the plan
+        numbers : of the layers, where they are there already
+
+        Raises
+        ------
+        InputError
+            if a layer has no folding, a folding no layer, one does not fit, ``weights`` is neither, the target is
+            unknown, or the scores need more bits than ``score_bits``.
+        """
+        if target not in TARGETS:
+            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
+        loads = weight_source(weights) == "loaded"
+        names = [layer.name for layer in network.layers]
+        strangers = sorted(set(foldings) - set(names))
+        if strangers:
+            raise InputError(f"folding: expected the layers {', '.join(names)}, found {', '.join(strangers)}")
+        missing = [name for name in names if name not in foldings]
+        if missing:
+            raise InputError(f"folding: expected one for each layer, found none for {', '.join(missing)}")
+        numbers = numbers or [LayerNumbers(layer, loaded=loads) for layer in network.layers]
+        layers = tuple(
+            LayerPlan(one, foldings[name], pipeline=pipeline, target=target)
+            for one, name in zip(numbers, names, strict=True)
+        )
+        return cls(network=network, layers=layers, target=target, loads=loads, score_bits=score_bits)
+
+    @property
+    def foldings(self) -> dict[str, LayerFolding]:
+        """By layer."""
+        return {layer.name: layer.folding for layer in self.layers}
+
+    @cached_property
+    def module_names(self) -> dict[str, str]:
+        """What the module of each layer is called, by the layer's name."""
+        names = Names(OWN_NAMES)
+        return {layer.name: names.new(layer.name, with_=["_in"]) for layer in self.layers}
+
+    # -- parts ----------------------------------------------------------------------------------------------
+
+    @property
+    def i(self) -> CodeStream:
+        """The pixels."""
+        return self.layers[0].i
+
+    @property
+    def i_transfers(self) -> int:
+        """Transfers of the input stream per image."""
+        return self.i.transfers(self.network.input_shape)
+
+    @cached_property
+    def adapters(self) -> Sequence[AdapterPlan]:
+        """Before each layer, and behind the last one."""
+        before = [self.i, *(layer.o for layer in self.layers)]
+        after = [*(layer.i for layer in self.layers), self.argmax.i]
+        shapes = [*(layer.numbers.layer.in_shape for layer in self.layers), (1, 1, self.argmax.classes)]
+        return tuple(
+            AdapterPlan(shape=shape, i=CodeStream(one.lanes, other.shape), o=other)
+            for shape, one, other in zip(shapes, before, after, strict=True)
+        )
+
+    @cached_property
+    def argmax(self) -> ArgMaxPlan:
+        last = self.layers[-1]
+        return ArgMaxPlan(classes=last.numbers.layer.out_channels, score=last.o.shape)
+
+    @property
+    def o_layout(self) -> data.StructLayout:
+        """Payload of the output stream."""
+        bits = self.argmax.score if self.score_bits is None else signed(self.score_bits)
+        return score_layout(bits, self.argmax.classes)
+
+    @cached_property
+    def gate(self) -> GatePlan:
+        """Between images and loads, where weights are loaded."""
+        return GatePlan(
+            memories=tuple((layer.weights.width, layer.weights.words) for layer in self.layers), i=self.i,
+            transfers=self.i_transfers,
+        )
+
+    # -- cycles ---------------------------------------------------------------------------------------------
+
+    @property
+    def rates(self) -> dict[str, int]:
+        """Least cycles between images of every part, by its name for people: input, output, layers, what comes
+        into each but the first."""
+        found = {"input": self.i_transfers, "output": max(self.adapters[-1].cycles, self.argmax.cycles)}
+        found |= {layer.name: layer.schedule.cycles for layer in self.layers}
+        for layer, adapter in zip(self.layers[1:], self.adapters[1:], strict=False):
+            found[f"input of {layer.name}"] = max(adapter.cycles, layer.schedule.in_transfers)
+        return found
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: those of the slowest part."""
+        return max(self.rates.values())
+
+    @property
+    def limiting(self) -> str:
+        """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
+        return next(name for name, cycles in self.rates.items() if cycles == self.cycles)
+
+    # -- weights that are loaded ----------------------------------------------------------------------------
+
+    @property
+    def load_words(self) -> list[int]:
+        """What loads the network's weights: layers in order, of each the words of its memory
+        (:attr:`abc_hw.rtl_gen.blocks.weights.WeightsPlan.contents`), of each word parts of 16 bits, the lowest
+        first."""
+        return [part for layer in self.layers for part in parts(layer.weights.contents(), layer.weights.width)]
 
 
 class Accelerator(wiring.Component):
@@ -60,137 +206,43 @@ class Accelerator(wiring.Component):
 
     Parameters
     ----------
-    network : what it computes
-    foldings : :class:`LayerFolding` of each layer, by name
-    pipeline : adder levels between registers of the popcounts
-    weights : ``rom``: fixed; ``loaded``: they come over a stream, and come anew whenever one likes. Alphas, betas
-        and thresholds stay fixed, so what may be loaded are the weights of any network that is like this one in
-        all else (:attr:`abc_hw.network.Network.constants_digest`)
-    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
-    score_bits : of a score at ``o``; None: as few as the scores of this network need
+    plan : of all layers
 
     Members
     -------
-    i : In, stream of input codes (pixels), row by row, channels innermost, ``i_lanes`` channels per transfer
+    i : In, stream of input codes (pixels), row by row, channels innermost, ``plan.i``
     o : Out, stream of scores, one class per transfer, :func:`abc_hw.rtl_gen.blocks.classifier.score_layout`
-    load : In, if loaded: stream of :attr:`load_words`, the first one marked. It waits until all images that have
+    load : In, if loaded: stream of ``plan.load_words``, the first one marked. It waits until all images that have
         begun are done; from the cycle in which it is valid until its last word is taken no other image begins: at
         the boundary of images a valid load wins, and an image whose first transfer is offered waits
     loaded : Out, if loaded: the weights are there
-
-    Raises
-    ------
-    InputError
-        if a folding does not fit its layer, ``weights`` is neither, the target is unknown, or the scores need more
-        bits than ``score_bits``.
     """
 
-    def __init__(
-        self, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
-        weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
-    ) -> None:
-        if target not in TARGETS:
-            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
-        self._target = target
-        self._loads = weight_source(weights) == "loaded"
-        self._network = network = with_unknown_weights(network) if self._loads else network
-        self._schedules = schedules(network, foldings)
-        names = Names(OWN_NAMES)
-        self._module_names = {layer.name: names.new(layer.name, with_=["_in"]) for layer in network.layers}
-        self._engines = [
-            LayerEngine(schedule, pipeline=pipeline, loaded=self._loads, target=target)
-            for schedule in self._schedules
-        ]
-        first, last = network.layers[0], network.layers[-1]
+    def __init__(self, plan: AcceleratorPlan) -> None:
+        self._plan = plan
         super().__init__({
-            "i": In(code_stream(self.i_lanes, unsigned(first.input_bases.bits))),
-            "o": Out(stream.Signature(score_layout(_score_port(last, score_bits), last.out_channels))),
-            **(self._load_members() if self._loads else {}),
+            "i": In(plan.i.signature),
+            "o": Out(stream.Signature(plan.o_layout)),
+            **({"load": In(stream.Signature(plan.gate.load_payload)), "loaded": Out(1)} if plan.loads else {}),
         })
 
-    def _load_members(self) -> dict[str, wiring.Member]:
-        layout = load_layout(engine.weight_memory for engine in self._engines)
-        return {"load": In(stream.Signature(layout)), "loaded": Out(1)}
-
     @property
-    def network(self) -> Network:
-        return self._network
-
-    @property
-    def target(self) -> str:
-        return self._target
-
-    @property
-    def engines(self) -> list[LayerEngine]:
-        """The layers' engines, in order."""
-        return self._engines
-
-    @property
-    def schedules(self) -> list[Schedule]:
-        return self._schedules
-
-    @property
-    def module_names(self) -> dict[str, str]:
-        """What the module of each layer is called, by the layer's name."""
-        return self._module_names
-
-    @property
-    def i_lanes(self) -> int:
-        """Channels per transfer of the input stream."""
-        return self._schedules[0].lanes
-
-    @property
-    def i_transfers(self) -> int:
-        """Transfers of the input stream per image."""
-        height, width, _ = self._network.input_shape
-        return height * width * self._schedules[0].channel_words
-
-    @property
-    def bound(self) -> int:
-        """Least cycles between images, :func:`abc_hw.rtl_gen.folding.cycle_bound`."""
-        return cycle_bound(self._schedules)
-
-    @property
-    def loads(self) -> bool:
-        """Are the weights loaded?"""
-        return self._loads
-
-    @property
-    def load_words(self) -> list[int]:
-        """What loads the network's weights: layers in order, of each the words of its memory
-        (:attr:`LayerEngine.weight_words`), of each word parts of 16 bits, the lowest first."""
-        return [part for engine in self._engines for part in parts(engine.weight_words, engine.weight_memory[0])]
-
-    @property
-    def load_transfers(self) -> int:
-        """How many :attr:`load_words` there are."""
-        shapes = (engine.weight_memory for engine in self._engines)
-        return sum(ceil_div(width, LOAD_BITS) * depth for width, depth in shapes)
+    def plan(self) -> AcceleratorPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        node = self._build_loading(m) if self._loads else wiring.flipped(self.i)
-        lanes = self.i_lanes
-        for schedule, engine in zip(self._schedules, self._engines, strict=True):
-            layer = schedule.layer
-            if lanes != schedule.lanes:
-                m.submodules[f"{self._module_names[layer.name]}_in"] = adapter = LaneAdapter(
-                    channels=layer.in_shape[2], i_lanes=lanes, o_lanes=schedule.lanes,
-                    shape=unsigned(layer.input_bases.bits),
-                )
-                wiring.connect(m, node, adapter.i)
-                node = adapter.o
-            m.submodules[self._module_names[layer.name]] = engine
+        plan = self._plan
+        engines = [LayerEngine(layer) for layer in plan.layers]
+        node = self._build_loading(m, engines) if plan.loads else wiring.flipped(self.i)
+        for layer, adapter, engine in zip(plan.layers, plan.adapters, engines, strict=False):
+            name = plan.module_names[layer.name]
+            node = self._adapted(m, node, adapter, f"{name}_in")
+            m.submodules[name] = engine
             wiring.connect(m, node, engine.i)
-            node, lanes = engine.o, schedule.out_lanes
-        last = self._network.layers[-1]
-        if lanes != 1:
-            m.submodules.scores = adapter = LaneAdapter(
-                channels=last.out_channels, i_lanes=lanes, o_lanes=1, shape=score_shape(last)
-            )
-            wiring.connect(m, node, adapter.i)
-            node = adapter.o
-        m.submodules.argmax = argmax = ArgMax(classes=last.out_channels, score=score_shape(last))
+            node = engine.o
+        node = self._adapted(m, node, plan.adapters[-1], "scores")
+        m.submodules.argmax = argmax = ArgMax(plan.argmax)
         wiring.connect(m, node, argmax.i)
         m.d.comb += [
             self.o.valid.eq(argmax.o.valid),
@@ -199,14 +251,20 @@ class Accelerator(wiring.Component):
         ]
         return m
 
-    def _build_loading(self, m: Module) -> wiring.PureInterface:
+    @staticmethod
+    def _adapted(m: Module, node: wiring.PureInterface, plan: AdapterPlan, name: str) -> wiring.PureInterface:
+        """``node``, or what an adapter makes of it where one is needed."""
+        if not plan.needed:
+            return node
+        m.submodules[name] = adapter = LaneAdapter(plan)
+        wiring.connect(m, node, adapter.i)
+        return adapter.o
+
+    def _build_loading(self, m: Module, engines: Sequence[LayerEngine]) -> wiring.PureInterface:
         """The loader of all weight memories, and the input stream of the images that may begin."""
-        m.submodules.gate = gate = LoadGate(
-            [engine.weight_memory for engine in self._engines], transfers=self.i_transfers,
-            payload=self.i.payload.shape(),
-        )
+        m.submodules.gate = gate = LoadGate(self._plan.gate)
         first = 0
-        for engine, count in zip(self._engines, gate.counts, strict=True):
+        for engine, count in zip(engines, self._plan.gate.counts, strict=True):
             m.d.comb += [
                 engine.write.addr.eq(gate.addr),
                 engine.write.data.eq(gate.data),

@@ -1,37 +1,163 @@
 # amaranth: UnusedElaboratable=no
 """One layer's engine: from a stream of codes to a stream of codes."""
 
-import numpy as np
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from ..blocks.array import PEArray
-from ..blocks.pool import MaxPool
-from ..blocks.ring import window_bounds
-from ..blocks.scale import ScaleUnit
-from ..blocks.threshold import OutputUnit, output_shape
-from ..blocks.window import WindowBuffer
-from ..folding import Schedule
-from ..parts.arith import ceil_div
+from ..blocks.array import ArrayPlan, PEArray
+from ..blocks.pool import MaxPool, PoolPlan
+from ..blocks.queue import Queue, QueuePlan
+from ..blocks.scale import ScalePlan, ScaleUnit
+from ..blocks.threshold import OutputPlan, OutputUnit
+from ..blocks.weights import WeightsPlan
+from ..blocks.window import WindowBuffer, WindowPlan
+from ..parts.arith import bits_of
 from ..parts.delay import delayed
 from ..parts.loops import AffineCounter, LoopNest
+from ..parts.matches import LayerNumbers
 from ..parts.ram import Ram, write_signature
 from ..parts.rom import Rom
-from ..parts.stream import code_stream
+from ..parts.stream import CodeStream
+from ..schedule import LayerFolding, Schedule
 
-__all__ = ["LayerEngine", "queue_depth"]
-
-ROW, COLUMN, GROUP, PASS_N, PASS_M, KERNEL_ROW, COLUMN_WORD, CHANNEL_WORD = range(8)
-"""Loops of :func:`abc_hw.rtl_gen.blocks.ring.window_bounds`, outermost first."""
+__all__ = ["LayerEngine", "LayerPlan"]
 
 
-def queue_depth(schedule: Schedule, latency: int) -> int:
-    """:attr:`LayerEngine.queue_depth` of an engine of that latency."""
-    per_group = schedule.folding.pe // schedule.out_lanes
-    under_way = ceil_div(latency + schedule.scale_items + 5, schedule.group_cycles) + 1
-    return (under_way + 1) * per_group
+@dataclasses.dataclass(frozen=True)
+class LayerPlan:
+    """A layer under a folding.
+
+    Members
+    -------
+    numbers : of the layer, and whether its weights are loaded
+    folding : how much is done at once
+    pipeline : adder levels between registers of the popcounts
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+
+    Raises
+    ------
+    InputError
+        if the folding does not fit the layer.
+    """
+
+    numbers: LayerNumbers
+    folding: LayerFolding
+    pipeline: int = 1
+    target: str = "generic"
+
+    def __post_init__(self) -> None:
+        self.schedule  # noqa: B018 - refuses a folding that does not fit
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What is done when."""
+        return Schedule(self.numbers.layer, self.folding)
+
+    @property
+    def name(self) -> str:
+        return self.numbers.layer.name
+
+    # -- blocks ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def window(self) -> WindowPlan:
+        return WindowPlan(self.schedule)
+
+    @cached_property
+    def array(self) -> ArrayPlan:
+        layer, folding = self.numbers.layer, self.folding
+        return ArrayPlan(
+            weight_bases=layer.weight_bases, input_bases=layer.input_bases, simd=folding.simd, pe=folding.pe,
+            mp=folding.mp, np=folding.np, dot_length=layer.dot_length, pipeline=self.pipeline, target=self.target,
+        )
+
+    @cached_property
+    def weights(self) -> WeightsPlan:
+        return WeightsPlan(self.numbers, self.schedule, self.array)
+
+    @cached_property
+    def scale(self) -> ScalePlan:
+        return ScalePlan(self.numbers, self.schedule)
+
+    @cached_property
+    def output(self) -> OutputPlan:
+        return OutputPlan(self.numbers, self.schedule)
+
+    @cached_property
+    def queue(self) -> QueuePlan:
+        schedule = self.schedule
+        height, width, _ = schedule.layer.conv_shape
+        return QueuePlan(
+            i=self.output.o, per_group=self.folding.pe // schedule.out_lanes, group_cycles=schedule.group_cycles,
+            under_way=self.work_latency, transfers=height * width * schedule.out_transfers,
+        )
+
+    @cached_property
+    def pool(self) -> PoolPlan | None:
+        """None where the layer has none."""
+        layer = self.numbers.layer
+        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=self.queue.o) if layer.pool > 1 else None
+
+    @property
+    def blocks(self) -> dict[str, Any]:
+        """Plans by name, in the order of the data."""
+        found = {
+            "window": self.window, "control": self, "weights": self.weights, "array": self.array,
+            "scale": self.scale, "output": self.output, "queue": self.queue, "pool": self.pool,
+        }
+        return {name: plan for name, plan in found.items() if plan is not None}
+
+    # -- streams and cycles ---------------------------------------------------------------------------------
+
+    @property
+    def i(self) -> CodeStream:
+        """What comes in."""
+        return self.window.i
+
+    @property
+    def o(self) -> CodeStream:
+        """What leaves."""
+        return self.queue.o if self.pool is None else self.pool.o
+
+    @property
+    def work_latency(self) -> int:
+        """Cycles from the step of a group's last word to its first codes."""
+        return self.window.latency + self.array.latency + self.scale.latency + self.output.latency
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the step of a group's last word to its first codes at ``o``."""
+        return self.work_latency + self.queue.latency + (0 if self.pool is None else self.pool.latency)
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: those of the slowest block."""
+        plans = (self.window, self.scale, self.output, self.queue, self.pool)
+        return max(plan.cycles for plan in plans if plan is not None)
+
+    # -- control --------------------------------------------------------------------------------------------
+
+    @property
+    def quantities(self) -> Mapping[str, float]:
+        """What the logic between the blocks grows with."""
+        counted = self.schedule.loops.counted
+        passes = [bound for bound in (self.schedule.passes_m, self.schedule.passes_n) if bound > 1]
+        return {
+            "one": 1, "loops": len(counted), "loop bits": sum(map(bits_of, counted)),
+            "weight address": bits_of(self.weights.words), "passes": len(passes),
+            "queue bits": bits_of(self.queue.depth),
+        }
+
+    @property
+    def memories(self) -> list[Any]:
+        """None of its own."""
+        return []
 
 
 class LayerEngine(wiring.Component):
@@ -53,67 +179,44 @@ class LayerEngine(wiring.Component):
 
     Parameters
     ----------
-    schedule : layer and folding
-    pipeline : adder levels between registers of the popcounts
-    loaded : are the weights written from outside, or fixed?
-    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    plan : layer and folding
 
     Members
     -------
-    i : In, stream of ``schedule.lanes`` input codes
-    o : Out, stream of ``schedule.out_lanes`` output codes (scores of the classifier)
-    write : In, if ``loaded``: writes the weight memory, :func:`abc_hw.rtl_gen.parts.ram.write_signature`
+    i : In, stream of input codes
+    o : Out, stream of output codes (scores of the classifier)
+    write : In, if weights are loaded: writes their memory, :func:`abc_hw.rtl_gen.parts.ram.write_signature`
     """
 
-    def __init__(
-        self, schedule: Schedule, *, pipeline: int = 1, loaded: bool = False, target: str = "generic"
-    ) -> None:
-        self._schedule = schedule
-        self._loaded = loaded
-        self._window = WindowBuffer(schedule)
-        self._array = PEArray(
-            weight_bases=schedule.layer.weight_bases, input_bases=schedule.layer.input_bases,
-            simd=schedule.folding.simd, pe=schedule.folding.pe, mp=schedule.folding.mp, np=schedule.folding.np,
-            dot_length=schedule.layer.dot_length, pipeline=pipeline, target=target,
-        )
-        self._scale = ScaleUnit(schedule)
-        self._output = OutputUnit(schedule)
-        super().__init__({
-            "i": In(code_stream(schedule.lanes, unsigned(schedule.layer.input_bases.bits))),
-            "o": Out(code_stream(schedule.out_lanes, output_shape(schedule.layer))),
-            **({"write": In(write_signature(*self.weight_memory))} if loaded else {}),
-        })
+    def __init__(self, plan: LayerPlan) -> None:
+        self._plan = plan
+        members = {"i": In(plan.i.signature), "o": Out(plan.o.signature)}
+        if plan.numbers.loaded:
+            members["write"] = In(write_signature(plan.weights.width, plan.weights.words))
+        super().__init__(members)
 
     @property
-    def schedule(self) -> Schedule:
-        return self._schedule
-
-    @property
-    def latency(self) -> int:
-        """Cycles from a group's last word to its first codes in the queue."""
-        return self._window.latency + self._array.latency + self._scale.latency + self._output.latency
-
-    @property
-    def queue_depth(self) -> int:
-        """Transfers that can be under way or waiting: enough that the array never waits for its own latency."""
-        return queue_depth(self._schedule, self.latency)
+    def plan(self) -> LayerPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        schedule = self._schedule
-        m.submodules.window = window = self._window
-        m.submodules.loops = loops = LoopNest(window_bounds(schedule))
-        m.submodules.array = array = self._array
-        m.submodules.scale = scale = self._scale
-        m.submodules.output = output = self._output
+        plan = self._plan
+        m.submodules.window = window = WindowBuffer(plan.window)
+        m.submodules.loops = nest = LoopNest(plan.schedule.loops)
+        m.submodules.array = array = PEArray(plan.array)
+        m.submodules.scale = scale = ScaleUnit(plan.scale)
+        m.submodules.output = output = OutputUnit(plan.output)
         wiring.connect(m, wiring.flipped(self.i), window.i)
 
-        queued, room = self._build_queue(m, loops, output)
-        m.d.comb += [window.step.eq(loops.step), *map(Value.eq, window.ends, loops.ends)]
-        m.d.comb += loops.step.eq(
-            (~loops.begins[GROUP + 1] | room) & (~loops.begins[COLUMN] | window.row_ready)
+        queued, room = self._build_queue(m, nest, output)
+        loops = nest.loops
+        group_begins = nest.begins[loops.level(loops.inside("group"))]
+        m.d.comb += [window.step.eq(nest.step), *map(Value.eq, window.ends, nest.ends)]
+        m.d.comb += nest.step.eq(
+            (~group_begins | room) & (~nest.begins[loops.level("column")] | window.row_ready)
         )
-        self._feed_array(m, loops, window, array)
+        self._feed_array(m, nest, window, array)
         m.d.comb += [
             scale.dots.eq(array.dots),
             scale.load.eq(array.valid),
@@ -123,88 +226,47 @@ class LayerEngine(wiring.Component):
         wiring.connect(m, self._build_pool(m, queued), wiring.flipped(self.o))
         return m
 
-    def _feed_array(self, m: Module, loops: LoopNest, window: WindowBuffer, array: PEArray) -> None:
-        """Weights, activations and flags of a word, all ``window.latency`` after its step."""
-        late = window.latency
+    def _feed_array(self, m: Module, nest: LoopNest, window: WindowBuffer, array: PEArray) -> None:
+        """Weights, activations and flags of a word, all the window's latency after its step."""
+        late, loops = self._plan.window.latency, nest.loops
         m.d.comb += [
             array.a.eq(window.a),
-            array.w.as_value().eq(self._read_weights(m, loops)),
-            array.word.eq(delayed(m, loops.step, late, name="word", reset_less=False)),
-            array.last.eq(delayed(m, loops.ends[KERNEL_ROW], late, name="last")),
+            array.w.as_value().eq(self._read_weights(m, nest)),
+            array.word.eq(delayed(m, nest.step, late, name="word", reset_less=False)),
+            array.last.eq(delayed(m, nest.ends[loops.level("kernel_row")], late, name="last")),
         ]
-        weights_late = late + array.weight_delay
-        for level, name, wait in ((PASS_M, "group_m", weights_late), (PASS_N, "group_n", late)):
-            if loops.bounds[level] > 1:
-                counter = AffineCounter(loops.bounds, [int(index == level) for index in range(len(loops.bounds))])
-                m.submodules[name] = counter
-                m.d.comb += counter.follow(loops.step, loops.ends)
+        weights_late = late + self._plan.array.weight_delay
+        for loop, name, wait in (("pass_m", "group_m", weights_late), ("pass_n", "group_n", late)):
+            if loops.bounds[loop] > 1:
+                m.submodules[name] = counter = AffineCounter(loops, {loop: 1})
+                m.d.comb += counter.follow(nest.step, nest.ends)
                 m.d.comb += getattr(array, name).eq(delayed(m, counter.value, wait, name=name))
 
-    def _read_weights(self, m: Module, loops: LoopNest) -> Value:
-        """The weight word of a step, ``array.weight_delay`` cycles after the window's."""
-        schedule = self._schedule
-        width, depth = self.weight_memory
+    def _read_weights(self, m: Module, nest: LoopNest) -> Value:
+        """The weight word of a step, the array's ``weight_delay`` after the window's."""
+        plan, weights = self._plan, self._plan.weights
         memory: Ram | Rom
-        if self._loaded:
-            memory = Ram(width=width, depth=depth)
+        if plan.numbers.loaded:
+            memory = Ram(width=weights.width, depth=weights.words)
             wiring.connect(m, wiring.flipped(self.write), memory.write)
         else:
-            memory = Rom(width=width, words=self.weight_words)
+            memory = Rom(weights.memory)
         m.submodules.weights = memory
-        strides = [0, 0, schedule.words, 0, 0, schedule.column_words * schedule.channel_words,
-                   schedule.channel_words, 1]
-        m.submodules.weight_addr = address = AffineCounter(loops.bounds, strides)
-        waits = self._window.latency + self._array.weight_delay - Rom.latency
+        m.submodules.weight_addr = address = AffineCounter(nest.loops, weights.strides)
+        waits = plan.window.latency + plan.array.weight_delay - weights.memory.latency
         m.d.comb += [
-            *address.follow(loops.step, loops.ends),
+            *address.follow(nest.step, nest.ends),
             memory.addr.eq(delayed(m, address.value, waits, name="weight_addr")),
         ]
         return memory.data
 
-    @property
-    def weight_memory(self) -> tuple[int, int]:
-        """(bits of a word, words) of the weight memory."""
-        return len(Value.cast(self._array.w)), self._schedule.groups * self._schedule.words
-
-    @property
-    def weight_words(self) -> list[int]:
-        """Contents of the weight memory, [groups x words] of [pe][simd] weights as the array wants them stored.
-
-        Positions that do not exist hold the code of all bases at +1: their activation is all bases at -1, so
-        they never match. Channels that do not exist repeat channel 0; nobody looks at them.
-        """
-        schedule, layer = self._schedule, self._schedule.layer
-        height, width, channels = layer.weights.shape[1:]
-        padded = np.full(
-            (
-                schedule.groups * schedule.folding.pe, height, schedule.column_words * schedule.columns,
-                schedule.channel_words * schedule.lanes,
-            ),
-            layer.weight_bases.levels - 1, np.uint8,
-        )
-        padded[: layer.out_channels, :, :width, :channels] = layer.weights
-        padded[layer.out_channels :, :, :width, :channels] = layer.weights[0]
-        split = padded.reshape(
-            schedule.groups, schedule.folding.pe, schedule.row_words, schedule.rows, schedule.column_words,
-            schedule.columns, schedule.channel_words, schedule.lanes,
-        )
-        # [groups, row words, column words, channel words][pe][rows][columns][lanes]
-        levels = split.transpose(0, 2, 4, 6, 1, 3, 5, 7).reshape(-1, schedule.folding.pe, schedule.folding.simd)
-        words = self._array.stored(levels).reshape(schedule.groups * schedule.words, -1)
-        bits = layer.weight_bases.bits
-        unpacked = ((words[..., None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(words), -1)
-        packed = np.packbits(unpacked, axis=1, bitorder="little")
-        return [int.from_bytes(row.tobytes(), "little") for row in packed]
-
     def _build_queue(
-        self, m: Module, loops: LoopNest, output: OutputUnit
+        self, m: Module, nest: LoopNest, output: OutputUnit
     ) -> tuple[wiring.PureInterface, Value]:
         """The queue behind the output unit as a stream, and whether it has room for one more group."""
-        schedule = self._schedule
-        width = len(Value.cast(output.o))
-        depth = self.queue_depth
-        m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=depth)
-        queued = code_stream(schedule.out_lanes, output_shape(schedule.layer)).create(path=("queued",))
+        plan, schedule = self._plan.queue, self._plan.schedule
+        m.submodules.queue = queue = Queue(plan)
+        queued = plan.o.signature.create(path=("queued",))
         m.d.comb += [
             queue.w_data.eq(output.o),
             queue.w_en.eq(output.valid),
@@ -212,24 +274,21 @@ class LayerEngine(wiring.Component):
             queued.payload.eq(queue.r_data),
             queue.r_en.eq(queued.ready),
         ]
-        per_group = schedule.folding.pe // schedule.out_lanes
-        in_last_group = schedule.out_transfers - (schedule.groups - 1) * per_group
-        free = Signal(range(depth + 1), init=depth)
-        taken = Mux(loops.at_last[GROUP], in_last_group, per_group)
-        begins = loops.step & loops.begins[GROUP + 1]
+        in_last_group = schedule.out_transfers - (schedule.groups - 1) * plan.per_group
+        free = Signal(range(plan.depth + 1), init=plan.depth)
+        loops = nest.loops
+        taken = Mux(nest.at_last[loops.level("group")], in_last_group, plan.per_group)
+        begins = nest.step & nest.begins[loops.level(loops.inside("group"))]
         m.d.sync += free.eq(free - Mux(begins, taken, 0) + (queued.valid & queued.ready))
         # In a register, so that no step waits for a comparison: what leaves the queue counts a cycle late.
         room = Signal(init=1)
-        m.d.sync += room.eq(Mux(begins, free >= 2 * per_group, free >= per_group))
+        m.d.sync += room.eq(Mux(begins, free >= 2 * plan.per_group, free >= plan.per_group))
         return queued, room
 
     def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
         """Max-pool on the queue's stream, where the layer has one."""
-        schedule, layer = self._schedule, self._schedule.layer
-        if layer.pool == 1:
+        if self._plan.pool is None:
             return queued
-        m.submodules.pool = pool = MaxPool(
-            shape=layer.conv_shape, side=layer.pool, lanes=schedule.out_lanes, code=output_shape(layer)
-        )
+        m.submodules.pool = pool = MaxPool(self._plan.pool)
         wiring.connect(m, queued, pool.i)
         return pool.o

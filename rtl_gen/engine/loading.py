@@ -1,19 +1,17 @@
-"""Weights that come over a stream: the network as its design sees it, and what fills the memories."""
+"""Weights that come over a stream: what fills their memories, and keeps images away meanwhile."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.network import IntArray, Layer, Network
-
 from ..parts.arith import ceil_div
 from ..parts.ram import LOAD_BITS
+from ..parts.stream import CodeStream
 
-__all__ = ["ImageGate", "LoadGate", "Loader", "UnknownWeights", "load_layout", "parts", "with_unknown_weights"]
+__all__ = ["GatePlan", "ImageGate", "LoadGate", "Loader", "load_layout", "parts"]
 
 
 def load_layout(shapes: Iterable[tuple[int, int]]) -> data.StructLayout:
@@ -22,35 +20,55 @@ def load_layout(shapes: Iterable[tuple[int, int]]) -> data.StructLayout:
     return data.StructLayout({"data": min(LOAD_BITS, max(width for width, _ in shapes)), "first": 1})
 
 
-
 UNDER_WAY_BITS = 8
 """Of the number of images that may be under way at once."""
-
-
-class UnknownWeights(Layer):
-    """A layer whose weights may become any others: its bounds hold for all of them."""
-
-    @cached_property
-    def acc_bounds(self) -> tuple[IntArray, IntArray]:
-        """Least and greatest value of acc per channel, over all inputs and all weights: two int64 [C_out]."""
-        weights, inputs = self.weight_bases.values(self.alpha), self.input_bases.values(self.beta)
-        products = weights[:, :, None] * inputs
-        return self.dot_length * products.min(axis=(1, 2)), self.dot_length * products.max(axis=(1, 2))
-
-
-def with_unknown_weights(network: Network) -> Network:
-    """``network`` with its layers as :class:`UnknownWeights`."""
-    layers = (
-        UnknownWeights(**{field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)})
-        for layer in network.layers
-    )
-    return dataclasses.replace(network, layers=tuple(layers))
 
 
 def parts(words: Iterable[int], width: int) -> list[int]:
     """Words of a memory as what loads it: each in parts of ``LOAD_BITS`` bits, the lowest first."""
     mask = (1 << LOAD_BITS) - 1
     return [word >> shift & mask for word in words for shift in range(0, width, LOAD_BITS)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GatePlan:
+    """What lies between loads and images.
+
+    Members
+    -------
+    memories : (width, depth) of each weight memory
+    i : the stream of images
+    transfers : of an image
+    """
+
+    memories: Sequence[tuple[int, int]]
+    i: CodeStream
+    transfers: int
+
+    @property
+    def load_payload(self) -> data.StructLayout:
+        """Of the stream of weights."""
+        return load_layout(self.memories)
+
+    @property
+    def counts(self) -> list[int]:
+        """Parts of a word, of each memory."""
+        return [ceil_div(width, LOAD_BITS) for width, _ in self.memories]
+
+    @property
+    def load_transfers(self) -> int:
+        """Transfers that load all weights."""
+        return sum(count * depth for count, (_, depth) in zip(self.counts, self.memories, strict=True))
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a transfer of an image that may begin to it behind the gate."""
+        return 1
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: one per transfer."""
+        return self.transfers
 
 
 class Loader(wiring.Component):
@@ -190,9 +208,7 @@ class LoadGate(wiring.Component):
 
     Parameters
     ----------
-    shapes : (width, depth) of each weight memory
-    transfers : of an image
-    payload : shape of one
+    plan : of memories and images
 
     Members
     -------
@@ -201,20 +217,15 @@ class LoadGate(wiring.Component):
     load : In, stream of :func:`load_layout`;  addr, data, en, loaded : Out, as of :class:`Loader`
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int]], *, transfers: int, payload: ShapeLike) -> None:
-        self._loader = Loader(shapes)
-        self._gate = ImageGate(transfers=transfers, payload=payload)
+    def __init__(self, plan: GatePlan) -> None:
+        self._loader = Loader(plan.memories)
+        self._gate = ImageGate(transfers=plan.transfers, payload=plan.i.payload)
         written = ("addr", "data", "en", "loaded")
         super().__init__({
-            "i": In(stream.Signature(payload)), "o": Out(stream.Signature(payload)), "done": In(1),
-            "load": In(self._loader.i.signature.flip()),
+            "i": In(plan.i.signature), "o": Out(plan.i.signature), "done": In(1),
+            "load": In(stream.Signature(plan.load_payload)),
             **{name: self._loader.signature.members[name] for name in written},
         })
-
-    @property
-    def counts(self) -> list[int]:
-        """Parts of a word, of each memory."""
-        return self._loader.counts
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

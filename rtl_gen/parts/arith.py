@@ -4,12 +4,17 @@ from collections.abc import Iterable, Sequence
 
 from amaranth.hdl import Cat, Const, Mux, Shape, Value, ValueCastable, ValueLike, signed, unsigned
 
-__all__ = ["ceil_div", "constant_product", "extend", "range_shape", "select", "signed_digits", "total"]
+__all__ = ["bits_of", "ceil_div", "constant_product", "extend", "range_shape", "select", "signed_digits", "total"]
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
     """Least integer that is not below dividend / divisor; both positive."""
     return -(-dividend // divisor)
+
+
+def bits_of(count: int) -> int:
+    """Bits that tell ``count`` things apart."""
+    return (count - 1).bit_length()
 
 
 def range_shape(low: int, high: int) -> Shape:

@@ -1,6 +1,8 @@
 """Nested counters and the addresses that follow them."""
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -8,7 +10,48 @@ from amaranth.lib.wiring import In, Out
 
 from .arith import range_shape
 
-__all__ = ["AffineCounter", "LoopNest"]
+__all__ = ["AffineCounter", "LoopNest", "Loops"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loops:
+    """Loops nested in one another, by name.
+
+    Members
+    -------
+    bounds : how often each runs, outermost first; each positive
+    """
+
+    bounds: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if not self.bounds or any(bound < 1 for bound in self.bounds.values()):
+            raise ValueError(f"Loop bounds must be positive integers, not {dict(self.bounds)}")
+
+    def level(self, name: str) -> int:
+        """Place of a loop, 0 for the outermost one."""
+        return list(self.bounds).index(name)
+
+    def inside(self, name: str) -> str:
+        """The next inner loop."""
+        return list(self.bounds)[self.level(name) + 1]
+
+    @property
+    def steps(self) -> int:
+        """Passes through the innermost body."""
+        return math.prod(self.bounds.values())
+
+    @property
+    def counted(self) -> list[int]:
+        """Bounds of the loops that need a counter."""
+        return [bound for bound in self.bounds.values() if bound > 1]
+
+    def strides(self, changes: Mapping[str, int]) -> list[int]:
+        """What a number changes by when each loop advances, outermost first; loops that are not named leave it."""
+        strangers = set(changes) - set(self.bounds)
+        if strangers:
+            raise ValueError(f"Strides must be of {', '.join(self.bounds)}, not of {', '.join(sorted(strangers))}")
+        return [changes.get(name, 0) for name in self.bounds]
 
 
 class LoopNest(wiring.Component):
@@ -16,42 +59,41 @@ class LoopNest(wiring.Component):
 
     ::
 
-        for a in range(bounds[0]):
-            for b in range(bounds[1]):     one pass through the innermost body per cycle with step = 1
+        for a in range(bounds["a"]):
+            for b in range(bounds["b"]):     one pass through the innermost body per cycle with step = 1
                 ...
 
     Parameters
     ----------
-    bounds : how often each loop runs, outermost first; each positive
+    loops : their names and bounds
 
     Members
     -------
     step : In(1), the body runs in this cycle
-    at_first, at_last : Out(1) per loop: it stands at its first (last) value
+    at_first, at_last : Out(1) per loop, outermost first: it stands at its first (last) value
     begins : Out(1) per loop: it and all inside it stand at their first value; registered
     ends : Out(1) per loop: it and all inside it stand at their last value
     """
 
-    def __init__(self, bounds: Sequence[int]) -> None:
-        if not bounds or any(bound < 1 for bound in bounds):
-            raise ValueError(f"Loop bounds must be positive integers, not {list(bounds)}")
-        self._bounds = tuple(bounds)
+    def __init__(self, loops: Loops) -> None:
+        self._loops = loops
+        count = len(loops.bounds)
         super().__init__({
             "step": In(1),
-            "at_first": Out(1).array(len(bounds)),
-            "at_last": Out(1).array(len(bounds)),
-            "begins": Out(1, init=1).array(len(bounds)),
-            "ends": Out(1).array(len(bounds)),
+            "at_first": Out(1).array(count),
+            "at_last": Out(1).array(count),
+            "begins": Out(1, init=1).array(count),
+            "ends": Out(1).array(count),
         })
 
     @property
-    def bounds(self) -> tuple[int, ...]:
-        return self._bounds
+    def loops(self) -> Loops:
+        return self._loops
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         inner_ends: Value = Const(1)
-        for level, bound in reversed(list(enumerate(self._bounds))):
+        for level, bound in reversed(list(enumerate(self._loops.bounds.values()))):
             at_first, at_last = Signal(init=1, name=f"first{level}"), Signal(init=bound == 1, name=f"last{level}")
             if bound > 1:
                 left = Signal(range(bound), init=bound - 1, name=f"left{level}")
@@ -75,38 +117,37 @@ class AffineCounter(wiring.Component):
 
     Parameters
     ----------
-    bounds : of the nest, outermost first
-    strides : change of the value when a loop advances by one, of any sign
+    loops : of the nest
+    strides : change of the value when a loop advances by one, of any sign; 0 of those that are not named
     start : value before the first step
     turn : change of the value from one run of the nest to the next
     modulus : the value stays in 0..modulus - 1; without one, ``turn`` must be 0
-    carry_level, carry_reach : a loop whose stride is one more when ``carry`` is 1 in the step that advances it,
+    carry_loop, carry_reach : a loop whose stride is one more when ``carry`` is 1 in the step that advances it,
         and what its strides and carries add up to from its first value to its last
 
     Members
     -------
     step, ends : In, as in the nest
-    carry : In(1), only with ``carry_level``
+    carry : In(1), only with ``carry_loop``
     value : Out, registered
     """
 
     def __init__(
-        self, bounds: Sequence[int], strides: Sequence[int], *, start: int = 0, turn: int = 0, modulus: int = 0,
-        carry_level: int | None = None, carry_reach: int = 0,
+        self, loops: Loops, strides: Mapping[str, int], *, start: int = 0, turn: int = 0, modulus: int = 0,
+        carry_loop: str | None = None, carry_reach: int = 0,
     ) -> None:
-        if len(bounds) != len(strides):
-            raise ValueError(f"There must be one stride per loop, not {len(strides)} for {len(bounds)}")
         if not modulus and turn:
             raise ValueError(f"Without a modulus the turn must be 0, not {turn}")
-        self._bounds = tuple(bounds)
+        self._bounds = tuple(loops.bounds.values())
         self._start = start
         self._modulus = modulus
-        reaches = [(bound - 1) * stride for bound, stride in zip(bounds, strides, strict=True)]
-        if carry_level is not None:
-            reaches[carry_level] = carry_reach
-        self._carry_level = carry_level
+        by_level = loops.strides(strides)
+        reaches = [(bound - 1) * stride for bound, stride in zip(self._bounds, by_level, strict=True)]
+        self._carry_level = None if carry_loop is None else loops.level(carry_loop)
+        if self._carry_level is not None:
+            reaches[self._carry_level] = carry_reach
         # What to add when loop l advances: its stride, and every loop inside it back to its first value.
-        self._deltas = [stride - sum(reaches[level + 1 :]) for level, stride in enumerate(strides)]
+        self._deltas = [stride - sum(reaches[level + 1 :]) for level, stride in enumerate(by_level)]
         self._turn_delta = turn - sum(reaches)
         if modulus:
             low, high = 0, modulus - 1
@@ -116,12 +157,12 @@ class AffineCounter(wiring.Component):
             high = start + sum(max(reach, 0) for reach in reaches)
         members = {
             "step": In(1),
-            "ends": In(1).array(len(bounds)),
+            "ends": In(1).array(len(self._bounds)),
             "value": Out(range_shape(low, high), init=self._start),
         }
-        super().__init__(members if carry_level is None else members | {"carry": In(1)})
+        super().__init__(members if carry_loop is None else members | {"carry": In(1)})
 
-    def follow(self, step: Value, ends: Sequence[Value]) -> list[object]:
+    def follow(self, step: Value, ends: Iterable[Value]) -> list[object]:
         """Statements that tie the counter to a nest."""
         return [self.step.eq(step), *(mine.eq(theirs) for mine, theirs in zip(self.ends, ends, strict=True))]
 

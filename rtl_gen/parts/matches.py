@@ -1,4 +1,4 @@
-"""A layer's integers when matches are accumulated instead of dot products.
+"""A layer's integers as the hardware has them: matches are accumulated instead of dot products.
 
 The array counts matches p; ``acc = sum alpha beta (2 p - K)``. The hardware accumulates
 ``matches = sum alpha beta p`` and leaves the factor 2 and the constant to the thresholds and the bias::
@@ -9,24 +9,23 @@ And a single weight basis needs no signed alpha: its weights can be negated inst
 """
 
 import dataclasses
-from typing import TypeVar
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
-from amaranth.hdl import Shape
+from amaranth.hdl import Shape, unsigned
 
 from abc_hw.network import IntArray, Layer
 
 from .arith import range_shape
 
-__all__ = [
-    "match_bounds", "match_offset", "match_shape", "match_thresholds", "score_shape", "stable_score_bits",
-    "with_positive_alpha",
-]
+__all__ = ["LayerNumbers", "stable_score_bits", "with_positive_alpha"]
 
-LayerLike = TypeVar("LayerLike", bound=Layer)
+Made = TypeVar("Made")
 
 
-def with_positive_alpha(layer: LayerLike) -> LayerLike:
+def with_positive_alpha(layer: Layer) -> Layer:
     """The layer itself, or, if it has one weight basis, the same function without negative alphas.
 
     ``-1 x dot(b, a) = dot(-b, a)``: in channels of negative alpha the weights change sign in its place, at no cost
@@ -42,36 +41,108 @@ def with_positive_alpha(layer: LayerLike) -> LayerLike:
     return dataclasses.replace(layer, weights=weights, alpha=np.where(turned, -layer.alpha, layer.alpha))
 
 
-def match_offset(layer: Layer) -> IntArray:
-    """K (sum_m alpha)(sum_n beta) per channel."""
-    return layer.dot_length * layer.alpha.sum(axis=1) * layer.beta.sum()
+class LayerNumbers:
+    """The numbers of a layer, and what all its foldings share.
 
+    Parameters
+    ----------
+    layer : any; :attr:`layer` is the same function by :func:`with_positive_alpha`
+    loaded : may its weights become any others? The bounds then hold for all of them
+    """
 
-def match_bounds(layer: Layer) -> tuple[IntArray, IntArray]:
-    """Least and greatest accumulated matches per channel, over all inputs; exact."""
-    least, greatest = layer.acc_bounds
-    offset = match_offset(layer)
-    return (least + offset) // 2, (greatest + offset) // 2
+    def __init__(self, layer: Layer, *, loaded: bool = False) -> None:
+        self._layer = with_positive_alpha(layer)
+        self._loaded = loaded
+        self._shared: dict[Hashable, Any] = {}
 
+    @property
+    def layer(self) -> Layer:
+        return self._layer
 
-def match_thresholds(layer: Layer) -> IntArray:
-    """Thresholds on the accumulated matches: ``matches >= result`` is ``acc >= layer.thresholds``."""
-    if layer.thresholds is None:
-        raise ValueError(f"{layer.name} is the classifier and has no thresholds")
-    return -(-(layer.thresholds + match_offset(layer)[:, None]) // 2)
+    @property
+    def loaded(self) -> bool:
+        return self._loaded
 
+    def shared(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What ``make`` makes, made once per ``key``: for what several foldings have in common."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
-def match_shape(layer: Layer) -> Shape:
-    """Shape of the accumulator: every value it can end at, and the threshold that nothing reaches."""
-    least, greatest = match_bounds(layer)
-    return range_shape(int(least.min()), int(greatest.max()) + 1)
+    # -- the accumulator ------------------------------------------------------------------------------------
 
+    @cached_property
+    def acc_bounds(self) -> tuple[IntArray, IntArray]:
+        """Least and greatest value of acc per channel, over all inputs (and weights): two int64 [C_out]."""
+        layer = self._layer
+        if not self._loaded:
+            return layer.acc_bounds
+        weights, inputs = layer.weight_bases.values(layer.alpha), layer.input_bases.values(layer.beta)
+        products = weights[:, :, None] * inputs
+        return layer.dot_length * products.min(axis=(1, 2)), layer.dot_length * products.max(axis=(1, 2))
 
-def score_shape(layer: Layer) -> Shape:
-    """Shape of a classifier's scores, ``acc + bias``."""
-    least, greatest = layer.acc_bounds
-    bias = np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
-    return range_shape(min(int((least + bias).min()), -1), int((greatest + bias).max()))
+    @cached_property
+    def offset(self) -> IntArray:
+        """K (sum_m alpha)(sum_n beta) per channel."""
+        return self._layer.dot_length * self._layer.alpha.sum(axis=1) * self._layer.beta.sum()
+
+    @cached_property
+    def bounds(self) -> tuple[IntArray, IntArray]:
+        """Least and greatest accumulated matches per channel; exact."""
+        least, greatest = self.acc_bounds
+        return (least + self.offset) // 2, (greatest + self.offset) // 2
+
+    @cached_property
+    def shape(self) -> Shape:
+        """Of the accumulator: every value it can end at, and the threshold that nothing reaches."""
+        least, greatest = self.bounds
+        return range_shape(int(least.min()), int(greatest.max()) + 1)
+
+    # -- the betas ------------------------------------------------------------------------------------------
+
+    def beta_passes(self, at_once: int) -> list[list[int]]:
+        """Betas of each pass over ``at_once`` activation bases; 0 where there is none."""
+        betas = [int(beta) for beta in self._layer.beta]
+        betas += [0] * (-len(betas) % at_once)
+        return [betas[start : start + at_once] for start in range(0, len(betas), at_once)]
+
+    def beta_shape(self, at_once: int) -> Shape:
+        """Of ``sum_n beta[n] p[n]`` over the bases of any one pass."""
+        def make() -> Shape:
+            passes, most = self.beta_passes(at_once), self._layer.dot_length
+            return range_shape(
+                min(most * sum(min(beta, 0) for beta in one) for one in passes),
+                max(most * sum(max(beta, 0) for beta in one) for one in passes),
+            )
+
+        return self.shared(("beta shape", at_once), make)
+
+    # -- what leaves the layer ------------------------------------------------------------------------------
+
+    @cached_property
+    def thresholds(self) -> IntArray:
+        """On the accumulated matches: ``matches >= thresholds`` is ``acc >= layer.thresholds``."""
+        if self._layer.thresholds is None:
+            raise ValueError(f"{self._layer.name} is the classifier and has no thresholds")
+        return -(-(self._layer.thresholds + self.offset[:, None]) // 2)
+
+    @property
+    def _bias(self) -> IntArray:
+        layer = self._layer
+        return np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
+
+    @cached_property
+    def constants(self) -> IntArray:
+        """Per channel: thresholds on the matches; of the classifier, what is added to 2 matches for the score."""
+        return (self._bias - self.offset)[:, None] if self._layer.is_classifier else self.thresholds
+
+    @cached_property
+    def output_shape(self) -> Shape:
+        """Of what the layer hands on per channel: a level code; a score, ``acc + bias``."""
+        if self._layer.thresholds is not None:
+            return unsigned(self._layer.thresholds.shape[1].bit_length())
+        least, greatest = self.acc_bounds
+        return range_shape(min(int((least + self._bias).min()), -1), int((greatest + self._bias).max()))
 
 
 def stable_score_bits(layer: Layer) -> int:

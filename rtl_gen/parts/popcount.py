@@ -1,5 +1,7 @@
 """Counting ones: the adder tree behind every dot product, in a form for each technology."""
 
+import dataclasses
+from functools import lru_cache
 from typing import NamedTuple
 
 from amaranth.hdl import Cat, Module
@@ -10,7 +12,7 @@ from .coding import CODES
 from .popcount_forms import FORMS, Form, parity_count, parity_levels
 from .popcount_rows import Mismatch, Stages
 
-__all__ = ["TARGETS", "Popcount", "Technology", "XorPopcount"]
+__all__ = ["TARGETS", "Popcount", "PopcountPlan", "Technology", "XorPopcount"]
 
 
 class Technology(NamedTuple):
@@ -32,16 +34,56 @@ TARGETS = {
 """Technologies by name. All but ``ecp5-slices`` are described in plain operators."""
 
 
-def _form(width: int, pipeline: int, target: str, form: str | None) -> Form:
-    if width < 1:
-        raise ValueError(f"Popcount width must be a positive integer, not {width}")
-    if pipeline < 0:
-        raise ValueError(f"Levels between registers must be 0 or more, not {pipeline}")
-    if target not in TARGETS:
-        raise ValueError(f"Popcount target must be one of {', '.join(TARGETS)}, not {target!r}")
-    if form is not None and form not in FORMS:
-        raise ValueError(f"Popcount form must be one of {', '.join(FORMS)}, not {form!r}")
-    return FORMS[form or TARGETS[target].form]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PopcountPlan:
+    """A counter of ones among ``width`` bits.
+
+    Members
+    -------
+    width : bits to count
+    pipeline : adder levels between two registers; 0 for none at all
+    target : a key of ``TARGETS``: chooses the form
+    form : a key of :data:`abc_hw.rtl_gen.parts.popcount_forms.FORMS`, instead of the target's
+    code : of the two words that are compared, one of :data:`abc_hw.rtl_gen.parts.coding.CODES`
+    """
+
+    width: int
+    pipeline: int = 3
+    target: str = "generic"
+    form: str | None = None
+    code: str = "plain"
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"Popcount width must be a positive integer, not {self.width}")
+        if self.pipeline < 0:
+            raise ValueError(f"Levels between registers must be 0 or more, not {self.pipeline}")
+        if self.target not in TARGETS:
+            raise ValueError(f"Popcount target must be one of {', '.join(TARGETS)}, not {self.target!r}")
+        if self.form is not None and self.form not in FORMS:
+            raise ValueError(f"Popcount form must be one of {', '.join(FORMS)}, not {self.form!r}")
+        if self.code not in CODES:
+            raise ValueError(f"Operand code must be one of {', '.join(CODES)}, not {self.code!r}")
+
+    @property
+    def built(self) -> Form:
+        """The form that it is built in."""
+        return FORMS[self.form or TARGETS[self.target].form]
+
+    @property
+    def levels(self) -> int:
+        """Depth of the tree in adders."""
+        return _levels(self.width, self.form or TARGETS[self.target].form, self.code)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the bits to their count."""
+        return Stages.latency(self.levels, self.pipeline)
+
+
+@lru_cache(maxsize=1 << 12)
+def _levels(width: int, form: str, code: str) -> int:
+    return FORMS[form].levels(width) if code == "plain" else parity_levels(width, FORMS[form])
 
 
 class Popcount(wiring.Component):
@@ -49,44 +91,27 @@ class Popcount(wiring.Component):
 
     Parameters
     ----------
-    width : bits to count
-    pipeline : adder levels between two registers; 0 for none at all
-    target : a key of ``TARGETS``: chooses the form
-    form : a key of :data:`abc_hw.rtl_gen.parts.popcount_forms.FORMS`, instead of the target's
+    plan : of plain words
 
     Members
     -------
     i : In(width);  o : Out, wide enough for ``width``
     """
 
-    def __init__(self, width: int, *, pipeline: int = 3, target: str = "generic", form: str | None = None) -> None:
-        self._form = _form(width, pipeline, target, form)
-        self._width = width
-        self._pipeline = pipeline
-        super().__init__({"i": In(width), "o": Out(width.bit_length())})
+    def __init__(self, plan: PopcountPlan) -> None:
+        if plan.code != "plain":
+            raise ValueError(f"Operand code of a single word must be plain, not {plan.code!r}")
+        self._plan = plan
+        super().__init__({"i": In(plan.width), "o": Out(plan.width.bit_length())})
 
     @property
-    def width(self) -> int:
-        return self._width
-
-    @property
-    def pipeline(self) -> int:
-        return self._pipeline
-
-    @property
-    def levels(self) -> int:
-        """Depth of the tree in adders."""
-        return self._form.levels(self._width)
-
-    @property
-    def latency(self) -> int:
-        """Cycles from ``i`` to ``o``."""
-        return Stages.latency(self.levels, self._pipeline)
+    def plan(self) -> PopcountPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        stages = Stages(m, levels=self.levels, pipeline=self._pipeline)
-        m.d.comb += self.o.eq(Cat(self._form.build(m, list(self.i), stages)))
+        stages = Stages(m, levels=self._plan.levels, pipeline=self._plan.pipeline)
+        m.d.comb += self.o.eq(Cat(self._plan.built.build(m, list(self.i), stages)))
         return m
 
 
@@ -99,55 +124,28 @@ class XorPopcount(wiring.Component):
 
     Parameters
     ----------
-    width, pipeline, target, form : as of :class:`Popcount`
-    code : one of :data:`abc_hw.rtl_gen.parts.coding.CODES`
+    plan : of words in its code
 
     Members
     -------
     a, b : In(width);  o : Out, wide enough for ``width``
     """
 
-    def __init__(
-        self, width: int, *, pipeline: int = 3, target: str = "generic", form: str | None = None,
-        code: str = "plain",
-    ) -> None:
-        self._form = _form(width, pipeline, target, form)
-        if code not in CODES:
-            raise ValueError(f"Operand code must be one of {', '.join(CODES)}, not {code!r}")
-        self._width = width
-        self._pipeline = pipeline
-        self._code = code
-        super().__init__({"a": In(width), "b": In(width), "o": Out(width.bit_length())})
+    def __init__(self, plan: PopcountPlan) -> None:
+        self._plan = plan
+        super().__init__({"a": In(plan.width), "b": In(plan.width), "o": Out(plan.width.bit_length())})
 
     @property
-    def width(self) -> int:
-        return self._width
-
-    @property
-    def pipeline(self) -> int:
-        return self._pipeline
-
-    @property
-    def code(self) -> str:
-        return self._code
-
-    @property
-    def levels(self) -> int:
-        """Depth in adders."""
-        return self._form.levels(self._width) if self._code == "plain" else parity_levels(self._width, self._form)
-
-    @property
-    def latency(self) -> int:
-        """Cycles from ``a`` and ``b`` to ``o``."""
-        return Stages.latency(self.levels, self._pipeline)
+    def plan(self) -> PopcountPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        stages = Stages(m, levels=self.levels, pipeline=self._pipeline)
+        stages = Stages(m, levels=self._plan.levels, pipeline=self._plan.pipeline)
         differences = [Mismatch(*pair) for pair in zip(self.a, self.b, strict=True)]
-        if self._code == "plain":
-            count = self._form.build(m, differences, stages)
+        if self._plan.code == "plain":
+            count = self._plan.built.build(m, differences, stages)
         else:
-            count = parity_count(m, differences, stages, self._form)
+            count = parity_count(m, differences, stages, self._plan.built)
         m.d.comb += self.o.eq(Cat(count))
         return m

@@ -6,7 +6,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
-from .rom import Rom
 
 __all__ = ["LOAD_BITS", "SINGLE_PORT", "Ram", "write_signature"]
 
@@ -42,11 +41,9 @@ class Ram(wiring.Component):
 
     Members
     -------
-    addr : In;  data : Out, the word at the ``addr`` of ``latency`` cycles before
+    addr : In;  data : Out, the word at the ``addr`` of two cycles before
     write : In, :func:`write_signature`
     """
-
-    latency = Rom.latency
 
     def __init__(self, *, width: int, depth: int) -> None:
         if depth < 1:

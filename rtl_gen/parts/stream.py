@@ -1,9 +1,11 @@
 """Streams of codes: payload, and adapters between numbers of lanes.
 
-A pixel of ``channels`` codes travels as ``ceil(channels / lanes)`` transfers of ``lanes`` codes, lowest channel
-first; lanes past the last channel carry code 0.
+A map H x W x C of codes travels row by row; of each row come groups of ``px`` pixels, of each group the channels
+in transfers of ``lanes``, lowest channel first. Pixels past the end of a row and lanes past the last channel carry
+code 0.
 """
 
+import dataclasses
 import math
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal
@@ -12,31 +14,150 @@ from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
 
-__all__ = ["LaneAdapter", "Narrow", "Widen", "code_stream"]
+__all__ = ["AdapterPlan", "CodeStream", "LaneAdapter", "MapShape", "Narrow", "Widen", "code_stream"]
+
+MapShape = tuple[int, int, int]
+"""Height, width and channels of a map."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CodeStream:
+    """What travels in a transfer: ``px`` pixels of ``lanes`` channels each, the first pixel lowest.
+
+    Members
+    -------
+    lanes : channels of each pixel
+    shape : of a code (or of a score, or of any other number)
+    px : pixels; 1 wherever streams are made so far
+    """
+
+    lanes: int
+    shape: Shape
+    px: int = 1
+
+    @property
+    def width(self) -> int:
+        """Bits of the payload."""
+        return self.px * self.lanes * self.shape.width
+
+    @property
+    def payload(self) -> data.ArrayLayout:
+        """Shape of a transfer."""
+        return data.ArrayLayout(self.shape, self.px * self.lanes)
+
+    @property
+    def signature(self) -> stream.Signature:
+        """The stream, for a port."""
+        return stream.Signature(self.payload)
+
+    def channel_words(self, channels: int) -> int:
+        """Transfers of a group of pixels of so many channels."""
+        return ceil_div(channels, self.lanes)
+
+    def transfers(self, shape: MapShape) -> int:
+        """Transfers of a map."""
+        height, width, channels = shape
+        return height * ceil_div(width, self.px) * self.channel_words(channels)
 
 
 def code_stream(lanes: int, shape: Shape) -> stream.Signature:
-    """Signature of a stream of ``lanes`` codes per transfer."""
-    return stream.Signature(data.ArrayLayout(shape, lanes))
+    """The stream of one pixel's codes at a time."""
+    return CodeStream(lanes, shape).signature
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdapterPlan:
+    """From one number of lanes to any other.
+
+    Where neither divides the other the codes pass through their greatest common divisor of lanes.
+
+    Members
+    -------
+    shape : of the map that passes
+    i, o : the streams on either side
+    """
+
+    shape: MapShape
+    i: CodeStream
+    o: CodeStream
+
+    def __post_init__(self) -> None:
+        counts = (("channels", self.shape[2]), ("input lanes", self.i.lanes), ("output lanes", self.o.lanes))
+        for name, value in counts:
+            if value < 1:
+                raise ValueError(f"The number of {name} must be a positive integer, not {value}")
+        if self.i.px != self.o.px or self.i.shape != self.o.shape:
+            raise ValueError(f"A lane adapter must change nothing but lanes, not {self.i} to {self.o}")
+
+    @property
+    def needed(self) -> bool:
+        """Do the streams differ?"""
+        return self.i.lanes != self.o.lanes
+
+    @property
+    def _common(self) -> CodeStream:
+        return dataclasses.replace(self.i, lanes=math.gcd(self.i.lanes, self.o.lanes))
+
+    @property
+    def narrow(self) -> "AdapterPlan | None":
+        """The part that splits transfers."""
+        if self.i.lanes == self._common.lanes:
+            return None
+        return dataclasses.replace(self, o=self._common)
+
+    @property
+    def widen(self) -> "AdapterPlan | None":
+        """The part that joins them."""
+        if self.o.lanes == self._common.lanes:
+            return None
+        return dataclasses.replace(self, i=self._common)
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between maps: transfers of the stream with the fewest lanes that they pass through."""
+        narrowest = self._common if self.needed else self.o
+        return narrowest.transfers(self.shape)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the transfer that completes one of ``o`` to it."""
+        return (self.narrow is not None) + (self.widen is not None)
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with."""
+        if not self.needed:
+            return {}
+        common = self._common.lanes
+        narrow, widen = self.narrow is not None, self.widen is not None
+        return {
+            "one": narrow + widen, "narrowed": self.i.width * narrow, "widened": self.o.width * widen,
+            "pieces": self.i.lanes // common - narrow + self.o.lanes // common - widen,
+            "pixel bits": (narrow + widen) * (self._common.channel_words(self.shape[2]) - 1).bit_length(),
+        }
 
 
 class Narrow(wiring.Component):
-    """Splits transfers of ``i_lanes`` codes into transfers of ``o_lanes``; ``o_lanes`` divides ``i_lanes``.
+    """Splits transfers into such of fewer lanes, which divide theirs.
 
     Pieces that hold only lanes past the last channel are dropped.
+
+    Parameters
+    ----------
+    plan : both streams
     """
 
-    def __init__(self, *, channels: int, i_lanes: int, o_lanes: int, shape: Shape) -> None:
-        if i_lanes % o_lanes:
-            raise ValueError(f"Output lanes must divide the {i_lanes} input lanes, not {o_lanes}")
-        self._channels = channels
-        self._i_lanes, self._o_lanes = i_lanes, o_lanes
-        super().__init__({"i": In(code_stream(i_lanes, shape)), "o": Out(code_stream(o_lanes, shape))})
+    def __init__(self, plan: AdapterPlan) -> None:
+        if plan.i.lanes % plan.o.lanes:
+            raise ValueError(f"Output lanes must divide the {plan.i.lanes} input lanes, not {plan.o.lanes}")
+        self._plan = plan
+        super().__init__({"i": In(plan.i.signature), "o": Out(plan.o.signature)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pieces = self._i_lanes // self._o_lanes
-        per_pixel = ceil_div(self._channels, self._o_lanes)
+        plan = self._plan
+        pieces = plan.i.lanes // plan.o.lanes
+        per_pixel = plan.o.channel_words(plan.shape[2])
         held = Signal.like(self.i.payload)
         filled = Signal()
         piece = Signal(range(per_pixel))  # within the pixel
@@ -61,22 +182,26 @@ class Narrow(wiring.Component):
 
 
 class Widen(wiring.Component):
-    """Joins transfers of ``i_lanes`` codes into transfers of ``o_lanes``; ``i_lanes`` divides ``o_lanes``.
+    """Joins transfers into such of more lanes, a multiple of theirs.
 
     A pixel's last transfer is filled up with code 0. Sustains one input transfer per cycle.
+
+    Parameters
+    ----------
+    plan : both streams
     """
 
-    def __init__(self, *, channels: int, i_lanes: int, o_lanes: int, shape: Shape) -> None:
-        if o_lanes % i_lanes:
-            raise ValueError(f"Input lanes must divide the {o_lanes} output lanes, not {i_lanes}")
-        self._channels = channels
-        self._i_lanes, self._o_lanes = i_lanes, o_lanes
-        super().__init__({"i": In(code_stream(i_lanes, shape)), "o": Out(code_stream(o_lanes, shape))})
+    def __init__(self, plan: AdapterPlan) -> None:
+        if plan.o.lanes % plan.i.lanes:
+            raise ValueError(f"Input lanes must divide the {plan.o.lanes} output lanes, not {plan.i.lanes}")
+        self._plan = plan
+        super().__init__({"i": In(plan.i.signature), "o": Out(plan.o.signature)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pieces = self._o_lanes // self._i_lanes
-        per_pixel = ceil_div(self._channels, self._i_lanes)
+        plan = self._plan
+        pieces = plan.o.lanes // plan.i.lanes
+        per_pixel = plan.i.channel_words(plan.shape[2])
         filled = Signal()
         piece = Signal(range(per_pixel))  # within the pixel
         within = Signal(range(pieces))  # within the transfer being joined
@@ -90,7 +215,7 @@ class Widen(wiring.Component):
             m.d.sync += within.eq(Mux(last, 0, within + 1))
             m.d.sync += filled.eq(last)
             for index in range(pieces):
-                lanes = Cat(self.o.payload[index * self._i_lanes + lane] for lane in range(self._i_lanes))
+                lanes = Cat(self.o.payload[index * plan.i.lanes + lane] for lane in range(plan.i.lanes))
                 with m.If(within == index):
                     m.d.sync += lanes.eq(self.i.payload.as_value())
                 with m.Elif(within == 0):
@@ -99,47 +224,27 @@ class Widen(wiring.Component):
 
 
 class LaneAdapter(wiring.Component):
-    """From ``i_lanes`` to ``o_lanes`` codes per transfer, for any two numbers of lanes.
-
-    Where neither divides the other the codes pass through their greatest common divisor of lanes.
+    """Wires, a :class:`Narrow`, a :class:`Widen`, or one behind the other.
 
     Parameters
     ----------
-    channels : codes of a pixel
-    i_lanes, o_lanes : codes per transfer on either side
-    shape : of a code (or score)
+    plan : both streams
     """
 
-    def __init__(self, *, channels: int, i_lanes: int, o_lanes: int, shape: Shape) -> None:
-        for name, value in (("channels", channels), ("input lanes", i_lanes), ("output lanes", o_lanes)):
-            if value < 1:
-                raise ValueError(f"The number of {name} must be a positive integer, not {value}")
-        self._channels = channels
-        self._i_lanes, self._o_lanes, self._shape = i_lanes, o_lanes, shape
-        super().__init__({"i": In(code_stream(i_lanes, shape)), "o": Out(code_stream(o_lanes, shape))})
-
-    @property
-    def cycles_per_pixel(self) -> int:
-        """Least cycles between pixels that the adapter can sustain."""
-        return ceil_div(self._channels, math.gcd(self._i_lanes, self._o_lanes)
-                        if self._i_lanes % self._o_lanes else self._o_lanes)
+    def __init__(self, plan: AdapterPlan) -> None:
+        self._plan = plan
+        super().__init__({"i": In(plan.i.signature), "o": Out(plan.o.signature)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        common = math.gcd(self._i_lanes, self._o_lanes)
         node = wiring.flipped(self.i)
-        if self._i_lanes != common:
-            m.submodules.narrow = narrow = Narrow(
-                channels=self._channels, i_lanes=self._i_lanes, o_lanes=common, shape=self._shape
-            )
+        if self._plan.narrow:
+            m.submodules.narrow = narrow = Narrow(self._plan.narrow)
             wiring.connect(m, node, narrow.i)
             node = narrow.o
-        if self._o_lanes != common:
-            m.submodules.widen = widen = Widen(
-                channels=self._channels, i_lanes=common, o_lanes=self._o_lanes, shape=self._shape
-            )
+        if self._plan.widen:
+            m.submodules.widen = widen = Widen(self._plan.widen)
             wiring.connect(m, node, widen.i)
             node = widen.o
         wiring.connect(m, node, wiring.flipped(self.o))
         return m
-

@@ -24,7 +24,8 @@ from abc_hw.boards.platforms import BOARDS, find
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
 from abc_hw.rtl_gen.emit.yosys import run_yosys
-from abc_hw.rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles, schedules
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles
 
 
 def example(name: str) -> Network:
@@ -83,7 +84,7 @@ def test_board_has_a_plan(name: str) -> None:
     script = plan.files[f"{plan.script}.sh"]
     assert f"top.{board.bitstream}" in script
     assert f"--report {build.NAME}.report.json" in script
-    assert linked.accelerator.bound <= board.cycles
+    assert linked.accelerator.plan.cycles <= board.cycles
     constraints = "".join(text for file, text in plan.files.items() if file.endswith((".pcf", ".lpf", ".cst")))
     for pin in ("rx", "tx"):
         assert f"uart_0__{pin}__io" in constraints
@@ -172,7 +173,7 @@ def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded()
     network, _ = sources.read(board.network)
 
     def blocks(weights: str) -> int:
-        foldings = {s.layer.name: s.folding for s in build.design(board, network).accelerator.schedules}
+        foldings = build.design(board, network).accelerator.plan.foldings
         made = build.plan(board, build.design(board, network, foldings, weights))  # type: ignore[arg-type]
         return fit.block_count(board, fit.memories(made.files["top.il"]))
 
@@ -183,7 +184,7 @@ def test_folding_that_is_too_wide_is_refused_with_one_that_has_room() -> None:
     network = example("digits-small")
 
     def needs(foldings: Mapping[str, LayerFolding]) -> int:
-        return 10 + max(schedule.xnors for schedule in schedules(network, foldings))
+        return 10 + max(layer.schedule.xnors for layer in AcceleratorPlan.of(network, foldings).layers)
 
     wide = fold_for_cycles(network, 4000)
     assert needs(wide) > 32

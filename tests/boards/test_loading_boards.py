@@ -65,7 +65,7 @@ def bench() -> Iterator[Bench]:
 def test_board_without_weights_says_so_and_then_loads(bench: Bench) -> None:
     """The first test of the module: nothing is loaded yet."""
     with bench.open(None) as accelerator:
-        assert accelerator.identity.load_bytes == 2 * len(bench.top.accelerator.load_words)
+        assert accelerator.identity.load_bytes == 2 * len(bench.top.accelerator.plan.load_words)
         assert not accelerator.identity.loaded
         before = accelerator.counters()
         with pytest.raises(LinkError, match="expected a device with weights, found none: load them first"):
@@ -127,7 +127,7 @@ def test_faults_while_loading_leave_no_wrong_weight(bench: Bench) -> None:
 
 
 def test_host_that_vanishes_leaves_a_load_that_another_ends_or_replaces(bench: Bench) -> None:
-    words = bench.top.accelerator.load_words
+    words = bench.top.accelerator.plan.load_words
     weights = struct.pack(f"<{len(words)}H", *words)
     tag = link.weights_tag(bench.networks[0].digest)
     for following in (0, 1):
@@ -167,7 +167,7 @@ def test_bad_chunk_is_refused_and_changes_nothing(bench: Bench, number: int, siz
 
 def test_device_answers_hostile_loads_as_the_model_does(bench: Bench) -> None:
     images = [image.tobytes() for image in bench.images]
-    words = bench.top.accelerator.load_words
+    words = bench.top.accelerator.plan.load_words
     weights = [struct.pack(f"<{len(words)}H", *words)]
     with bench.open(bench.networks[0]) as accelerator:
         identity = accelerator.identity
@@ -214,7 +214,7 @@ def test_identity_tells_what_decides_the_words(bench: Bench) -> None:
         for target in ("ice40", "ecp5-slices")
     ]
     assert [top.identity.target for top in tops] == ["ice40", "ecp5-slices"]
-    assert tops[0].accelerator.load_words != tops[1].accelerator.load_words
+    assert tops[0].accelerator.plan.load_words != tops[1].accelerator.plan.load_words
     for top in tops:
         knobs = [dataclasses.astuple(folding) for folding in default_foldings(network).values()]
         assert list(top.identity.foldings) == knobs

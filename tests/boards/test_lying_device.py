@@ -19,7 +19,7 @@ from abc_hw.boards.identity import Identity
 from abc_hw.boards.link import Cause, Frame, Kind
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
-from abc_hw.rtl_gen.engine.accelerator import Accelerator as Design
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan as Design
 from abc_hw.rtl_gen.folding import default_foldings
 from abc_hw.sim import golden
 
@@ -27,7 +27,9 @@ NETWORK, _ = description.load(EXAMPLES / "tiny.toml")
 OTHER = other_weights(NETWORK, np.random.default_rng(3))
 IMAGES = np.random.default_rng(4).integers(256, size=(5, *NETWORK.input_shape), dtype=np.uint8)
 SCORES = {network.name: golden.run(network, IMAGES).scores for network in (NETWORK, OTHER)}
-DESIGNS = {weights: Design(NETWORK, default_foldings(NETWORK), weights=weights) for weights in ("rom", "loaded")}
+DESIGNS = {
+    weights: Design.of(NETWORK, default_foldings(NETWORK), weights=weights) for weights in ("rom", "loaded")
+}
 FIXED, LOADED = (Identity.of(design, clock=12_000_000) for design in DESIGNS.values())
 
 GREATEST = (1 << 8 * FIXED.score_bytes - 1) - 1
@@ -37,7 +39,7 @@ Answers = Callable[[Frame | Cause], list[Frame]]
 
 
 def weights_of(network: Network) -> bytes:
-    words = Design(network, default_foldings(NETWORK), weights="loaded").load_words
+    words = Design.of(network, default_foldings(NETWORK), weights="loaded").load_words
     return struct.pack(f"<{len(words)}H", *words)
 
 

@@ -89,7 +89,7 @@ def test_board_says_who_it_is(bench: Bench) -> None:
     assert identity == bench.top.identity
     assert identity.digest.hex() == bench.network.digest[:32]
     assert (identity.height, identity.width, identity.channels, identity.classes) == (8, 8, 1, 10)
-    assert identity.cycles == bench.top.accelerator.bound
+    assert identity.cycles == bench.top.accelerator.plan.cycles
 
 
 def test_one_image_and_none(bench: Bench) -> None:

@@ -15,7 +15,7 @@ from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.cost.estimate import estimate
 from abc_hw.rtl_gen.cost.solver import Limits, Solver
-from abc_hw.rtl_gen.folding import schedules
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 
 TINY = str(EXAMPLES / "tiny.toml")
 
@@ -26,7 +26,7 @@ def test_written_folding_reaches_the_speed_and_serves_generate(tmp_path: Path) -
     assert result.exit_code == 0, result.output
     network, _ = description.load(TINY)
     foldings = fold(network, knobs=load_folding(path))
-    assert max(schedule.cycles for schedule in schedules(network, foldings)) <= 50e6 / 100_000
+    assert AcceleratorPlan.of(network, foldings).cycles <= 50e6 / 100_000
     assert foldings == Solver(network, DEVICES["ecp5-25k"]).for_cycles(500)
     made = abc_hw("generate", TINY, "--folding", str(path), "-o", str(tmp_path / "tiny.v"))
     assert made.exit_code == 0, made.output

@@ -22,7 +22,7 @@ from abc_hw.boards.platforms import BOARDS
 from abc_hw.cli.doctor import PROGRAMMERS
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.cost.choice import fold
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 
 which, find_spec, access = shutil.which, importlib.util.find_spec, os.access
 
@@ -110,7 +110,7 @@ def test_flash_needs_a_bitstream_and_a_program(tmp_path: Path, monkeypatch: pyte
 def identity() -> Identity:
     """Of a board with the digits network."""
     network = zoo.load("digits-lenet-m3n3")
-    return Identity.of(Accelerator(network, fold(network)), clock=12_000_000)
+    return Identity.of(AcceleratorPlan.of(network, fold(network)), clock=12_000_000)
 
 
 def test_the_first_board_that_fits_is_chosen(identity: Identity) -> None:

@@ -95,7 +95,7 @@ def test_numbers_are_the_estimators(text: str, made: Estimate) -> None:
         assert row[3:] == [f"{area.ffs:,.0f}", str(area.brams), str(area.dsps)]
     memories = [memory for layer in made.layers for memory in layer.memories]
     for row, memory in zip(page.tables["memories"][1:], memories, strict=True):
-        assert row[2:5] == [f"{memory.shape.words:,}", f"{memory.shape.width:,}", f"{memory.shape.bits:,}"]
+        assert row[2:5] == [f"{memory.plan.words:,}", f"{memory.plan.width:,}", f"{memory.plan.bits:,}"]
         assert row[6] == f"{memory.mapped.cells:,}"
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from formal import Spec, bounded, by_induction, transfers
 
-from abc_hw.rtl_gen.engine.loading import LoadGate
-from abc_hw.rtl_gen.parts.loops import AffineCounter, LoopNest
+from abc_hw.rtl_gen.engine.loading import GatePlan, LoadGate
+from abc_hw.rtl_gen.parts.loops import AffineCounter, LoopNest, Loops
+from abc_hw.rtl_gen.parts.stream import CodeStream
 
 
 class CarelessGate(LoadGate):
@@ -26,7 +27,7 @@ class CarelessGate(LoadGate):
 
 def load_gate(length: int, kind: type[LoadGate] = LoadGate) -> Spec:
     """Images of ``length`` transfers, two memories; any load, any image, any time in which images are done."""
-    dut = kind([(20, 2), (7, 3)], transfers=length, payload=unsigned(2))
+    dut = kind(GatePlan(memories=[(20, 2), (7, 3)], i=CodeStream(1, unsigned(2)), transfers=length))
     spec = Spec(dut)
     for stream, name in ((dut.i, "i"), (dut.load, "load")):
         spec.assume(spec.stable(stream, name))
@@ -41,8 +42,8 @@ def load_gate(length: int, kind: type[LoadGate] = LoadGate) -> Spec:
     spec.prove(~(transfers(dut.load) & (under_way != 0)))
     spec.prove(spec.stable(dut.o, "o"))
     # Nothing is lost or doubled: what came in goes out as it is, and at most one transfer is inside.
-    held, held_payload = spec.before(taken, "taken"), spec.before(dut.i.payload, "payload")
-    spec.prove(~held | (dut.o.valid & (dut.o.payload == held_payload)))
+    held, held_payload = spec.before(taken, "taken"), spec.before(Value.cast(dut.i.payload), "payload")
+    spec.prove(~held | (dut.o.valid & (Value.cast(dut.o.payload) == held_payload)))
     gone = spec.before(transfers(dut.o), "gone")
     spec.prove(~(gone & ~held) | ~dut.o.valid)
     spec.prove(~(dut.o.valid & ~dut.o.ready) | ~dut.i.ready)
@@ -76,9 +77,9 @@ def test_a_gate_that_ignores_the_load_is_refuted() -> None:
 class Nest(wiring.Component):
     """A nest and a number that follows it."""
 
-    def __init__(self, bounds: Sequence[int], counter: AffineCounter) -> None:
-        self._nest, self._counter = LoopNest(bounds), counter
-        count = len(bounds)
+    def __init__(self, loops: Loops, counter: AffineCounter) -> None:
+        self._nest, self._counter = LoopNest(loops), counter
+        count = len(loops.bounds)
         super().__init__({
             "step": In(1),
             **{name: Out(1).array(count) for name in ("at_first", "at_last", "begins", "ends")},
@@ -99,7 +100,9 @@ class Nest(wiring.Component):
 
 def nest(bounds: Sequence[int], strides: Sequence[int], start: int, turn: int, modulus: int) -> Spec:
     """The nest against indices that count in its bounds, the number against its closed form."""
-    dut = Nest(bounds, AffineCounter(bounds, strides, start=start, turn=turn, modulus=modulus))
+    loops = Loops({f"level{level}": bound for level, bound in enumerate(bounds)})
+    by_name = dict(zip(loops.bounds, strides, strict=True))
+    dut = Nest(loops, AffineCounter(loops, by_name, start=start, turn=turn, modulus=modulus))
     spec, levels = Spec(dut), range(len(bounds))
     index = [Signal(range(max(bound, 2)), name=f"index{level}") for level, bound in enumerate(bounds)]
     first = [index[level] == 0 for level in levels]

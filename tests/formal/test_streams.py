@@ -7,11 +7,11 @@ import pytest
 from amaranth.hdl import Mux, Signal, unsigned
 from formal import Proof, Spec, bounded, by_induction, transfers
 
-from abc_hw.rtl_gen.blocks.classifier import ArgMax
+from abc_hw.rtl_gen.blocks.classifier import ArgMax, ArgMaxPlan
 from abc_hw.rtl_gen.blocks.fork import Fork, ForkPlan
-from abc_hw.rtl_gen.blocks.pool import MaxPool
+from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.arith import ceil_div
-from abc_hw.rtl_gen.parts.stream import LaneAdapter
+from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
 
 CODE = unsigned(2)
 
@@ -35,7 +35,9 @@ def place(spec: Spec, event: object, length: int, name: str) -> tuple[Signal, Si
 def adapter(channels: int, i_lanes: int, o_lanes: int) -> Spec:
     """One code of any pixel and channel is followed through the adapter; the channel is a constant of the solver's
     choice, so that it stands for all."""
-    dut = LaneAdapter(channels=channels, i_lanes=i_lanes, o_lanes=o_lanes, shape=CODE)
+    dut = LaneAdapter(AdapterPlan(
+        shape=(1, 1, channels), i=CodeStream(i_lanes, CODE), o=CodeStream(o_lanes, CODE)
+    ))
     spec = Spec(dut)
     spec.assume(spec.stable(dut.i, "i"))
     spec.prove(spec.stable(dut.o, "o"))
@@ -100,7 +102,7 @@ def test_fork(branches: int) -> None:
 
 def argmax(classes: int) -> Spec:
     """Against the greatest so far, of equals the first."""
-    dut = ArgMax(classes=classes, score=CODE)
+    dut = ArgMax(ArgMaxPlan(classes=classes, score=CODE))
     spec = Spec(dut)
     spec.assume(spec.stable(dut.i, "i"))
     spec.prove(spec.stable(dut.o, "o"))
@@ -130,7 +132,7 @@ def test_argmax() -> None:
 
 def pool(height: int, width: int, side: int) -> Spec:
     """One output pixel of the first image, of the solver's choice, against the greatest of what came."""
-    dut = MaxPool(shape=(height, width, 1), side=side, lanes=1, code=CODE)
+    dut = MaxPool(PoolPlan(shape=(height, width, 1), side=side, i=CodeStream(1, CODE)))
     spec = Spec(dut)
     spec.assume(spec.stable(dut.i, "i"))
     spec.prove(spec.stable(dut.o, "o"))

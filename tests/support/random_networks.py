@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import numpy.typing as npt
 
+from abc_hw.errors import NetworkError
 from abc_hw.network import Layer, Network, ScaleForm
 from abc_hw.network.description import random_layer
-from abc_hw.rtl_gen.engine.loading import with_unknown_weights
 
 BASIS_COUNTS = (1, 2, 3, 5)
 
@@ -68,13 +69,17 @@ def random_images(rng: np.random.Generator, network: Network, count: int = 3) ->
 
 
 def other_weights(network: Network, rng: np.random.Generator) -> Network:
-    """The network with other weights: the first layer's all of the highest code, the rest random."""
-    layers = list(with_unknown_weights(network).layers)  # thresholds may lie outside of the new weights' bounds
+    """The network with other weights: the first layer's all of the highest code, where its thresholds are within
+    the bounds of those; else those that it has, elsewhere in the kernel, which leaves the bounds as they are."""
+    layers = list(network.layers)
     for index, layer in enumerate(layers):
-        codes = rng.integers(layer.weight_bases.levels, size=layer.weights.shape)
+        flat = layer.weights.reshape(layer.out_channels, -1)
+        moved = rng.permuted(flat, axis=1).reshape(layer.weights.shape)
+        layers[index] = dataclasses.replace(layer, weights=moved)
         if index == 0:
-            codes[:] = layer.weight_bases.levels - 1
-        layers[index] = dataclasses.replace(layer, weights=codes)
+            highest = np.full_like(layer.weights, layer.weight_bases.levels - 1)
+            with contextlib.suppress(NetworkError):
+                layers[index] = dataclasses.replace(layer, weights=highest)
     return dataclasses.replace(network, name="other", layers=tuple(layers))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run_stream
 
-from abc_hw.rtl_gen.blocks.classifier import ArgMax
+from abc_hw.rtl_gen.blocks.classifier import ArgMax, ArgMaxPlan
 from abc_hw.sim import golden
 
 
@@ -21,7 +21,7 @@ def test_equals_golden(classes: int, seed: int, stalls: float, spread: int) -> N
     """A small spread makes ties, also of negative scores."""
     rng = np.random.default_rng(seed)
     scores = rng.integers(-spread - 1, spread + 1, size=(4, classes))
-    component = ArgMax(classes=classes, score=signed(5))
+    component = ArgMax(ArgMaxPlan(classes=classes, score=signed(5)))
     received, _ = run_stream(
         component, [[int(score)] for score in scores.flat], expected=scores.size, stalls=stalls, seed=seed
     )

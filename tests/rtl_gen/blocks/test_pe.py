@@ -5,7 +5,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from abc_hw.rtl_gen.blocks.pe import ProcessingElement
+from abc_hw.rtl_gen.blocks.pe import ElementPlan, ProcessingElement
 from abc_hw.rtl_gen.parts.coding import CODES, operand_word
 
 
@@ -19,7 +19,9 @@ def coded(word: int, simd: int, code: str) -> int:
 def test_dots_between_words_that_belong_to_none(simd: int, pipeline: int, code: str) -> None:
     mp, np, words, dots, pause = 2, 3, 4, 5, 2
     source = random.Random(pipeline)
-    element = ProcessingElement(simd=simd, mp=mp, np=np, dot_length=simd * words, pipeline=pipeline, code=code)
+    element = ProcessingElement(ElementPlan(
+        simd=simd, mp=mp, np=np, dot_length=simd * words, pipeline=pipeline, code=code
+    ))
     length = (words + pause) * dots  # after each dot come words that belong to none
     b = [[source.getrandbits(simd) for _ in range(mp)] for _ in range(length)]
     a = [[source.getrandbits(simd) for _ in range(np)] for _ in range(length)]
@@ -33,14 +35,14 @@ def test_dots_between_words_that_belong_to_none(simd: int, pipeline: int, code: 
     found = []
 
     async def bench(ctx):  # type: ignore[no-untyped-def]
-        for cycle in range(length + element.latency):
+        for cycle in range(length + element.plan.latency):
             for basis in range(mp):
                 ctx.set(element.b[basis], coded(b[min(cycle, length - 1)][basis], simd, code))
             for basis in range(np):
                 ctx.set(element.a[basis], coded(a[min(cycle, length - 1)][basis], simd, code))
-            position = (cycle - element.latency) % (words + pause)
-            ctx.set(element.keep, cycle >= element.latency and position < words - 1)
-            if cycle >= element.latency and position == words - 1:
+            position = (cycle - element.plan.latency) % (words + pause)
+            ctx.set(element.keep, cycle >= element.plan.latency and position < words - 1)
+            if cycle >= element.plan.latency and position == words - 1:
                 found.append([[ctx.get(element.dots[m][n]) for n in range(np)] for m in range(mp)])
             await ctx.tick()
 

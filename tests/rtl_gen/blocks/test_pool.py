@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from streams import run_stream
 
 from abc_hw.network.description import random_layer
-from abc_hw.rtl_gen.blocks.pool import MaxPool
+from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
+from abc_hw.rtl_gen.parts.stream import CodeStream
 from abc_hw.sim import golden
 
 
@@ -35,14 +36,16 @@ def test_equals_golden(
         padded = np.pad(codes, ((0, 0), (0, 0), (0, 0), (0, -channels % lanes)))
         return padded.reshape(-1, lanes).tolist()
 
-    component = MaxPool(shape=(height, width, channels), side=side, lanes=lanes, code=unsigned(2))
+    component = MaxPool(PoolPlan(
+        shape=(height, width, channels), side=side, i=CodeStream(lanes, unsigned(2))
+    ))
     expected = transfers(pooled)
     received, _ = run_stream(component, transfers(levels), expected=len(expected), stalls=stalls, seed=seed)
     assert [list(transfer) for transfer in received] == expected
 
 
 def test_takes_a_transfer_every_cycle() -> None:
-    component = MaxPool(shape=(8, 8, 1), side=2, lanes=1, code=unsigned(2))
+    component = MaxPool(PoolPlan(shape=(8, 8, 1), side=2, i=CodeStream(1, unsigned(2))))
     sent = [[1]] * 128
     _, cycles = run_stream(component, sent, expected=32)
     assert cycles <= len(sent) + 5
@@ -50,4 +53,4 @@ def test_takes_a_transfer_every_cycle() -> None:
 
 def test_refuses_a_side_that_does_not_fit() -> None:
     with pytest.raises(ValueError, match="Pool side must be from 2 to 3, not 4"):
-        MaxPool(shape=(3, 5, 1), side=4, lanes=1, code=unsigned(2))
+        PoolPlan(shape=(3, 5, 1), side=4, i=CodeStream(1, unsigned(2)))

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.sim import Simulator
 
 from abc_hw.network import ScaleForm
-from abc_hw.rtl_gen.blocks.scale import AlphaCode
+from abc_hw.rtl_gen.blocks.alpha import AlphaCode
 from abc_hw.rtl_gen.parts.arith import total
 
 FORMS = [

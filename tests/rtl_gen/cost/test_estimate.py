@@ -13,18 +13,26 @@ from places import EXAMPLES
 
 from abc_hw.network import Network, ScaleForm, description
 from abc_hw.network.description import random_layer
-from abc_hw.rtl_gen.cost.blocks import BLOCKS, LayerBlocks, LayerFacts
-from abc_hw.rtl_gen.cost.estimate import COEFFICIENTS, LUTS_PER_DISTRIBUTED, TARGETS, Area, estimate, total
+from abc_hw.rtl_gen.cost.estimate import (
+    BLOCKS,
+    COEFFICIENTS,
+    LUTS_PER_DISTRIBUTED,
+    TARGETS,
+    Area,
+    estimate,
+    total,
+)
 from abc_hw.rtl_gen.emit.yosys import run_yosys
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
-from abc_hw.rtl_gen.engine.layer import LayerEngine
-from abc_hw.rtl_gen.folding import LayerFolding, Schedule, candidates, default_foldings, schedules
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
+from abc_hw.rtl_gen.engine.layer import LayerPlan
+from abc_hw.rtl_gen.folding import LayerFolding, default_foldings
+from abc_hw.rtl_gen.parts.matches import LayerNumbers
 
 
 def synthesised(network: Network, foldings: dict[str, LayerFolding], folder: Path) -> Counter[str]:
     """Cells of the whole accelerator by type."""
     source, report = folder / "top.il", folder / "stat.json"
-    accelerator = Accelerator(network, foldings, target=TARGETS["ecp5"])
+    accelerator = Accelerator(AcceleratorPlan.of(network, foldings, target=TARGETS["ecp5"]))
     source.write_text(rtlil.convert(accelerator, name="top", emit_src=False))
     run_yosys(f"read_rtlil {source}", "synth_ecp5 -nowidelut -abc9 -top top", f"tee -q -o {report} stat -json")
     return Counter(json.loads(report.read_text())["design"]["num_cells_by_type"])
@@ -69,14 +77,16 @@ def test_memories_are_those_of_the_hardware() -> None:
     """Shapes, by asking the generated netlist."""
     network = multiplying()
     foldings = {"conv1": LayerFolding(simd=4, pe=6, mp=3, np=4), "dense2": LayerFolding(simd=6, pe=1)}
-    text = rtlil.convert(Accelerator(network, foldings, target=TARGETS["ecp5"]), name="top", emit_src=False)
+    text = rtlil.convert(
+        Accelerator(AcceleratorPlan.of(network, foldings, target=TARGETS["ecp5"])), name="top", emit_src=False
+    )
     built = sorted(
         (int(words[2]), int(words[4]))
         for words in (line.split() for line in text.splitlines())
         if words[:1] == ["memory"] and int(words[4]) > 1
     )
     made = estimate(network, foldings)
-    shapes = [memory.shape for layer in made.layers for memory in layer.memories]
+    shapes = [memory.plan for layer in made.layers for memory in layer.memories]
     assert sorted((shape.width, shape.words) for shape in shapes) == built
 
 
@@ -84,8 +94,9 @@ def test_cycles_and_parts_add_up() -> None:
     network, _ = description.load(EXAMPLES / "lenet.toml")
     foldings = default_foldings(network)
     made = estimate(network, foldings)
-    assert made.cycles == Accelerator(network, foldings).bound
-    assert [layer.cycles for layer in made.layers] == [one.cycles for one in schedules(network, foldings)]
+    plan = AcceleratorPlan.of(network, foldings)
+    assert made.cycles == plan.cycles
+    assert [layer.cycles for layer in made.layers] == [layer.cycles for layer in plan.layers]
     assert made.limiting == "conv2"
     assert list(made.blocks) == [block for block in BLOCKS if block in made.blocks]
     parts = total([*(layer.area for layer in made.layers), *made.output.values()])
@@ -93,20 +104,10 @@ def test_cycles_and_parts_add_up() -> None:
     assert parts.luts == pytest.approx(made.area.luts)
 
 
-@pytest.mark.parametrize("target", sorted(TARGETS.values()))
-def test_latency_is_that_of_the_engine(target: str) -> None:
-    """What queues are sized by."""
-    layer = multiplying().layers[0]
-    facts = LayerFacts(layer, target)
-    for schedule in candidates(layer)[::17]:
-        assert facts.latency(schedule) == LayerEngine(schedule, target=target).latency
-
-
 def test_more_hardware_costs_more() -> None:
     layer = multiplying().layers[0]
-    facts = LayerFacts(layer, "generic")
-    few, many = (LayerBlocks(facts, Schedule(layer, LayerFolding(simd=2, pe=pe, mp=3, np=4))) for pe in (2, 8))
-    assert many.quantities["array"]["xnors"] == 4 * few.quantities["array"]["xnors"]
+    few, many = (LayerPlan(LayerNumbers(layer), LayerFolding(simd=2, pe=pe, mp=3, np=4)) for pe in (2, 8))
+    assert many.array.quantities["xnors"] == 4 * few.array.quantities["xnors"]
     assert Area(1, 2, 3, 4) + Area(10, 20, 30, 40) == Area(11, 22, 33, 44)
 
 

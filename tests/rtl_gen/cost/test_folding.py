@@ -11,8 +11,9 @@ from random_networks import random_network
 from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 from abc_hw.network.description import random_layer
-from abc_hw.rtl_gen.blocks.ring import Ring, held_rows
-from abc_hw.rtl_gen.folding import LayerFolding, Schedule, candidates, default_foldings, fold_for_cycles, schedules
+from abc_hw.rtl_gen.blocks.ring import Ring
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, Schedule, candidates, default_foldings, fold_for_cycles
 
 
 def conv() -> Layer:
@@ -61,10 +62,10 @@ def test_ring_of_row_banks(height: int, stride: int, banks: list[int]) -> None:
         np.random.default_rng(0), name="conv1", in_shape=(height, 7, 2), out_channels=1, kernel=(3, 3),
         stride=stride, levels=4,
     )
-    ring = Ring(Schedule(layer, LayerFolding(simd=18)), held_rows(layer))
+    ring = Ring(Schedule(layer, LayerFolding(simd=18)))
     assert ring.rows % 3 == 0
     assert ring.rows >= ring.held
-    assert ring.top_banks == banks
+    assert list(ring.top_banks) == banks
     for image, row in itertools.product(range(5), range(layer.conv_shape[0])):
         top = image * height + row * stride
         assert top % 3 in banks
@@ -89,12 +90,13 @@ def test_names_must_match() -> None:
     )
     network = Network(name="n", layers=(layer, dense), classes=("a", "b"))
     with pytest.raises(InputError, match="folding: expected one for each layer, found none for dense1"):
-        schedules(network, {"conv1": LayerFolding()})
+        AcceleratorPlan.of(network, {"conv1": LayerFolding()})
     with pytest.raises(InputError, match="folding: expected the layers conv1, dense1, found conv2"):
-        schedules(network, {"conv1": LayerFolding(), "dense1": LayerFolding(), "conv2": LayerFolding()})
-    fastest = min(49, 1)
-    with pytest.raises(InputError, match="conv1: expected a target of at least 49 cycles per image"):
-        fold_for_cycles(network, fastest)
+        AcceleratorPlan.of(network, {"conv1": LayerFolding(), "dense1": LayerFolding(), "conv2": LayerFolding()})
+    pixels = 9 * 9  # more than the 49 cycles of the array at its fastest
+    least = f"conv1: expected a target of at least {pixels} cycles per image, one for each transfer of its input"
+    with pytest.raises(InputError, match=f"{least}: input limits, found 1"):
+        fold_for_cycles(network, 1)
     assert set(default_foldings(network)) == {"conv1", "dense1"}
 
 

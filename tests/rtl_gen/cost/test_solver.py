@@ -15,7 +15,8 @@ from abc_hw.network.description import random_layer
 from abc_hw.rtl_gen.cost.devices import DEVICES, Device
 from abc_hw.rtl_gen.cost.estimate import Estimator, estimate
 from abc_hw.rtl_gen.cost.solver import Choice, Limits, Option, Solver, search
-from abc_hw.rtl_gen.folding import LayerFolding, candidates, schedules
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, candidates
 
 ECP5 = DEVICES["ecp5-25k"]
 
@@ -36,7 +37,7 @@ def random_options(rng: np.random.Generator) -> list[list[Option]]:
 
 
 def every_cost(
-    layers: list[list[Option]], adapters: dict[tuple[int, int, int], tuple[int, int]], cycles: int,
+    layers: list[list[Option]], adapters: dict[tuple[int, int, int], tuple[int, int, int]], cycles: int,
     limits: Limits,
 ) -> list[tuple[int, int, int, int]]:
     """(LUTs, flip-flops, block RAMs, multipliers) of every choice that is fast and small enough."""
@@ -48,14 +49,14 @@ def every_cost(
             for index, (before, option) in enumerate(zip(lanes, choice[1:], strict=False), 1)
         ] + [adapters[len(layers), lanes[-1], 1]]
         cost = (
-            sum(option.luts for option in choice) + sum(luts for luts, _ in between),
-            sum(option.ffs for option in choice) + sum(ffs for _, ffs in between),
+            sum(option.luts for option in choice) + sum(luts for luts, _, _ in between),
+            sum(option.ffs for option in choice) + sum(ffs for _, ffs, _ in between),
             sum(option.brams for option in choice), sum(option.dsps for option in choice),
         )
         small = all(taken <= limit for taken, limit in zip(
             cost, (limits.luts, limits.ffs, limits.brams, limits.dsps), strict=True
         ))
-        if small and max(option.cycles for option in choice) <= cycles:
+        if small and max(*(option.cycles for option in choice), *(one[2] for one in between)) <= cycles:
             found.append(cost)
     return found
 
@@ -67,7 +68,8 @@ def test_search_finds_the_optimum_of_300_random_cases() -> None:
         layers = random_options(rng)
         places = itertools.product(range(1, len(layers) + 1), (1, 2, 3), (1, 2, 3))
         adapters = {
-            place: (int(rng.integers(0, 30)), int(rng.integers(0, 30))) if place[1] != place[2] else (0, 0)
+            place: tuple(int(rng.integers(*span)) for span in ((0, 30), (0, 30), (1, 5)))
+            if place[1] != place[2] else (0, 0, 0)
             for place in places
         }
         cycles = int(rng.integers(2, 9))
@@ -142,7 +144,7 @@ def test_every_target_is_reached_by_some_folding() -> None:
     solver = Solver(network(), ECP5, Limits())
     for cycles in solver.targets:
         foldings = solver.for_cycles(cycles)
-        assert max(schedule.cycles for schedule in schedules(network(), foldings)) <= cycles
+        assert AcceleratorPlan.of(network(), foldings).cycles <= cycles
     with pytest.raises(InputError, match="conv1: expected a target of at least 144 cycles per image"):
         solver.for_cycles(solver.targets[0] - 1)
 

@@ -18,7 +18,7 @@ from abc_hw.network import Network, files
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.verilog import make_accelerator
-from abc_hw.rtl_gen.parts.matches import score_shape
+from abc_hw.rtl_gen.parts.matches import LayerNumbers
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def test_load_words_lie_beside_it(generated: Path, network: Network) -> None:
     accelerator = make_accelerator(network, fold(network, knobs={"conv1": {"simd": 3, "pe": 2}, "dense2": {
         "simd": 8, "pe": 1, "mp": 1, "np": 2,
     }}), weights="loaded")
-    assert [int(line, 16) for line in text.split()] == accelerator.load_words
-    assert told.words == len(accelerator.load_words)
+    assert [int(line, 16) for line in text.split()] == accelerator.plan.load_words
+    assert told.words == len(accelerator.plan.load_words)
 
 
 def trained_on(network: Network, seed: int) -> Network:
@@ -89,7 +89,8 @@ def trained_on(network: Network, seed: int) -> Network:
 
 def test_ports_do_not_change_with_training(network: Network) -> None:
     trainings = [network, *(trained_on(network, seed) for seed in range(3))]
-    assert len({score_shape(each.layers[-1]).width for each in trainings}) > 1, "their own widths would differ"
+    widths = {LayerNumbers(each.layers[-1]).output_shape.width for each in trainings}
+    assert len(widths) > 1, "their own widths would differ"
     first, *rest = [
         manifest.of_accelerator(make_accelerator(each, fold(each)), name="accelerator") for each in trainings
     ]
@@ -109,7 +110,7 @@ def test_other_ports_are_refused(generated: Path, network: Network, tmp_path: Pa
 
 
 def test_too_few_bits_for_the_scores(network: Network) -> None:
-    needed = score_shape(network.layers[-1]).width
+    needed = LayerNumbers(network.layers[-1]).output_shape.width
     make_accelerator(network, fold(network), score_bits=needed)
     with pytest.raises(InputError, match=f"score_bits: expected at least {needed}, .*, found {needed - 1}"):
         make_accelerator(network, fold(network), score_bits=needed - 1)

@@ -13,7 +13,7 @@ from rtl_cases import sweep
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit, generate
-from abc_hw.rtl_gen.parts.rom import Rom, pack_fields
+from abc_hw.rtl_gen.parts.rom import MemoryPlan, Rom, pack_fields
 
 CASE = sweep()[16]
 
@@ -63,13 +63,17 @@ def test_refuses_a_name(name: str) -> None:
         generate(CASE.network(), CASE.foldings(), name=name)
 
 
+def rom_plan(width: int, words: list[int]) -> MemoryPlan:
+    return MemoryPlan(name="rom", width=width, words=len(words), contents=lambda: words)
+
+
 def test_rom_contents_and_latency() -> None:
     words = [int(word) for word in np.random.default_rng(0).integers(1 << 20, size=9)]
-    text = emit(Rom(width=20, words=words), name="rom").text
+    text = emit(Rom(rom_plan(20, words)), name="rom").text
     assert [int(word, 16) for word in re.findall(r"\] = 20'h([0-9a-f]+);", text)] == words
-    assert Rom(width=3, words=[5, 5]).constant
+    assert Rom(rom_plan(3, [5, 5])).constant
     with pytest.raises(ValueError, match="at least one word"):
-        Rom(width=3, words=[])
+        Rom(rom_plan(3, []))
 
 
 def test_pack_fields() -> None:

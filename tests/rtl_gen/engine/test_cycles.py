@@ -12,7 +12,8 @@ from random_networks import random_images
 from abc_hw import zoo
 from abc_hw.network import Layer, Network
 from abc_hw.network.description import load, random_layer
-from abc_hw.rtl_gen.folding import LayerFolding, cycle_bound, default_foldings, fold_for_cycles, schedules
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, default_foldings, fold_for_cycles
 from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.sim.runner import simulate
 
@@ -76,7 +77,7 @@ def test_steady_state_meets_the_bound(name: str, target: int) -> None:
         int(np.prod(network.input_shape)),
         *(formula(layer, foldings[layer.name]) for layer in network.layers),
     )
-    assert cycle_bound(schedules(network, foldings)) <= bound
+    assert AcceleratorPlan.of(network, foldings).cycles <= bound
     images = random_images(np.random.default_rng(0), network, 5)
     result = simulate(network, images, foldings=foldings, simulator="verilator")
     assert result.ok, result.layers
@@ -95,8 +96,8 @@ def test_a_whole_window_per_cycle() -> None:
         "layer0": LayerFolding(simd=9, pe=4, mp=3, np=8),
         **{layer.name: LayerFolding(simd=16, pe=3, mp=3, np=3) for layer in network.layers[1:]},
     }
-    made = schedules(network, foldings)
-    assert made[0].cycles == height * width == cycle_bound(made)
+    made = AcceleratorPlan.of(network, foldings)
+    assert made.layers[0].cycles == height * width == made.cycles
     images = random_images(np.random.default_rng(0), network, 5)
     result = simulate(network, images, foldings=foldings, simulator="verilator")
     assert result.ok, result.layers
@@ -124,16 +125,15 @@ def test_examples_meet_the_bound_under_stalls(name: str) -> None:
     """At the default folding, whose bound leaves the input the time that it loses by being held back."""
     network = named(name)
     foldings = default_foldings(network)
-    made = schedules(network, foldings)
-    bound = cycle_bound(made)
-    transfers = network.input_shape[0] * network.input_shape[1] * made[0].channel_words
+    made = AcceleratorPlan.of(network, foldings)
+    bound, transfers = made.cycles, made.i_transfers
     stalls = 0.2 if transfers < 0.75 * bound else 0.0
     images = random_images(np.random.default_rng(0), network, 5)
     result = simulate(network, images, foldings=foldings, simulator="verilator", stalls=stalls)
     assert result.ok, result.layers
     steady = result.cycles_between_images[2:]
     assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
-    assert result.latency > max(transfers, max(schedule.cycles for schedule in made))
+    assert result.latency > max(transfers, max(layer.cycles for layer in made.layers))
 
 
 def test_foldings_differ() -> None:

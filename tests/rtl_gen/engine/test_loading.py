@@ -15,8 +15,9 @@ from rtl_cases import Case, sweep
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit, generate
-from abc_hw.rtl_gen.engine.accelerator import Accelerator
-from abc_hw.rtl_gen.engine.loading import Loader, parts, with_unknown_weights
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
+from abc_hw.rtl_gen.engine.loading import Loader, parts
+from abc_hw.rtl_gen.parts.matches import LayerNumbers
 from abc_hw.rtl_gen.parts.ram import Ram
 from abc_hw.sim import golden
 from abc_hw.sim.runner import simulate
@@ -83,19 +84,19 @@ def test_only_weights_may_differ() -> None:
         with pytest.raises(InputError, match="swap: expected loaded weights and a network that differs from case"):
             simulate(network, images, foldings=case.foldings(), weights=weights, swap=swap)
     with pytest.raises(InputError, match="weights: expected rom or loaded, found disk"):
-        Accelerator(network, case.foldings(), weights="disk")  # type: ignore[arg-type]
+        AcceleratorPlan.of(network, case.foldings(), weights="disk")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_bounds_hold_for_all_weights(seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_network(rng)
-    for unknown in with_unknown_weights(network).layers:
-        least, greatest = unknown.acc_bounds
-        for code in range(unknown.weight_bases.levels):
-            layer = dataclasses.replace(unknown, weights=np.full_like(unknown.weights, code))
+    for layer in network.layers:
+        least, greatest = LayerNumbers(layer, loaded=True).acc_bounds
+        for code in range(layer.weight_bases.levels):
+            conv = dataclasses.replace(layer.conv, weights=np.full_like(layer.weights, code))
             codes = rng.integers(layer.input_bases.levels, size=(2, *layer.in_shape), dtype=np.uint8)
-            acc = golden.run_layer(layer, codes).acc
+            acc = golden.scale(conv, golden.popcounts(conv, codes))
             assert (acc >= least).all()
             assert (acc <= greatest).all()
 
@@ -118,10 +119,10 @@ def test_loaded_memories_have_no_contents() -> None:
 
 def test_header_tells_what_is_loaded() -> None:
     case = CASES[16]
-    accelerator = Accelerator(case.network(), case.foldings(), weights="loaded")
+    accelerator = Accelerator(AcceleratorPlan.of(case.network(), case.foldings(), weights="loaded"))
     text = generate(case.network(), case.foldings(), weights="loaded")
     header = text[: text.index("module ")]
-    assert f"{len(accelerator.load_words)} transfers" in header
+    assert f"{len(accelerator.plan.load_words)} transfers" in header
     assert case.network().constants_digest in header
     assert case.network().digest not in header
 

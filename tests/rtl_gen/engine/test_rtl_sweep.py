@@ -12,7 +12,7 @@ from random_networks import random_images
 from rtl_cases import BASIS_COUNTS, Case, sweep, whole_windows
 
 from abc_hw.rtl_gen.emit.verilog import generate
-from abc_hw.rtl_gen.parts.matches import match_bounds, match_thresholds
+from abc_hw.rtl_gen.parts.matches import LayerNumbers
 from abc_hw.sim.runner import simulate
 
 CASES = sweep()
@@ -85,9 +85,8 @@ def test_a_changed_weight_is_noticed() -> None:
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
 def test_extreme_accumulators_fit(case: Case) -> None:
     """The accumulator's width holds the exact least and greatest value, and the threshold above them."""
-    layer = case.network().layers[0]
-    least, greatest = match_bounds(layer)
-    thresholds = match_thresholds(layer)
+    numbers = LayerNumbers(case.network().layers[0])
+    (least, greatest), thresholds = numbers.bounds, numbers.thresholds
     assert (thresholds >= least[:, None]).all()
     assert (thresholds <= greatest[:, None] + 1).all()
 

@@ -12,9 +12,14 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abc_hw.rtl_gen.parts.loops import AffineCounter, LoopNest
+from abc_hw.rtl_gen.parts.loops import AffineCounter, LoopNest, Loops
 
 BOUNDS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
+
+
+def named(bounds: list[int]) -> Loops:
+    """Loops of these bounds, named by their place."""
+    return Loops({f"level{level}": bound for level, bound in enumerate(bounds)})
 
 
 def watch(nest: LoopNest, counter: AffineCounter | None, steps: int, seed: int) -> list[tuple[Any, ...]]:
@@ -47,7 +52,8 @@ def watch(nest: LoopNest, counter: AffineCounter | None, steps: int, seed: int) 
 @given(bounds=BOUNDS, seed=st.integers(0, 99))
 def test_nest_counts_like_loops(bounds: list[int], seed: int) -> None:
     once = list(itertools.product(*map(range, bounds)))
-    for (begins, ends, _), index in zip(watch(LoopNest(bounds), None, 2 * len(once), seed), once * 2, strict=True):
+    seen = watch(LoopNest(named(bounds)), None, 2 * len(once), seed)
+    for (begins, ends, _), index in zip(seen, once * 2, strict=True):
         for level in range(len(bounds)):
             inner = index[level:]
             assert begins[level] == all(count == 0 for count in inner)
@@ -58,9 +64,10 @@ def test_nest_counts_like_loops(bounds: list[int], seed: int) -> None:
 @given(data=st.data(), bounds=BOUNDS, start=st.integers(-9, 9), turn=st.integers(-9, 9), seed=st.integers(0, 99))
 def test_affine_value(data: st.DataObject, bounds: list[int], start: int, turn: int, seed: int) -> None:
     strides = data.draw(st.lists(st.integers(-7, 7), min_size=len(bounds), max_size=len(bounds)))
+    named_strides = dict(zip(named(bounds).bounds, strides, strict=True))
     modulus = data.draw(st.sampled_from([0, 5, 13]))
     turn = turn if modulus else 0
-    counter = AffineCounter(bounds, strides, start=start, turn=turn, modulus=modulus)
+    counter = AffineCounter(named(bounds), named_strides, start=start, turn=turn, modulus=modulus)
     once = list(itertools.product(*map(range, bounds)))
     expected = [
         start + run * turn + sum(count * stride for count, stride in zip(index, strides, strict=True))
@@ -69,14 +76,14 @@ def test_affine_value(data: st.DataObject, bounds: list[int], start: int, turn: 
     ]
     if modulus:
         expected = [value % modulus for value in expected]
-    seen = watch(LoopNest(bounds), counter, 3 * len(once), seed)
+    seen = watch(LoopNest(named(bounds)), counter, 3 * len(once), seed)
     assert [value for _, _, value in seen] == expected
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match=r"Loop bounds must be positive integers, not \[3, 0\]"):
-        LoopNest([3, 0])
-    with pytest.raises(ValueError, match="one stride per loop, not 1 for 2"):
-        AffineCounter([3, 2], [1])
+    with pytest.raises(ValueError, match=r"Loop bounds must be positive integers, not .'row': 3, 'column': 0."):
+        Loops({"row": 3, "column": 0})
+    with pytest.raises(ValueError, match="Strides must be of row, column, not of rows"):
+        AffineCounter(Loops({"row": 3, "column": 2}), {"rows": 1})
     with pytest.raises(ValueError, match="Without a modulus the turn must be 0, not 4"):
-        AffineCounter([3], [1], turn=4)
+        AffineCounter(Loops({"row": 3}), {"row": 1}, turn=4)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from random_networks import random_images, random_network
 
-from abc_hw.rtl_gen.parts.matches import (
-    match_bounds,
-    match_offset,
-    match_shape,
-    match_thresholds,
-    score_shape,
-    with_positive_alpha,
-)
+from abc_hw.rtl_gen.parts.matches import LayerNumbers, with_positive_alpha
 from abc_hw.sim import golden
 
 
@@ -21,16 +16,18 @@ from abc_hw.sim import golden
 def test_same_levels_and_scores(seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_network(rng)
+    network = dataclasses.replace(network, layers=tuple(map(with_positive_alpha, network.layers)))
     codes = random_images(rng, network, 4)
     for layer, trace in zip(network.layers, golden.run(network, codes, keep_popcounts=True).layers, strict=True):
         assert trace.popcounts is not None
         matches = np.einsum("bhwcmn,cm,n->bhwc", trace.popcounts, layer.alpha, layer.beta)
-        assert np.array_equal(2 * matches - match_offset(layer), trace.acc)
-        least, greatest = match_bounds(layer)
+        numbers = LayerNumbers(layer)
+        assert np.array_equal(2 * matches - numbers.offset, trace.acc)
+        least, greatest = numbers.bounds
         assert (matches >= least).all()
         assert (matches <= greatest).all()
         if layer.thresholds is not None:
-            levels = (matches[..., None] >= match_thresholds(layer)).sum(axis=-1)
+            levels = (matches[..., None] >= numbers.thresholds).sum(axis=-1)
             assert np.array_equal(levels, trace.levels)
 
 
@@ -38,23 +35,23 @@ def test_same_levels_and_scores(seed: int) -> None:
 def test_bounds_are_reached(seed: int) -> None:
     """The input that favours a channel drives it to its bound exactly: the width is neither guessed nor spare."""
     rng = np.random.default_rng(seed)
-    layer = random_network(rng, layers=1).layers[0]
+    layer = with_positive_alpha(random_network(rng, layers=1).layers[0])
     values = layer.input_bases.values(layer.beta)
     weights = layer.weight_bases.values(layer.alpha[:1])[0][layer.weights[0]]
     codes = np.where(weights >= 0, values.argmax(), values.argmin()).astype(np.uint8)[None]
     acc = golden.run_layer(layer, codes).acc[0, 0, 0, 0]
     assert acc == layer.acc_bounds[1][0]
-    bits = match_shape(layer)
-    assert (acc + match_offset(layer)[0]) // 2 == match_bounds(layer)[1][0] <= 2**bits.width - 1
+    numbers = LayerNumbers(layer)
+    assert (acc + numbers.offset[0]) // 2 == numbers.bounds[1][0] <= 2**numbers.shape.width - 1
     assert layer.bias is not None
     top = int(acc + layer.bias[0])
-    assert -(1 << (score_shape(layer).width - 1)) <= top < 1 << (score_shape(layer).width - 1)
+    assert -(1 << (numbers.output_shape.width - 1)) <= top < 1 << (numbers.output_shape.width - 1)
 
 
 def test_classifier_has_no_thresholds() -> None:
     layer = random_network(np.random.default_rng(0), layers=1).layers[0]
     with pytest.raises(ValueError, match="is the classifier and has no thresholds"):
-        match_thresholds(layer)
+        LayerNumbers(layer).thresholds  # noqa: B018 - refuses
 
 
 def test_single_bases_lose_their_signs_and_nothing_else() -> None:

@@ -11,7 +11,7 @@ from aiger_bdd import Diagrams, circuit_outputs, count_of
 from amaranth.sim import Simulator
 
 from abc_hw.rtl_gen.parts.coding import CODES, parity_code
-from abc_hw.rtl_gen.parts.popcount import TARGETS, Popcount, XorPopcount
+from abc_hw.rtl_gen.parts.popcount import TARGETS, Popcount, PopcountPlan, XorPopcount
 from abc_hw.rtl_gen.parts.popcount_forms import FORMS
 
 SIMULATED = [form for form in FORMS if form != "ccu2c"]  # the simulator has no vendor cells
@@ -29,21 +29,21 @@ def word(bits: list[int]) -> int:
 def run_counts(dut: XorPopcount | Popcount, words: list[tuple[int, ...]]) -> list[int]:
     """What comes out for one word a cycle, ``latency`` cycles after each."""
     simulator = Simulator(dut)
-    if dut.latency:
+    if dut.plan.latency:
         simulator.add_clock(1e-6)
     ports = (dut.i,) if isinstance(dut, Popcount) else (dut.a, dut.b)
     found: list[int] = []
 
     async def bench(ctx):  # type: ignore[no-untyped-def]
-        for cycle in range(len(words) + dut.latency):
+        for cycle in range(len(words) + dut.plan.latency):
             for port, value in zip(ports, words[min(cycle, len(words) - 1)], strict=True):
                 ctx.set(port, value)
-            if dut.latency == 0:
+            if dut.plan.latency == 0:
                 await ctx.delay(1e-6)
                 found.append(ctx.get(dut.o))
             else:
                 await ctx.tick()
-                if cycle + 1 >= dut.latency:
+                if cycle + 1 >= dut.plan.latency:
                     found.append(ctx.get(dut.o))
 
     simulator.add_testbench(bench)
@@ -55,8 +55,8 @@ def run_counts(dut: XorPopcount | Popcount, words: list[tuple[int, ...]]) -> lis
 @pytest.mark.parametrize("form", SIMULATED)
 def test_counts_every_word_after_its_latency(form: str, pipeline: int) -> None:
     for width in (1, 2, 3, 5, 6):
-        dut = Popcount(width, pipeline=pipeline, form=form)
-        assert dut.latency == (-(-dut.levels // pipeline) if pipeline else 0)
+        dut = Popcount(PopcountPlan(width=width, pipeline=pipeline, form=form))
+        assert dut.plan.latency == (-(-dut.plan.levels // pipeline) if pipeline else 0)
         words = [(value,) for value in range(1 << width)]
         assert run_counts(dut, words) == [value.bit_count() for (value,) in words]
 
@@ -70,7 +70,8 @@ def test_counts_every_difference(form: str, code: str) -> None:
         tuple(word(parity_code(bits_of(value, width))) if code == "parity" else value for value in pair)
         for pair in pairs
     ]
-    assert run_counts(XorPopcount(width, form=form, code=code), words) == [(a ^ b).bit_count() for a, b in pairs]
+    dut = XorPopcount(PopcountPlan(width=width, form=form, code=code))
+    assert run_counts(dut, words) == [(a ^ b).bit_count() for a, b in pairs]
 
 
 @pytest.mark.parametrize(("form", "code", "width", "pipeline"), [
@@ -85,7 +86,7 @@ def test_counts_random_differences(form: str, code: str, width: int, pipeline: i
         tuple(word(parity_code(bits_of(value, width))) if code == "parity" else value for value in pair)
         for pair in pairs
     ]
-    dut = XorPopcount(width, pipeline=pipeline, form=form, code=code)
+    dut = XorPopcount(PopcountPlan(width=width, pipeline=pipeline, form=form, code=code))
     assert run_counts(dut, words) == [(a ^ b).bit_count() for a, b in pairs]
 
 
@@ -111,7 +112,7 @@ def prove(form: str, code: str, width: int, folder: Path) -> None:
             for index, bit in enumerate(bits):
                 parity = diagrams.xor(parity, bit)
                 bits[index] = bit if (width - index) % 2 == 0 else parity
-    dut = XorPopcount(width, pipeline=0, form=form, code=code)
+    dut = XorPopcount(PopcountPlan(width=width, pipeline=0, form=form, code=code))
     cells = CCU2C if form == "ccu2c" else None
     found = circuit_outputs(dut, operands, diagrams, str(folder), cells)
     assert found == {"o": count_of(differences, diagrams)}
@@ -143,8 +144,8 @@ def test_proven_as_generated(form: str, code: str, width: int, tmp_path: Path) -
 
 
 def test_slices_take_in_their_operands_registered_or_not() -> None:
-    assert XorPopcount(64, target="ecp5-slices").latency == XorPopcount(64, target="generic").latency == 2
-    assert {XorPopcount(64, target=target, pipeline=0).latency for target in TARGETS} == {0}
+    assert {PopcountPlan(width=64, target=target).latency for target in ("ecp5-slices", "generic")} == {2}
+    assert {PopcountPlan(width=64, target=target, pipeline=0).latency for target in TARGETS} == {0}
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -156,4 +157,4 @@ def test_slices_take_in_their_operands_registered_or_not() -> None:
 ])
 def test_refusals(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        XorPopcount(**arguments)
+        PopcountPlan(**arguments)

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from streams import run_stream
 
 from abc_hw.rtl_gen.parts.arith import ceil_div
-from abc_hw.rtl_gen.parts.stream import LaneAdapter
+from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
+
+
+def adapter_plan(channels: int, i_lanes: int, o_lanes: int) -> AdapterPlan:
+    """Of one pixel of 3-bit codes."""
+    code = unsigned(3)
+    return AdapterPlan(shape=(1, 1, channels), i=CodeStream(i_lanes, code), o=CodeStream(o_lanes, code))
 
 
 def pack(pixels: list[list[int]], lanes: int) -> list[list[int]]:
@@ -29,7 +35,7 @@ def pack(pixels: list[list[int]], lanes: int) -> list[list[int]]:
 def test_codes_arrive_in_order(channels: int, i_lanes: int, o_lanes: int, stalls: float, seed: int) -> None:
     pixels = [[(7 * pixel + 3 * channel + 1) % 8 for channel in range(channels)] for pixel in range(5)]
     expected = pack(pixels, o_lanes)
-    adapter = LaneAdapter(channels=channels, i_lanes=i_lanes, o_lanes=o_lanes, shape=unsigned(3))
+    adapter = LaneAdapter(adapter_plan(channels, i_lanes, o_lanes))
     received, _ = run_stream(
         adapter, pack(pixels, i_lanes), expected=len(expected), stalls=stalls, seed=seed
     )
@@ -42,8 +48,8 @@ def test_codes_arrive_in_order(channels: int, i_lanes: int, o_lanes: int, stalls
 def test_sustained_rate(channels: int, i_lanes: int, o_lanes: int) -> None:
     """Between pixels pass no more cycles than the wider side's transfers, or those through the common divisor."""
     pixels = [[1] * channels for _ in range(40)]
-    adapter = LaneAdapter(channels=channels, i_lanes=i_lanes, o_lanes=o_lanes, shape=unsigned(3))
-    per_pixel = max(adapter.cycles_per_pixel, ceil_div(channels, i_lanes))
+    adapter = LaneAdapter(adapter_plan(channels, i_lanes, o_lanes))
+    per_pixel = max(adapter_plan(channels, i_lanes, o_lanes).cycles, ceil_div(channels, i_lanes))
     expected = pack(pixels, o_lanes)
     _, cycles = run_stream(adapter, pack(pixels, i_lanes), expected=len(expected))
     assert cycles <= 40 * per_pixel + 10
@@ -51,4 +57,4 @@ def test_sustained_rate(channels: int, i_lanes: int, o_lanes: int) -> None:
 
 def test_refuses_no_lanes() -> None:
     with pytest.raises(ValueError, match="number of output lanes must be a positive integer, not 0"):
-        LaneAdapter(channels=3, i_lanes=1, o_lanes=0, shape=unsigned(2))
+        adapter_plan(3, 1, 0)

@@ -1,0 +1,110 @@
+"""Weights as they lie in memory."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ..parts.matches import LayerNumbers
+from ..parts.ram import LOAD_BITS
+from ..parts.rom import MemoryPlan
+from ..schedule import Schedule
+from .array import ArrayPlan
+
+__all__ = ["WeightsPlan"]
+
+FEW_WORDS = 64
+"""Up to so many words the contents are looked at for bits that are the same in all of them."""
+
+WIDE = 4096
+"""Bits of a word, above which contents are not looked at."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsPlan:
+    """The weight memory of a layer: a word for every window word of every group of channels.
+
+    Members
+    -------
+    numbers : of the layer; where its weights are loaded the memory has no contents
+    schedule : layer and folding
+    array : that takes the words
+    """
+
+    numbers: LayerNumbers
+    schedule: Schedule
+    array: ArrayPlan
+
+    @property
+    def width(self) -> int:
+        """Bits of a word."""
+        return self.array.word_width
+
+    @property
+    def words(self) -> int:
+        return self.schedule.groups * self.schedule.words
+
+    @property
+    def strides(self) -> Mapping[str, int]:
+        """Of a word's address, by loops of the schedule."""
+        schedule = self.schedule
+        return {
+            "group": schedule.words, "kernel_row": schedule.column_words * schedule.channel_words,
+            "kernel_column": schedule.channel_words, "channel_word": 1,
+        }
+
+    @cached_property
+    def memory(self) -> MemoryPlan:
+        """As one memory."""
+        key = "weights", self.schedule.folding.simd, self.schedule.folding.pe
+        return self.numbers.shared(key, lambda: MemoryPlan(
+            name="weights", width=self.width, words=self.words,
+            contents=None if self.numbers.loaded else self.contents,
+            looked_at=self.words <= FEW_WORDS and self.width <= WIDE,
+        ))
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """One; where weights are loaded two: of what is written ``LOAD_BITS`` at a time, and of the rest."""
+        if not self.numbers.loaded:
+            return [self.memory]
+        rest = self.width % LOAD_BITS
+        return [
+            dataclasses.replace(self.memory, name=name, width=width)
+            for name, width in (("weights", self.width - rest), ("weights, rest", rest)) if width
+        ]
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """Nothing beside the memory."""
+        return {}
+
+    def contents(self) -> list[int]:
+        """Words of [pe][simd] weights as the array wants them stored.
+
+        Positions that do not exist hold the code of all bases at +1: their activation is all bases at -1, so
+        they never match. Channels that do not exist repeat channel 0; nobody looks at them.
+        """
+        schedule, layer, pe = self.schedule, self.numbers.layer, self.schedule.folding.pe
+        height, width, channels = layer.weights.shape[1:]
+        padded = np.full(
+            (
+                schedule.groups * pe, height, schedule.column_words * schedule.columns,
+                schedule.channel_words * schedule.lanes,
+            ),
+            layer.weight_bases.levels - 1, np.uint8,
+        )
+        padded[: layer.out_channels, :, :width, :channels] = layer.weights
+        padded[layer.out_channels :, :, :width, :channels] = layer.weights[0]
+        split = padded.reshape(
+            schedule.groups, pe, schedule.row_words, schedule.rows, schedule.column_words,
+            schedule.columns, schedule.channel_words, schedule.lanes,
+        )
+        # [groups, row words, column words, channel words][pe][rows][columns][lanes]
+        levels = split.transpose(0, 2, 4, 6, 1, 3, 5, 7).reshape(-1, pe, schedule.folding.simd)
+        words = self.array.stored(levels).reshape(self.words, -1)
+        bits = layer.weight_bases.bits
+        unpacked = ((words[..., None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(words), -1)
+        packed = np.packbits(unpacked, axis=1, bitorder="little")
+        return [int.from_bytes(row.tobytes(), "little") for row in packed]

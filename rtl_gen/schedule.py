@@ -1,0 +1,209 @@
+"""How much of a layer is done at once, and the schedule that follows from it."""
+
+import dataclasses
+from functools import cached_property
+
+from abc_hw.errors import InputError
+from abc_hw.network import Layer
+
+from .parts.arith import ceil_div
+from .parts.loops import Loops
+
+__all__ = ["KNOBS", "LayerFolding", "Schedule", "candidates"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerFolding:
+    """The four parallelism knobs of a layer.
+
+    Members
+    -------
+    simd : positions of one dot per cycle: 1 .. C_in channels of one pixel, all channels of 2 .. kernel-width
+        neighbouring pixels, or the whole window
+    pe : output channels at once, 1 .. C_out
+    mp, np : weight bases (of M) and activation bases (of N) at once
+    """
+
+    simd: int = 1
+    pe: int = 1
+    mp: int = 1
+    np: int = 1
+
+
+KNOBS = tuple(field.name for field in dataclasses.fields(LayerFolding))
+"""Names of the knobs, in the order in which they are told everywhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """What a layer does when, under a folding.
+
+    Per output pixel and group of ``pe`` channels a *group* of work runs without a pause: for each pass over
+    (np of N, mp of M) bases, ``words`` cycles of one window word each.
+
+    Raises
+    ------
+    InputError
+        if the folding does not fit the layer; the message gives the nearest settings that do.
+    """
+
+    layer: Layer
+    folding: LayerFolding
+
+    def __post_init__(self) -> None:
+        layer, folding = self.layer, self.folding
+        channels, (height, width) = layer.in_shape[2], layer.kernel
+        most = {"pe": layer.out_channels, "mp": layer.weight_bases.count, "np": layer.input_bases.count}
+        for knob, limit in most.items():
+            value = getattr(folding, knob)
+            if not 1 <= value <= limit:
+                raise InputError(f"{layer.name}.folding.{knob}: expected 1 to {limit}, found {value}")
+        allowed = [*range(1, channels + 1), *(channels * columns for columns in range(2, width + 1))]
+        if height > 1:
+            allowed.append(layer.dot_length)
+        if folding.simd not in allowed:
+            below = max((simd for simd in allowed if simd < folding.simd), default=allowed[0])
+            above = min((simd for simd in allowed if simd > folding.simd), default=allowed[-1])
+            nearest = f"{below}" if below == above else f"{below} or {above}"
+            raise InputError(
+                f"{layer.name}.folding.simd: expected 1 to {channels} channels, {channels} times 2 to {width} "
+                f"kernel columns, or {layer.dot_length}, the whole window, found {folding.simd}; "
+                f"nearest that fits: {nearest}"
+            )
+
+    # -- the window word ------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> int:
+        """Kernel rows in one window word: 1, or all of them."""
+        return self.layer.kernel[0] if self.folding.simd == self.layer.dot_length else 1
+
+    @property
+    def columns(self) -> int:
+        """Neighbouring pixels of each of those rows in one window word."""
+        return max(1, self.folding.simd // (self.rows * self.layer.in_shape[2]))
+
+    @property
+    def lanes(self) -> int:
+        """Channels of each of those pixels: lanes of the stream that the window buffer takes in."""
+        return self.folding.simd // (self.rows * self.columns)
+
+    @property
+    def channel_words(self) -> int:
+        """Window words for all channels of a pixel."""
+        return ceil_div(self.layer.in_shape[2], self.lanes)
+
+    @property
+    def column_words(self) -> int:
+        """Window words for all columns of a kernel row."""
+        return ceil_div(self.layer.kernel[1], self.columns)
+
+    @property
+    def row_words(self) -> int:
+        """Window words for all rows of the kernel."""
+        return self.layer.kernel[0] // self.rows
+
+    @property
+    def words(self) -> int:
+        """Cycles from one finished dot to the next."""
+        return self.row_words * self.column_words * self.channel_words
+
+    @property
+    def in_transfers(self) -> int:
+        """Transfers of the input stream per image."""
+        height, width, _ = self.layer.in_shape
+        return height * width * self.channel_words
+
+    # -- the passes -----------------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> int:
+        """Groups of ``pe`` output channels."""
+        return ceil_div(self.layer.out_channels, self.folding.pe)
+
+    @property
+    def passes_m(self) -> int:
+        return ceil_div(self.layer.weight_bases.count, self.folding.mp)
+
+    @property
+    def passes_n(self) -> int:
+        return ceil_div(self.layer.input_bases.count, self.folding.np)
+
+    @property
+    def group_cycles(self) -> int:
+        return self.passes_m * self.passes_n * self.words
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per image: OH OW ceil(C_out/pe) ceil(M/mp) ceil(N/np) words."""
+        height, width, _ = self.layer.conv_shape
+        return height * width * self.groups * self.group_cycles
+
+    @property
+    def loops(self) -> Loops:
+        """What a layer runs through per image, a window word per step."""
+        height, width, _ = self.layer.conv_shape
+        return Loops({
+            "row": height, "column": width, "group": self.groups, "pass_n": self.passes_n, "pass_m": self.passes_m,
+            "kernel_row": self.row_words, "kernel_column": self.column_words, "channel_word": self.channel_words,
+        })
+
+    # -- what follows the dots ------------------------------------------------------------------------------
+
+    @cached_property
+    def scale_lanes(self) -> tuple[int, int]:
+        """(channels, weight bases) that are scaled at once: the fewest that keep up with the dots.
+
+        They divide pe and mp; of equal products the one with fewer channels is taken.
+        """
+        pe, mp = self.folding.pe, self.folding.mp
+        return min(
+            (
+                (channels, bases)
+                for channels in range(1, pe + 1)
+                for bases in range(1, mp + 1)
+                if pe % channels == 0 and mp % bases == 0 and (pe // channels) * (mp // bases) <= self.words
+            ),
+            key=lambda lanes: (lanes[0] * lanes[1], lanes[0]),
+        )
+
+    @property
+    def out_lanes(self) -> int:
+        """Lanes of the layer's output stream."""
+        return self.scale_lanes[0]
+
+    @property
+    def scale_items(self) -> int:
+        """Cycles in which the scale lanes work off the dots of one pass."""
+        channels, bases = self.scale_lanes
+        return (self.folding.pe // channels) * (self.folding.mp // bases)
+
+    @property
+    def out_transfers(self) -> int:
+        """Transfers of the output stream per pixel before pooling."""
+        return ceil_div(self.layer.out_channels, self.out_lanes)
+
+    @property
+    def xnors(self) -> int:
+        """XNOR gates of the array: binary multiply-accumulates per cycle."""
+        return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np
+
+
+def candidates(layer: Layer) -> list[Schedule]:
+    """Every folding of a layer that wastes no lane, with its schedule."""
+    channels, (height, width) = layer.in_shape[2], layer.kernel
+    simds = [simd for simd in range(1, channels + 1) if channels % simd == 0]
+    simds += [channels * columns for columns in range(2, width + 1) if width % columns == 0]
+    if height > 1:
+        simds.append(layer.dot_length)
+    return [
+        Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np))
+        for simd in simds
+        for pe in _divisors(layer.out_channels)
+        for mp in _divisors(layer.weight_bases.count)
+        for np in _divisors(layer.input_bases.count)
+    ]
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
