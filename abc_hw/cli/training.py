@@ -11,11 +11,11 @@ import numpy as np
 import typer
 
 from abc_hw import sources
-from abc_hw.data import Reading, name_of
+from abc_hw.data import Reading, load, name_of
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network, files
 from abc_hw.network.reencode import reencode
-from abc_hw.writing import check_writable
+from abc_hw.writing import check_writable, write
 
 from .console import complain, need, percent, progress, record, say, show, table
 from .inputs import (
@@ -184,9 +184,14 @@ def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, r
     """Train, and show a table of what came out."""
     from abc_hw.training import loop
 
+    from .training_page import PAGE, page
+
     need_for_dataset(config.dataset, data_dir)
     start = time.monotonic()
     trained = loop.train(config, folder, data_dir=data_dir, resume=resume, progress=sys.stderr.isatty())
+    written = folder / PAGE
+    test = load(config.dataset, data_dir, config.reading).test
+    write(written, page(trained, folder / "log", test).encode())
     rows = {
         "data set": config.dataset,
         "model": config.model,
@@ -196,12 +201,14 @@ def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, r
         "seconds": f"{time.monotonic() - start:.0f}",
         **{f"{name} accuracy": percent(share) for name, share in trained.accuracy.items()},
     }
-    record(checkpoint=trained.checkpoint, config=config.model_dump(mode="json"), accuracy=trained.accuracy)
+    said = config.model_dump(mode="json")
+    record(checkpoint=trained.checkpoint, page=written, config=said, accuracy=trained.accuracy)
     shown = table("", "")
     for name, value in rows.items():
         shown.add_row(name, value)
     show("Trained; accuracy of the integer network:", shown)
     say(f"checkpoint: {trained.checkpoint}")
+    say(f"page:       {written}")
     return trained
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import pydantic
 import torch
 from torch import nn
@@ -33,6 +34,8 @@ class Trained:
     ``accuracy`` maps ``validation`` and ``test`` to shares of 1, both by
     :func:`abc_hw.training.quantised.evaluate_integer`; it is empty for a model whose training has not ended.
     ``features`` is how numbers became codes, if it was trained on a table. ``in_shape`` is (H, W, C) of an image.
+    Only what :func:`abc_hw.training.loop.train` returns has the ``scores`` [images, classes] behind the accuracies,
+    and ``before_rounding``: the share of validation images right before the coefficients become integers.
     """
 
     model: nn.Module
@@ -42,6 +45,8 @@ class Trained:
     checkpoint: Path
     features: Features | None = None
     in_shape: tuple[int, int, int] = (0, 0, 0)
+    scores: dict[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
+    before_rounding: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.model, ABCNet | ResidualNet):

@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -382,20 +382,27 @@ def _quiet_lightning() -> Iterator[None]:
 def _finish(
     model: nn.Module, config: TrainingConfig, dataset: Dataset, path: Path, bars: Progress
 ) -> Trained:
-    set_integer(model, True)
     chosen = np.random.default_rng(config.seed).permutation(len(dataset.train))[:NORM_IMAGES]
-    batches = np.array_split(chosen, math.ceil(len(chosen) / 256))
-    images = (batch_of(model, torch.from_numpy(dataset.train[index].images)) for index in batches)
-    reestimate_batch_norm(model, bars.track(images, len(batches), description="batch norm"))
-    accuracy = {}
-    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
-        task = bars.add_task(f"{name} images", total=len(split))
-        evaluate = evaluate_float if config.kind == "float" else evaluate_integer
-        scores = evaluate(
-            model, split.images, progress=lambda done, _, task=task: bars.update(task, completed=done)  # type: ignore[misc]
-        )
-        accuracy[name] = float((scores.argmax(1) == split.labels).mean())
+
+    def settle(integer: bool) -> None:
+        set_integer(model, integer)
+        batches = np.array_split(chosen, math.ceil(len(chosen) / 256))
+        images = (batch_of(model, torch.from_numpy(dataset.train[index].images)) for index in batches)
+        reestimate_batch_norm(model, bars.track(images, len(batches), description="batch norm"))
+
+    def score(name: str, evaluate: Callable[..., Any], images: Any) -> Any:
+        task = bars.add_task(f"{name} images", total=len(images))
+        return evaluate(model, images, progress=lambda done, _: bars.update(task, completed=done))
+
+    settle(False)
+    before = score("validation", evaluate_float, dataset.validation.images)
+    settle(True)
+    parts = {"validation": dataset.validation, "test": dataset.test}
+    evaluate = evaluate_float if config.kind == "float" else evaluate_integer
+    scores = {name: score(name, evaluate, split.images) for name, split in parts.items()}
+    accuracy = {name: float((scores[name].argmax(1) == split.labels).mean()) for name, split in parts.items()}
     return Trained(
         model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path,
-        features=dataset.features, in_shape=dataset.shape,
+        features=dataset.features, in_shape=dataset.shape, scores=scores,
+        before_rounding=float((before.argmax(1) == dataset.validation.labels).mean()),
     )
