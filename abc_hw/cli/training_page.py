@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from abc_hw.data import Split
+from abc_hw.training.models import ABCNet
 from abc_hw.training.quantised import QuantisedLayer, quantise
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def page(trained: Trained, log: Path, test: Split) -> str:
         images=len(test), right=int((told == test.labels).sum()), epochs=epochs, curves=_curves(epochs),
         confusions=_commonest(counts, trained.classes), counts=counts.tolist(),
         whole=len(trained.classes) <= MOST_CLASSES, wrong=_wrong(scores, test, trained.classes),
-        layers=[] if trained.config.kind == "float" else _layers(trained),
+        layers=_layers(trained),
     )
 
 
@@ -137,7 +138,12 @@ def picture(image: Array) -> str:
 
 
 def _layers(trained: Trained) -> list[dict[str, Any]]:
-    """For each layer the shares of its weight levels, the steps of its input, and what rounding changes."""
+    """For each layer the shares of its weight levels, the steps of its input, and what rounding changes.
+
+    Nothing for full precision, and for residual networks, whose layers are no chain.
+    """
+    if trained.config.kind == "float" or not isinstance(trained.model, ABCNet):
+        return []
     rows = []
     for block, layer in zip(trained.model, quantise(trained.model), strict=True):
         rows.append({
