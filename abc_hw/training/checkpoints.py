@@ -34,7 +34,7 @@ class Trained:
     ``accuracy`` maps ``validation`` and ``test`` to shares of 1, both by
     :func:`abc_hw.training.quantised.evaluate_integer`; it is empty for a model whose training has not ended.
     ``features`` is how numbers became codes, if it was trained on a table. ``in_shape`` is (H, W, C) of an image.
-    Only what :func:`abc_hw.training.loop.train` returns has the ``scores`` [images, classes] behind the accuracies,
+    Only :func:`abc_hw.training.loop.train` returns the ``scores`` [images, classes] behind the accuracies,
     and ``before_rounding``: the share of validation images right before the coefficients become integers.
     """
 
