@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -132,6 +134,25 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
     assert names(tmp_path) == ["n" * 255]
     with pytest.raises(InputError, match=r"File name too long$"):
         writing.write(tmp_path / ("n" * 256), AFTER)
+
+
+def test_a_copy_is_whole_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(AFTER)
+    target.write_bytes(BEFORE)
+
+    def cut(content: BinaryIO, file: BinaryIO) -> None:
+        file.write(content.read(3))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", cut)
+        with pytest.raises(KeyboardInterrupt):
+            writing.copy(source, target)
+    assert target.read_bytes() == BEFORE
+    writing.copy(source, target)
+    assert target.read_bytes() == AFTER
+    assert names(tmp_path) == ["source", "target"]
 
 
 def test_only_orphans_are_removed(tmp_path: Path) -> None:

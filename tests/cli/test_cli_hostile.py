@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -181,4 +182,15 @@ def test_a_damaged_result_is_told(tmp_path: Path, text: str) -> None:
 
 def test_a_folder_with_a_space_is_refused_where_make_cannot_build(tmp_path: Path) -> None:
     assert refused("simulate", TINY, "--random", "--work-dir", tmp_path / "a b").startswith("work_dir: expected ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_simulations_in_one_folder_are_refused(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        line = refused("simulate", TINY, "--random", "--work-dir", tmp_path)
+    finally:
+        os.close(descriptor)
+    assert line.startswith(f"{tmp_path}: expected a folder that no other run of abc-hw writes into now")
     assert not list(tmp_path.iterdir())
