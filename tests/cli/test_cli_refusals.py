@@ -199,7 +199,6 @@ def test_a_module_name_that_verilog_does_not_know_is_refused(tiny: Path, tmp_pat
         (["--images", "some"], "images: expected a number from 1 or all, found 'some'"),
         (["--images", "all", "--simulator", "icarus"], "images: expected a number beside --simulator, found all"),
         (["--images", "all", "--random"], "images: expected a number beside --random, found all"),
-        (["--images", "360", "--dataset", "digits"], "expected 1 to 359, the test images of digits, found 360"),
         (["--random", "--stalls", "1.5"], "stalls: expected a share from 0 to 0.9, found 1.5"),
         (["--random", "--simulator", "spice"], "simulator: expected verilator or icarus, found spice"),
         (["--random", "--seed", "-1"], "seed: expected a number from 0, found -1"),
@@ -208,6 +207,11 @@ def test_a_module_name_that_verilog_does_not_know_is_refused(tiny: Path, tmp_pat
 )
 def test_simulation_options_that_cannot_be(tiny: Path, options: list[str], message: str) -> None:
     assert message in refused("simulate", tiny, *options)
+
+
+def test_more_images_than_there_are() -> None:
+    line = refused("simulate", "example:digits-small", "--images", "360", "--dataset", "digits")
+    assert "expected 1 to 359, the test images of digits, found 360" in line
 
 
 @pytest.mark.parametrize(
