@@ -43,6 +43,7 @@ from .inputs import (
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
+    from abc_hw.data import Labels
     from abc_hw.rtl_gen.engine.accelerator import WeightSource
     from abc_hw.rtl_gen.folding import LayerFolding
     from abc_hw.sim.runner import SimulationResult
@@ -158,16 +159,10 @@ def simulate(
         accuracy=None if labels is None else float((result.labels == labels).mean()),
     )
     show_folding(found, foldings)
-    seconds = time.monotonic() - start
-    shown = table("stream", ">bits compared", ">bits that differ")
-    for layer in result.layers:
-        shown.add_row(layer.name, f"{layer.bits_compared:,}", f"{layer.bits_differing:,}")
-    show(f"{found.name} in {simulator}: {count} images, {seconds:.0f} s", shown)
-    if result.cycles_between_images and not stalls:
-        say(cycles_line(result))
-    say(f"first image: {result.latency:,} cycles")
-    if labels is not None:
-        say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
+    show_comparison(
+        f"{found.name} in {simulator}: {count} images, {time.monotonic() - start:.0f} s", result, labels,
+        stalls=stalls,
+    )
     if waves is not None:
         say(f"waves: {waves}")
     if not result.ok:
@@ -176,6 +171,19 @@ def simulate(
         how = "differs from the golden model" if result.finished else "did not end"
         complain(f"the simulation {how}")
         raise typer.Exit(1)
+
+
+def show_comparison(title: str, result: SimulationResult, labels: Labels | None, *, stalls: float) -> None:
+    """The table of bits compared, the cycles, and how many of the images are classified as labelled."""
+    shown = table("stream", ">bits compared", ">bits that differ")
+    for layer in result.layers:
+        shown.add_row(layer.name, f"{layer.bits_compared:,}", f"{layer.bits_differing:,}")
+    show(title, shown)
+    if result.cycles_between_images and not stalls:
+        say(cycles_line(result))
+    say(f"first image: {result.latency:,} cycles")
+    if labels is not None:
+        say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
 
 
 def simulate_generated(path: Path, simulator: str, seed: int) -> None:

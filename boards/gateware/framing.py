@@ -1,6 +1,6 @@
 """Frames in hardware: the device's half of :mod:`abc_hw.boards.link`."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.memory import Memory
@@ -137,20 +137,8 @@ class FrameReceiver(wiring.Component):
             with m.If(buffer.push & buffer.full):
                 m.d.sync += overflown.eq(1)
 
-        good = Signal()
-        overhead = link.HEADER_BYTES + link.CRC_BYTES
-        with m.If(oversized):
-            m.d.comb += self.cause.eq(Cause.OVERSIZED)
-        with m.Elif(spoilt | (left != 0) | (count < overhead)):
-            m.d.comb += self.cause.eq(Cause.MALFORMED)
-        with m.Elif(~crc.match_detected):
-            m.d.comb += self.cause.eq(Cause.CHECKSUM)
-        with m.Elif(count != length + overhead):
-            m.d.comb += self.cause.eq(Cause.MALFORMED)
-        with m.Elif(overflown):
-            m.d.comb += self.cause.eq(Cause.OVERFLOW)
-        with m.Else():
-            m.d.comb += good.eq(1)
+        faulty = (spoilt | (left != 0), crc.match_detected, overflown)
+        good = self._build_verdict(m, oversized, count, length, *faulty)
         with m.If(delimiter):
             m.d.comb += [
                 buffer.commit.eq(begun & good),
@@ -161,6 +149,27 @@ class FrameReceiver(wiring.Component):
                 signal.eq(0) for signal in (left, zero_due, begun, spoilt, overflown, oversized, count)
             ]
         return m
+
+    def _build_verdict(
+        self, m: Module, oversized: Value, count: Value, length: Value, malformed: Value, sound: Value,
+        overflown: Value,
+    ) -> Signal:
+        """Is the frame that ends one that counts? ``cause`` tells why not."""
+        good = Signal()
+        overhead = link.HEADER_BYTES + link.CRC_BYTES
+        with m.If(oversized):
+            m.d.comb += self.cause.eq(Cause.OVERSIZED)
+        with m.Elif(malformed | (count < overhead)):
+            m.d.comb += self.cause.eq(Cause.MALFORMED)
+        with m.Elif(~sound):
+            m.d.comb += self.cause.eq(Cause.CHECKSUM)
+        with m.Elif(count != length + overhead):
+            m.d.comb += self.cause.eq(Cause.MALFORMED)
+        with m.Elif(overflown):
+            m.d.comb += self.cause.eq(Cause.OVERFLOW)
+        with m.Else():
+            m.d.comb += good.eq(1)
+        return good
 
 
 class FrameSender(wiring.Component):
