@@ -1,0 +1,96 @@
+"""One owner for every fact: solver and estimator see the same layers, and one bound counts all parts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from random_networks import random_network
+
+from abc_hw import zoo
+from abc_hw.errors import InputError
+from abc_hw.network import Network
+from abc_hw.network.description import random_layer
+from abc_hw.rtl_gen.cost.devices import DEVICES
+from abc_hw.rtl_gen.cost.estimate import Estimator
+from abc_hw.rtl_gen.cost.solver import Solver
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding, candidates, default_foldings, fold_for_cycles, least_cycles
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_solver_and_estimator_agree_on_every_candidate(name: str) -> None:
+    network, device = zoo.load(name), DEVICES["ecp5-85k"]
+    options, estimator = Solver(network, device)._options, Estimator(network, device.family)
+    for index in range(max(map(len, options))):
+        chosen = [of_layer[index % len(of_layer)] for of_layer in options]
+        made = estimator.accelerator({
+            layer.name: option.folding for layer, option in zip(network.layers, chosen, strict=True)
+        })
+        for option, layer in zip(chosen, made.layers, strict=True):
+            blocks = [area for block, area in layer.blocks.items() if block != "adapter"]
+            area = sum(blocks[1:], blocks[0])
+            assert option[:4] == (math.ceil(area.luts), math.ceil(area.ffs), area.brams, area.dsps)
+            assert (option.cycles, option.i_lanes, option.o_lanes) == (
+                layer.plan.cycles, layer.plan.i.lanes, layer.plan.o.lanes
+            )
+
+
+def test_no_block_is_slower_than_its_layer_says() -> None:
+    """What follows the array keeps up with it, and the slowest part is the accelerator's bound."""
+    for seed in range(30):
+        network = random_network(np.random.default_rng(seed), side=6, channels=4)
+        foldings = {
+            layer.name: (every := candidates(layer))[seed * 7 % len(every)].folding for layer in network.layers
+        }
+        plan = AcceleratorPlan.of(network, foldings)
+        for layer in plan.layers:
+            assert layer.cycles == max(layer.schedule.cycles, layer.i.transfers(layer.numbers.layer.in_shape))
+            assert layer.o.transfers(layer.numbers.layer.out_shape) <= layer.schedule.cycles
+        parts = [layer.cycles for layer in plan.layers] + [adapter.cycles for adapter in plan.adapters]
+        assert plan.cycles == max(plan.i_transfers, plan.argmax.cycles, *parts)
+
+
+def mlp(classes: int) -> Network:
+    rng = np.random.default_rng(classes)
+    hidden = random_layer(
+        rng, name="hidden", in_shape=(4, 4, 1), out_channels=16, kernel=(4, 4), M=1, N=8, input_kind="planes",
+        levels=2,
+    )
+    dense = random_layer(
+        rng, name="dense", in_shape=(1, 1, 16), out_channels=classes, kernel=(1, 1), M=1, N=1, levels=None
+    )
+    return Network(name="mlp", layers=(hidden, dense), classes=tuple(map(str, range(classes))))
+
+
+def refused(network: Network, cycles: int) -> str:
+    with pytest.raises(InputError) as caught:
+        fold_for_cycles(network, cycles)
+    return str(caught.value)
+
+
+def test_scores_and_pixels_count() -> None:
+    network = mlp(100)
+    assert least_cycles(network) == 100
+    assert refused(network, 16) == (
+        "output: expected a target of at least 100 cycles per image, one for each score: output limits, found 16"
+    )
+    plan = AcceleratorPlan.of(network, fold_for_cycles(network, 100))
+    assert (plan.cycles, plan.limiting) == (100, "output")
+    assert AcceleratorPlan.of(network, default_foldings(network)).cycles >= 100
+    few = mlp(2)
+    assert refused(few, 9) == (
+        "hidden: expected a target of at least 16 cycles per image, one for each transfer of its input: input "
+        "limits, found 9"
+    )
+    assert AcceleratorPlan.of(few, fold_for_cycles(few, 16)).limiting == "input"
+
+
+def test_lanes_that_do_not_divide_count() -> None:
+    """Between 3 and 4 lanes codes pass one by one."""
+    network = mlp(12)
+    foldings = {"hidden": LayerFolding(simd=1, pe=6, np=8), "dense": LayerFolding(simd=4, pe=12)}
+    plan = AcceleratorPlan.of(network, foldings)
+    adapter = plan.adapters[1]
+    assert adapter.cycles == -(-16 // math.gcd(adapter.i.lanes, adapter.o.lanes)) <= plan.cycles
