@@ -5,6 +5,7 @@ from functools import cached_property
 
 from abc_hw.errors import InputError
 from abc_hw.network import Layer
+from abc_hw.network.fused import Fused
 
 from .parts.arith import ceil_div
 from .parts.loops import Loops
@@ -47,28 +48,31 @@ class Schedule:
         if the folding does not fit the layer; the message gives the nearest settings that do.
     """
 
-    layer: Layer
+    layer: Fused
     folding: LayerFolding
 
     def __post_init__(self) -> None:
         layer, folding = self.layer, self.folding
-        channels, (height, width) = layer.in_shape[2], layer.kernel
-        most = {"pe": layer.out_channels, "mp": layer.weight_bases.count, "np": layer.input_bases.count}
+        most = {
+            "pe": layer.out_channels // layer.groups, "mp": layer.weight_bases.count,
+            "np": layer.input_bases.count,
+        }
         for knob, limit in most.items():
             value = getattr(folding, knob)
             if not 1 <= value <= limit:
                 raise InputError(f"{layer.name}.folding.{knob}: expected 1 to {limit}, found {value}")
-        allowed = [*range(1, channels + 1), *(channels * columns for columns in range(2, width + 1))]
-        if height > 1:
-            allowed.append(layer.dot_length)
+        if layer.groups > 1 and most["pe"] % folding.pe:
+            raise InputError(
+                f"{layer.name}.folding.pe: expected a divisor of the {most['pe']} channels of a group, found "
+                f"{folding.pe}"
+            )
+        allowed, said = _widths(layer)
         if folding.simd not in allowed:
             below = max((simd for simd in allowed if simd < folding.simd), default=allowed[0])
             above = min((simd for simd in allowed if simd > folding.simd), default=allowed[-1])
             nearest = f"{below}" if below == above else f"{below} or {above}"
             raise InputError(
-                f"{layer.name}.folding.simd: expected 1 to {channels} channels, {channels} times 2 to {width} "
-                f"kernel columns, or {layer.dot_length}, the whole window, found {folding.simd}; "
-                f"nearest that fits: {nearest}"
+                f"{layer.name}.folding.simd: expected {said}, found {folding.simd}; nearest that fits: {nearest}"
             )
 
     # -- the window word ------------------------------------------------------------------------------------
@@ -76,7 +80,8 @@ class Schedule:
     @property
     def rows(self) -> int:
         """Kernel rows in one window word: 1, or all of them."""
-        return self.layer.kernel[0] if self.folding.simd == self.layer.dot_length else 1
+        whole = self.folding.simd == self.layer.dot_length and self.layer.groups == 1
+        return self.layer.kernel[0] if whole else 1
 
     @property
     def columns(self) -> int:
@@ -94,6 +99,11 @@ class Schedule:
         return ceil_div(self.layer.in_shape[2], self.lanes)
 
     @property
+    def dot_words(self) -> int:
+        """Window words for the channels of a pixel that one output channel sees: those of its group."""
+        return ceil_div(self.layer.in_shape[2] // self.layer.groups, self.lanes)
+
+    @property
     def column_words(self) -> int:
         """Window words for all columns of a kernel row."""
         return ceil_div(self.layer.kernel[1], self.columns)
@@ -106,7 +116,7 @@ class Schedule:
     @property
     def words(self) -> int:
         """Cycles from one finished dot to the next."""
-        return self.row_words * self.column_words * self.channel_words
+        return self.row_words * self.column_words * self.dot_words
 
     @property
     def in_transfers(self) -> int:
@@ -120,6 +130,11 @@ class Schedule:
     def groups(self) -> int:
         """Groups of ``pe`` output channels."""
         return ceil_div(self.layer.out_channels, self.folding.pe)
+
+    @property
+    def groups_each(self) -> int:
+        """Of them those that see the same input channels."""
+        return self.groups // self.layer.groups
 
     @property
     def passes_m(self) -> int:
@@ -144,8 +159,9 @@ class Schedule:
         """What a layer runs through per image, a window word per step."""
         height, width, _ = self.layer.conv_shape
         return Loops({
-            "row": height, "column": width, "group": self.groups, "pass_n": self.passes_n, "pass_m": self.passes_m,
-            "kernel_row": self.row_words, "kernel_column": self.column_words, "channel_word": self.channel_words,
+            "row": height, "column": width, "seen": self.layer.groups, "group": self.groups_each,
+            "pass_n": self.passes_n, "pass_m": self.passes_m, "kernel_row": self.row_words,
+            "kernel_column": self.column_words, "channel_word": self.dot_words,
         })
 
     # -- what follows the dots ------------------------------------------------------------------------------
@@ -189,17 +205,35 @@ class Schedule:
         return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np
 
 
-def candidates(layer: Layer) -> list[Schedule]:
-    """Every folding of a layer that wastes no lane, with its schedule."""
+def _widths(layer: Fused) -> tuple[list[int], str]:
+    """Every ``simd`` that a layer can have, ascending, and what that is in words."""
     channels, (height, width) = layer.in_shape[2], layer.kernel
-    simds = [simd for simd in range(1, channels + 1) if channels % simd == 0]
-    simds += [channels * columns for columns in range(2, width + 1) if width % columns == 0]
+    if layer.groups > 1:
+        each = channels // layer.groups
+        return _divisors(each), f"a divisor of the {each} channels of a group"
+    allowed, said = list(range(1, channels + 1)), f"1 to {channels} channels"
+    if layer.padding_code and any(layer.padding):  # lanes past the last channel carry code 0, outside as well
+        allowed, said = _divisors(channels), f"a divisor of {channels} channels"
+    allowed += [channels * columns for columns in range(2, width + 1)]
     if height > 1:
-        simds.append(layer.dot_length)
+        allowed.append(layer.dot_length)
+    said = f"{said}, {channels} times 2 to {width} kernel columns, or {layer.dot_length}, the whole window"
+    return allowed, said
+
+
+def candidates(layer: Layer | Fused) -> list[Schedule]:
+    """Every folding of a layer that wastes no lane, with its schedule."""
+    layer = layer.fused
+    channels, (height, width) = layer.in_shape[2] // layer.groups, layer.kernel
+    simds = _divisors(channels)
+    if layer.groups == 1:
+        simds += [channels * columns for columns in range(2, width + 1) if width % columns == 0]
+        if height > 1:
+            simds.append(layer.dot_length)
     return [
         Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np))
         for simd in simds
-        for pe in _divisors(layer.out_channels)
+        for pe in _divisors(layer.out_channels // layer.groups)
         for mp in _divisors(layer.weight_bases.count)
         for np in _divisors(layer.input_bases.count)
     ]

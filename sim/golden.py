@@ -30,6 +30,7 @@ import numpy.typing as npt
 from abc_hw.errors import InputError
 from abc_hw.network import BoolArray, CodeArray, Graph, IntArray, Layer, Network
 from abc_hw.network.edges import swept
+from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT
 from abc_hw.network.nodes import (
     Add,
@@ -239,12 +240,13 @@ NODES: Mapping[str, Callable[..., npt.NDArray[Any]]] = {
 # -- layers and networks ------------------------------------------------------------------------------------
 
 
-def run_layer(layer: Layer, codes: CodeArray, *, keep_popcounts: bool = False) -> LayerTrace:
+def run_layer(layer: Layer | Fused, codes: CodeArray, *, keep_popcounts: bool = False) -> LayerTrace:
     """Compute one layer for uint8 codes [B, H, W, C]; popcounts are kept on request, for they are large."""
+    layer = layer.fused
     counts = popcounts(layer.conv, codes) if keep_popcounts else None
     acc = conv(layer.conv, codes) if counts is None else scale(layer.conv, counts)
-    if layer.is_classifier:
-        result = scores(layer.scores, acc)
+    if layer.hands_on_integers:
+        result = acc if layer.bias is None else scores(layer.scores, acc)
         return LayerTrace(name=layer.name, popcounts=counts, acc=acc, levels=None, output=result)
     levels = threshold(layer.threshold, acc)
     pooled = max_pool(layer.max_pool, levels)

@@ -54,7 +54,7 @@ def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trac
         output = layer.output if layer.output.ndim == 4 else layer.output[:, None, None, :]
         words = transfers(output, plan.o.lanes, bits)
         # A score past the last class is dropped before anybody looks at it; codes past the last channel are 0.
-        counting = np.full_like(output, (1 << bits) - 1) if plan.numbers.layer.is_classifier else None
+        counting = np.full_like(output, (1 << bits) - 1) if plan.numbers.layer.hands_on_integers else None
         full = (1 << plan.o.lanes * bits) - 1
         masks = [full] * len(words) if counting is None else transfers(counting, plan.o.lanes, bits)
         # Bits that nothing downstream reads are not in the emitted port.

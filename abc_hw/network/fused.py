@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bases import Bases, CodeArray, IntArray, ScaleForm
+from .bases import MAX_BASES, Bases, CodeArray, IntArray, ScaleForm
 from .edges import Padding, Shape, swept
-from .nodes import Conv
-
-if TYPE_CHECKING:
-    from .spec import Layer
+from .nodes import Conv, MaxPool, Scores, Threshold
 
 __all__ = ["Fused"]
 
@@ -41,12 +37,10 @@ class Fused:
     bias: IntArray | None = None
     pool: int = 1
 
-    @classmethod
-    def of(cls, layer: Layer) -> Fused:
-        """The same as a layer of a chain."""
-        return cls(
-            conv=layer.conv, in_shape=layer.in_shape, thresholds=layer.thresholds, bias=layer.bias, pool=layer.pool
-        )
+    @property
+    def fused(self) -> Fused:
+        """Itself; of a layer of a chain the same function."""
+        return self
 
     def with_weights(self, weights: CodeArray, alpha: IntArray) -> Fused:
         """With other weights and alphas of the same shapes."""
@@ -126,6 +120,36 @@ class Fused:
     def out_channels(self) -> int:
         """C_out."""
         return self.conv.out_channels
+
+    # -- what follows it as nodes --------------------------------------------------------------------------------
+
+    @property
+    def threshold(self) -> Threshold:
+        """The thresholds as a node behind :attr:`conv`; ValueError where integers leave."""
+        if self.thresholds is None:
+            what = "hands on integers" if self.bias is None else "is the classifier"
+            raise ValueError(f"{self.name} {what} and has no thresholds")
+        levels = self.thresholds.shape[1] + 1
+        bases = (
+            Bases(kind="thermometer", count=levels - 1)
+            if levels <= MAX_BASES + 1
+            else Bases(kind="planes", count=(levels - 1).bit_length())
+        )
+        name = f"{self.name}.threshold"
+        return Threshold(name=name, inputs=(self.name,), thresholds=self.thresholds, bases=bases)
+
+    @property
+    def max_pool(self) -> MaxPool:
+        """The pool as a node behind :attr:`threshold`; squares of side 1 where it has none."""
+        side = (self.pool, self.pool)
+        return MaxPool(name=f"{self.name}.pool", inputs=(f"{self.name}.threshold",), size=side, stride=side)
+
+    @property
+    def scores(self) -> Scores:
+        """The bias as a node behind :attr:`conv`; ValueError where there is none."""
+        if self.bias is None:
+            raise ValueError(f"{self.name} has no bias")
+        return Scores(name=f"{self.name}.scores", inputs=(self.name,), bias=self.bias)
 
     # -- shapes -----------------------------------------------------------------------------------------------
 

@@ -28,8 +28,9 @@ import numpy as np
 from ..errors import NetworkError
 from ..validation import shown
 from . import limits, rules
-from .bases import MAX_BASES, Bases, CodeArray, IntArray, ScaleForm
+from .bases import Bases, CodeArray, IntArray, ScaleForm
 from .edges import Codes
+from .fused import Fused
 from .nodes import Conv, MaxPool, Node, Scores, Threshold, check_thresholds
 
 
@@ -135,32 +136,31 @@ class Layer:
             beta_scale=self.beta_scale,
         )  # fmt: skip
 
+    def with_weights(self, weights: CodeArray, alpha: IntArray) -> Layer:
+        """With other weights and alphas of the same shapes."""
+        return dataclasses.replace(self, weights=weights, alpha=alpha)
+
+    @cached_property
+    def fused(self) -> Fused:
+        """The layer as an engine computes it."""
+        return Fused(
+            conv=self.conv, in_shape=self.in_shape, thresholds=self.thresholds, bias=self.bias, pool=self.pool
+        )
+
     @property
     def threshold(self) -> Threshold:
         """The layer's thresholds as a node behind :attr:`conv`; ValueError in the classifier, which has none."""
-        if self.thresholds is None:
-            raise ValueError(f"{self.name} is the classifier and has no thresholds")
-        levels = self.thresholds.shape[1] + 1
-        bases = (
-            Bases(kind="thermometer", count=levels - 1)
-            if levels <= MAX_BASES + 1
-            else Bases(kind="planes", count=(levels - 1).bit_length())
-        )
-        name = f"{self.name}.threshold"
-        return Threshold(name=name, inputs=(self.name,), thresholds=self.thresholds, bases=bases)
+        return self.fused.threshold
 
     @property
     def max_pool(self) -> MaxPool:
         """The layer's pool as a node behind :attr:`threshold`; squares of side 1 where it has none."""
-        side = (self.pool, self.pool)
-        return MaxPool(name=f"{self.name}.pool", inputs=(f"{self.name}.threshold",), size=side, stride=side)
+        return self.fused.max_pool
 
     @property
     def scores(self) -> Scores:
         """The classifier's bias as a node behind :attr:`conv`; ValueError elsewhere."""
-        if self.bias is None:
-            raise ValueError(f"{self.name} is no classifier and has no bias")
-        return Scores(name=f"{self.name}.scores", inputs=(self.name,), bias=self.bias)
+        return self.fused.scores
 
     def nodes(self, before: str, after: Bases | None) -> list[Node]:
         """The layer as nodes: a convolution of its name on the node ``before``, and what follows it.

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network.edges import Integers
 
 from ..parts.arith import ceil_div, extend, range_shape
+from ..parts.flow import Flow, in_order
 from ..parts.stream import code_stream
 
 __all__ = ["Add", "AddPlan"]
@@ -51,6 +52,11 @@ class AddPlan:
     def latency(self) -> int:
         """Cycles from the later of two transfers to their sum."""
         return 1
+
+    @property
+    def flow(self) -> Flow:
+        """From either input: a register holds a sum."""
+        return in_order(self.transfers, 1)
 
     @property
     def cycles(self) -> int:

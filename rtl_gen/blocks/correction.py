@@ -21,6 +21,7 @@ from abc_hw.network.nodes import Conv
 
 from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div, extend, range_shape
+from ..parts.elastic import Elastic
 from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
 from ..parts.stream import code_stream
@@ -116,7 +117,7 @@ class CorrectionPlan:
     @property
     def latency(self) -> int:
         """Cycles from a transfer taken to its results, if nothing waits."""
-        return self.memory.latency + 1
+        return self.memory.latency + 2
 
     @property
     def flow(self) -> Flow:
@@ -134,7 +135,7 @@ class CorrectionPlan:
         rows, columns, _ = self.correction.table.shape
         return MemoryPlan(
             width=self.lanes * self.amount.width, words=rows * columns * self.words, contents=self._contents,
-            held=True, technology=self.technology, name="corrections",
+            held=True, registered=False, technology=self.technology, name="corrections",
         )
 
     def _contents(self) -> list[int]:
@@ -170,32 +171,23 @@ class Correct(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self._plan
-        advance = Signal()
-        valid: list[Value] = [self.i.valid]
-        numbers: Value = self.i.payload.as_value()
-        for stage in range(plan.latency - 1):
-            held = Signal(len(numbers), name=f"numbers_{stage}", reset_less=True)
-            with m.If(advance):
-                m.d.sync += held.eq(numbers)
-            numbers = held
-        for stage in range(plan.latency):
-            filled = Signal(name=f"valid_{stage}")
-            with m.If(advance):
-                m.d.sync += filled.eq(valid[-1])
-            valid.append(filled)
+        row = Elastic(m, valid=self.i.valid, ready=self.o.ready, places=plan.latency)
         m.submodules.corrections = memory = Memory(plan.memory)
         m.d.comb += [
-            advance.eq(~valid[-1] | self.o.ready), self.i.ready.eq(advance), self.o.valid.eq(valid[-1]),
-            memory.addr.eq(self._address(m, self.i.valid & self.i.ready)), memory.en.eq(advance),
+            self.i.ready.eq(row.ready), self.o.valid.eq(row.valid), memory.en.eq(row.moves(1)),
+            memory.addr.eq(self._address(m, self.i.valid & self.i.ready)),
         ]
+        amounts = row.held(2, memory.data, "amounts")
         width = plan.i_shape.width
+        numbers = row.held(2, row.held(1, self.i.payload.as_value(), "arrived"), "numbers")
         for lane in range(plan.lanes):
             number = numbers[lane * width : (lane + 1) * width]
             number = number.as_signed() if plan.i_shape.signed else number
-            amount = memory.data[lane * plan.amount.width :][: plan.amount.width]
+            amount = amounts[lane * plan.amount.width :][: plan.amount.width]
             amount = amount.as_signed() if plan.amount.signed else amount
-            with m.If(advance):
-                m.d.sync += self.o.payload[lane].eq(extend(number - amount, plan.o_shape))
+            m.d.comb += self.o.payload[lane].eq(
+                row.held(3, extend(number - amount, plan.o_shape), f"corrected_{lane}")
+            )
         return m
 
     def _address(self, m: Module, taken: Value) -> Value:

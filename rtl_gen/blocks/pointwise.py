@@ -1,8 +1,7 @@
 """Nodes that act on each number by itself: tables, thresholds, codes to integers and back, requantisation."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,14 +15,12 @@ from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table
 
 from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div, extend, range_shape, select, total
+from ..parts.elastic import Elastic
 from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
 from ..parts.stream import code_stream
 
 __all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
-
-Later = Callable[[Value, str], Value]
-"""A value one cycle later, and the name of its register."""
 
 FUNCTION_CYCLES: dict[type[Node], int] = {
     Table: 1, Encode: 1, Decode: 1, Threshold: 2, Requantise: 3, Scores: 1,
@@ -122,7 +119,7 @@ class PointwisePlan:
     @property
     def constant_cycles(self) -> int:
         """Cycles in which the constants of a transfer come: none where every transfer has the same."""
-        return self.memory.latency if self.memory else 0
+        return self.memory.latency + 1 if self.memory else 0
 
     @cached_property
     def memory(self) -> MemoryPlan | None:
@@ -131,8 +128,8 @@ class PointwisePlan:
             return None
         width = self.lanes * sum(self.shape_of(index).width for index in self.stored)
         return MemoryPlan(
-            width=width, words=self.words, contents=self.constant_words, held=True, technology=self.technology,
-            name="constants",
+            width=width, words=self.words, contents=self.constant_words, held=True, registered=False,
+            technology=self.technology, name="constants",
         )
 
     def constant_words(self) -> list[int]:
@@ -172,36 +169,26 @@ class Pointwise(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self._plan
-        advance = Signal()
-        valid = [self.i.valid, *(Signal(name=f"valid_{stage}") for stage in range(plan.latency))]
-        m.d.comb += [advance.eq(~valid[-1] | self.o.ready), self.i.ready.eq(advance), self.o.valid.eq(valid[-1])]
-        with m.If(advance):
-            m.d.sync += [later.eq(now) for now, later in itertools.pairwise(valid)]
-
-        def later(value: Value, name: str) -> Value:
-            register = Signal(value.shape(), name=name, reset_less=True)
-            with m.If(advance):
-                m.d.sync += register.eq(value)
-            return register
-
-        constants = self._constants(m, advance)
+        row = Elastic(m, valid=self.i.valid, ready=self.o.ready, places=plan.latency)
+        m.d.comb += [self.i.ready.eq(row.ready), self.o.valid.eq(row.valid)]
+        constants = self._constants(m, row)
         for lane in range(plan.lanes):
             number = Value.cast(self.i.payload[lane])
             number = number.as_signed() if plan.i_shape.signed else number
-            for cycle in range(plan.constant_cycles):
-                number = later(number, f"number_{lane}_{cycle}")
-            result = self._result(number, constants[lane], later, f"{lane}")
+            for place in range(1, plan.constant_cycles + 1):
+                number = row.held(place, number, f"number_{lane}_{place}")
+            result = self._result(number, constants[lane], row, f"{lane}")
             m.d.comb += self.o.payload[lane].eq(extend(result, plan.o_shape))
         return m
 
     # -- constants --------------------------------------------------------------------------------------------
 
-    def _constants(self, m: Module, advance: Value) -> list[list[Value]]:
+    def _constants(self, m: Module, row: Elastic) -> list[list[Value]]:
         """[lane][constant] of the transfer that came in ``constant_cycles`` before."""
         plan = self._plan
         count = plan.constants.shape[1]
         found: list[list[Value]] = [[] for _ in range(plan.lanes)]
-        fields = self._stored(m, advance) if plan.stored else [[] for _ in range(plan.lanes)]
+        fields = self._stored(m, row) if plan.stored else [[] for _ in range(plan.lanes)]
         for lane in range(plan.lanes):
             mine = iter(fields[lane])
             for index in range(count):
@@ -209,7 +196,7 @@ class Pointwise(wiring.Component):
                 found[lane].append(next(mine) if index in plan.stored else known)
         return found
 
-    def _stored(self, m: Module, advance: Value) -> list[list[Value]]:
+    def _stored(self, m: Module, row: Elastic) -> list[list[Value]]:
         """[lane][stored constant], from memory or, where a pixel is one transfer, fixed."""
         plan = self._plan
         if plan.memory is None:
@@ -220,8 +207,8 @@ class Pointwise(wiring.Component):
             place = Signal(range(plan.words))
             with m.If(self.i.valid & self.i.ready):
                 m.d.sync += place.eq(Mux(place == plan.words - 1, 0, place + 1))
-            m.d.comb += [memory.addr.eq(place), memory.en.eq(advance)]
-            word = memory.data
+            m.d.comb += [memory.addr.eq(place), memory.en.eq(row.moves(1))]
+            word = row.held(2, memory.data, "constant_word")
         found: list[list[Value]] = []
         start = 0
         for _ in range(plan.lanes):
@@ -235,31 +222,34 @@ class Pointwise(wiring.Component):
 
     # -- functions --------------------------------------------------------------------------------------------
 
-    def _result(self, x: Value, constants: Sequence[Value], later: Later, name: str) -> Value:
+    def _result(self, x: Value, constants: Sequence[Value], row: Elastic, name: str) -> Value:
         """The node's function of a number, ``FUNCTION_CYCLES`` later."""
-        plan, node = self._plan, self._plan.node
+        plan, node, first = self._plan, self._plan.node, self._plan.constant_cycles + 1
         match node:
             case Table() | Decode():
                 values = node.entries if isinstance(node, Table) else node.values
                 entries = [Const(int(value), plan.o_shape) for value in values]
-                return later(select(x, entries), f"entry_{name}")
+                return row.held(first, select(x, entries), f"entry_{name}")
             case Encode():
-                return later((x - node.low)[: plan.o_shape.width], f"code_{name}")
+                return row.held(first, (x - node.low)[: plan.o_shape.width], f"code_{name}")
             case Scores():
-                return later(extend(x + constants[0], plan.o_shape), f"score_{name}")
+                return row.held(first, extend(x + constants[0], plan.o_shape), f"score_{name}")
             case Threshold():
-                above = [later(x >= threshold, f"above_{name}_{n}") for n, threshold in enumerate(constants)]
-                return later(total(above, plan.o_shape), f"level_{name}")
+                above = [
+                    row.held(first, x >= threshold, f"above_{name}_{n}") for n, threshold in enumerate(constants)
+                ]
+                return row.held(first + 1, total(above, plan.o_shape), f"level_{name}")
             case _:
-                return self._requantise(x, constants, later, name)
+                return self._requantise(x, constants, row, name)
 
-    def _requantise(self, x: Value, constants: Sequence[Value], later: Later, name: str) -> Value:
+    def _requantise(self, x: Value, constants: Sequence[Value], row: Elastic, name: str) -> Value:
         """``clip((x factor + offset) >> shift, low, high)``"""
-        plan, node = self._plan, self._plan.node
+        plan, node, first = self._plan, self._plan.node, self._plan.constant_cycles + 1
         assert isinstance(node, Requantise)
         factor, offset = constants
-        product = later(x * factor, f"product_{name}")
-        moved = later((product + later(offset, f"offset_{name}")) >> node.shift, f"moved_{name}")
+        product = row.held(first, x * factor, f"product_{name}")
+        late_offset = row.held(first, offset, f"offset_{name}")
+        moved = row.held(first + 1, (product + late_offset) >> node.shift, f"moved_{name}")
         low, high = (Const(end, range_shape(end, end)) for end in (node.low, node.high))
         clipped = Mux(moved < low, low, Mux(moved > high, high, moved))
-        return later(extend(clipped, plan.o_shape), f"clipped_{name}")
+        return row.held(first + 2, extend(clipped, plan.o_shape), f"clipped_{name}")

@@ -3,12 +3,14 @@
 import dataclasses
 from functools import cached_property
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..parts.arith import bits_of
+from ..parts.flow import Flow
 from ..parts.loops import LoopNest, Loops
 from ..parts.rom import MemoryPlan
 from ..parts.stream import CodeStream, MapShape
@@ -72,6 +74,16 @@ class PoolPlan:
     def cycles(self) -> int:
         """Least cycles between images: one per transfer that comes."""
         return self.loops.steps
+
+    @property
+    def flow(self) -> Flow:
+        """A maximum comes with the last transfer of its square; while it waits nothing more is taken."""
+        height, width, _ = self.shape
+        words, side = self.loops.bounds["transfer"], self.side
+        down, along = np.arange(height // side), np.arange(width // side)
+        last = (down[:, None] * side + side - 1) * width + along * side + side - 1
+        need = (last[:, :, None] * words + np.arange(words) + 1).reshape(-1).astype(np.int64)
+        return Flow(height * width * words, need, need)
 
     @property
     def quantities(self) -> dict[str, float]:

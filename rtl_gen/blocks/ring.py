@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
-from abc_hw.network import Layer
+from abc_hw.network.fused import Fused
 
 from ..parts.arith import ceil_div
 from ..schedule import Schedule
@@ -12,9 +12,9 @@ from ..schedule import Schedule
 __all__ = ["Ring", "row_plan"]
 
 
-def row_plan(layer: Layer) -> Sequence[tuple[int, int]]:
+def row_plan(layer: Fused) -> Sequence[tuple[int, int]]:
     """For each row of windows: rows it needs from the oldest one held, and rows to let go after it."""
-    return _row_plan(layer.in_shape[0], layer.conv_shape[0], layer.kernel[0], layer.stride, layer.padding)
+    return _row_plan(layer.in_shape[0], layer.conv_shape[0], layer.kernel[0], layer.stride[0], layer.padding[0])
 
 
 @lru_cache(maxsize=1 << 10)
@@ -88,7 +88,7 @@ class Ring:
         """Row banks that the top row of a window may be in."""
         layer = self.schedule.layer
         return _top_banks(
-            layer.in_shape[0], layer.conv_shape[0], layer.stride, layer.padding, self.schedule.rows
+            layer.in_shape[0], layer.conv_shape[0], layer.stride[0], layer.padding[0], self.schedule.rows
         )
 
 

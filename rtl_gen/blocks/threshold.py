@@ -56,14 +56,14 @@ class OutputPlan:
             return range_shape(min(values), max(values))
 
         # The constant of a score counts modulo 2**width, like the sum that it goes into.
-        if self.numbers.layer.is_classifier:
+        if self.numbers.layer.hands_on_integers:
             return self.numbers.output_shape
         return self.numbers.shared(("constant shape", padded), make)
 
     @property
     def _absent(self) -> int:
         """Constant of a channel that is not there: always at level 0, its thresholds above every accumulator."""
-        return 0 if self.numbers.layer.is_classifier else int(self.numbers.bounds[1].max()) + 1
+        return 0 if self.numbers.layer.hands_on_integers else int(self.numbers.bounds[1].max()) + 1
 
     def table(self) -> IntArray:
         """Constants as they are stored, [slots, lanes, constants per lane]."""
@@ -113,7 +113,7 @@ class OutputPlan:
         return {
             "one": 1, "slots": bits_of(self.slots), "compared": lanes * compared * width,
             "levels": lanes * compared, "lanes": lanes * width,
-            "scores": self.o.width if layer.is_classifier else 0,
+            "scores": self.o.width if layer.hands_on_integers else 0,
         }
 
 
@@ -157,7 +157,7 @@ class OutputUnit(wiring.Component):
         constants = self._read_constants(m, slot)
         for lane, row in enumerate(constants):
             value = delayed(m, Value.cast(self.matches[lane]), plan.constants.latency, name=f"matches_{lane}")
-            if plan.numbers.layer.is_classifier:
+            if plan.numbers.layer.hands_on_integers:
                 addends = [value << 1, row[0]]
             else:
                 addends = [value >= threshold for threshold in row]

@@ -50,8 +50,9 @@ class WeightsPlan:
         """Of a word's address, by loops of the schedule."""
         schedule = self.schedule
         return {
-            "group": schedule.words, "kernel_row": schedule.column_words * schedule.channel_words,
-            "kernel_column": schedule.channel_words, "channel_word": 1,
+            "seen": schedule.groups_each * schedule.words, "group": schedule.words,
+            "kernel_row": schedule.column_words * schedule.dot_words, "kernel_column": schedule.dot_words,
+            "channel_word": 1,
         }
 
     @cached_property
@@ -91,7 +92,7 @@ class WeightsPlan:
         padded = np.full(
             (
                 schedule.groups * pe, height, schedule.column_words * schedule.columns,
-                schedule.channel_words * schedule.lanes,
+                schedule.dot_words * schedule.lanes,
             ),
             layer.weight_bases.levels - 1, np.uint8,
         )
@@ -99,7 +100,7 @@ class WeightsPlan:
         padded[layer.out_channels :, :, :width, :channels] = layer.weights[0]
         split = padded.reshape(
             schedule.groups, pe, schedule.row_words, schedule.rows, schedule.column_words,
-            schedule.columns, schedule.channel_words, schedule.lanes,
+            schedule.columns, schedule.dot_words, schedule.lanes,
         )
         # [groups, row words, column words, channel words][pe][rows][columns][lanes]
         levels = split.transpose(0, 2, 4, 6, 1, 3, 5, 7).reshape(-1, pe, schedule.folding.simd)

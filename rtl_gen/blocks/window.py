@@ -1,7 +1,7 @@
 """The window buffer: a ring of rows that hands out convolution windows word by word."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
@@ -18,6 +18,9 @@ from ..schedule import Schedule
 from .ring import Ring, row_plan
 
 __all__ = ["WindowBuffer", "WindowPlan"]
+
+Mask = Callable[[Value], Value]
+"""What becomes of a word of the tile."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +89,15 @@ class WindowPlan:
         rows, columns = schedule.rows, schedule.columns
         turned_rows = word if len(self.ring.top_banks) > 1 else 0
         tail = schedule.column_words * columns - layer.kernel[1]  # columns that the last tile has too many
-        places = bits_of(layer.in_shape[0] + layer.padding) + bits_of(layer.in_shape[1] + layer.padding)
+        padded = any(layer.padding)
+        places = bits_of(layer.in_shape[0] + layer.padding[0]) + bits_of(layer.in_shape[1] + layer.padding[2])
         return {
             "one": 1, "address": address, "bank address": address * (self.banks - 1),
             "banks": self.banks - 1, "word": word,
             "turned word": word * (columns - 1) + turned_rows * (rows - 1), "turned rows": turned_rows,
-            "masked word": word if layer.padding else word * tail // columns,
-            "padding": places if layer.padding else 0,
-            "padded columns": rows + columns - 1 if layer.padding else 0,
+            "masked word": word if padded else word * tail // columns,
+            "padding": places if padded else 0,
+            "padded columns": rows + columns - 1 if padded else 0,
             "rows": bits_of(self.ring.rows) + bits_of(layer.conv_shape[0]),
             "input words": bits_of(layer.in_shape[1] * schedule.channel_words),
         }
@@ -246,28 +250,28 @@ class WindowBuffer(wiring.Component):
         schedule, layer = self._schedule, self._schedule.layer
         columns, per_pixel = schedule.columns, schedule.channel_words
         row, modulus = (self._ring.row_words, self._ring.words) if schedule.rows == 1 else (0, 0)
-        padding, stride = layer.padding, layer.stride
+        (top, _, left, _), (down, stride) = layer.padding, layer.stride
         if columns == 1:
             strides = {
-                "row": stride * row, "column": stride * per_pixel, "kernel_row": row, "kernel_column": per_pixel,
-                "channel_word": 1,
+                "row": down * row, "column": stride * per_pixel, "seen": schedule.dot_words, "kernel_row": row,
+                "kernel_column": per_pixel, "channel_word": 1,
             }
             m.submodules.read_address = address = self._counter(
-                strides, start=-padding * (row + per_pixel), turn=layer.in_shape[0] * row, modulus=modulus
+                strides, start=-top * row - left * per_pixel, turn=layer.in_shape[0] * row, modulus=modulus
             )
             m.d.comb += address.follow(self.step, self.ends)
             return Const(0), address.value
-        starts = [x * stride - padding for x in range(layer.conv_shape[1])]
+        starts = [x * stride - left for x in range(layer.conv_shape[1])]
         words = [start // columns for start in starts]
         m.submodules.read_address = address = AffineCounter(
             self._plan.loops,
-            {"row": stride * row, "column": stride // columns, "kernel_row": row, "kernel_column": 1},
-            start=words[0] - padding * row, turn=layer.in_shape[0] * row, modulus=modulus,
+            {"row": down * row, "column": stride // columns, "kernel_row": row, "kernel_column": 1},
+            start=words[0] - top * row, turn=layer.in_shape[0] * row, modulus=modulus,
             carry_loop="column", carry_reach=words[-1] - words[0],
         )
         bank = Signal(range(columns), init=starts[0] % columns)
         over = bank + stride % columns >= columns
-        with m.If(self.step & self._ended("group")):
+        with m.If(self.step & self._ended("seen")):
             following = Mux(over, bank + (stride % columns - columns), bank + stride % columns)
             m.d.sync += bank.eq(Mux(self._ended("column"), starts[0] % columns, following))
         m.d.comb += [*address.follow(self.step, self.ends), address.carry.eq(over)]
@@ -277,7 +281,7 @@ class WindowBuffer(wiring.Component):
         """(row bank of the top row of the window, slot in each row bank)."""
         layer, ring, rows = self._schedule.layer, self._ring, self._schedule.rows
         m.submodules.read_row = top = self._counter(
-            {"row": layer.stride}, start=-layer.padding, turn=layer.in_shape[0], modulus=ring.rows
+            {"row": layer.stride[0]}, start=-layer.padding[0], turn=layer.in_shape[0], modulus=ring.rows
         )
         m.d.comb += top.follow(self.step, self.ends)
         first_row: Value = Const(ring.top_banks[0])
@@ -315,38 +319,58 @@ class WindowBuffer(wiring.Component):
         for place, ((banks, column), inside) in enumerate(zip(places, self._inside(m), strict=True)):
             word = select(turned, [banks[(turn + column) % columns] for turn in range(columns)])
             register = Signal(len(word), name=f"column{place}", reset_less=True)
-            m.d.sync += register.eq(word if inside is None else word & inside.replicate(len(word)))
+            m.d.sync += register.eq(word if inside is None else inside(word))
             m.d.comb += Cat(self.a[place * lanes + lane] for lane in range(lanes)).eq(register)
 
-    def _inside(self, m: Module) -> list[Value | None]:
-        """For each pixel of the tile, a cycle before its word: is it in image and kernel? None: always."""
+    def _inside(self, m: Module) -> list[Mask | None]:
+        """For each pixel of the tile, what becomes of its word, a cycle before it; None: it stays."""
         schedule, layer = self._schedule, self._schedule.layer
-        height, width, _ = layer.in_shape
         rows, columns = schedule.rows, schedule.columns
-        row_inside: list[Value] = [Const(1)] * rows
-        inside: list[Value] = [Const(1)] * columns
-        if layer.padding:
-            m.submodules.y = y = self._counter({"row": layer.stride, "kernel_row": 1}, start=-layer.padding)
-            m.submodules.x = x = self._counter(
-                {"column": layer.stride, "kernel_column": columns}, start=-layer.padding
-            )
-            for counter in (y, x):
-                m.d.comb += counter.follow(self.step, self.ends)
-            each_y = [y.value, *(y.value + row for row in range(1, rows))]
-            row_inside = [(value >= 0) & (value < height) for value in each_y]
-            inside = [(x.value + column >= 0) & (x.value + column < width) for column in range(columns)]
+        on_map = self._on_map(m) if any(layer.padding) else [None] * (rows * columns)
         tail = layer.kernel[1] - (schedule.column_words - 1) * columns
+        in_kernel: Value | None = None
         if tail < columns:
             m.submodules.tile = tile = self._counter({"kernel_column": 1})
             m.d.comb += tile.follow(self.step, self.ends)
-            last_tile = tile.value == schedule.column_words - 1
-            inside = [value & ~last_tile if column >= tail else value for column, value in enumerate(inside)]
-        places = [(column, row, value) for row in row_inside for column, value in enumerate(inside)]
+            in_kernel = tile.value != schedule.column_words - 1
         return [
-            delayed(m, value & row, self._plan.latency - 1, name=f"inside{place}")
-            if layer.padding or column >= tail else None
-            for place, (column, row, value) in enumerate(places)
+            self._mask(m, place, on_map[place], in_kernel if place % columns >= tail else None)
+            for place in range(rows * columns)
         ]
+
+    def _on_map(self, m: Module) -> list[Value | None]:
+        """For each pixel of the tile: does it lie on the map?"""
+        schedule, layer = self._schedule, self._schedule.layer
+        height, width, _ = layer.in_shape
+        m.submodules.y = y = self._counter({"row": layer.stride[0], "kernel_row": 1}, start=-layer.padding[0])
+        m.submodules.x = x = self._counter(
+            {"column": layer.stride[1], "kernel_column": schedule.columns}, start=-layer.padding[2]
+        )
+        for counter in (y, x):
+            m.d.comb += counter.follow(self.step, self.ends)
+        each_y = [y.value, *(y.value + row for row in range(1, schedule.rows))]
+        down = [(value >= 0) & (value < height) for value in each_y]
+        along = [(x.value + column >= 0) & (x.value + column < width) for column in range(schedule.columns)]
+        return [row & column for row in down for column in along]
+
+    def _mask(self, m: Module, place: int, on_map: Value | None, in_kernel: Value | None) -> Mask | None:
+        """Outside the map a word is the padding code, outside the kernel code 0."""
+        late, code = self._plan.latency - 1, self._schedule.layer.padding_code
+        if code and on_map is not None:
+            outside = delayed(m, ~on_map, late, name=f"outside{place}")
+            kernel = None if in_kernel is None else delayed(m, in_kernel, late, name=f"inside{place}")
+            filling = Cat(Const(code, self._plan.i.shape) for _ in range(self._schedule.lanes))
+            return lambda word: _where(kernel, Mux(outside, filling, word))
+        inside = [value for value in (on_map, in_kernel) if value is not None]
+        if not inside:
+            return None
+        both = delayed(m, Cat(inside).all(), late, name=f"inside{place}")
+        return lambda word: _where(both, word)
+
+
+def _where(inside: Value | None, word: Value) -> Value:
+    """The word, or all code 0."""
+    return word if inside is None else word & inside.replicate(len(word))
 
 
 def _looked_up(m: Module, index: Value, table: Sequence[int], name: str) -> Value:

@@ -101,8 +101,8 @@ class LayerRecord(_Record):
     in_shape: tuple[int, int, int]
     out_shape: tuple[int, int, int]
     kernel: tuple[int, int]
-    stride: Count
-    padding: Count
+    stride: tuple[Count, Count]
+    padding: tuple[Count, Count, Count, Count]
     pool: Count
     M: Count
     N: Count

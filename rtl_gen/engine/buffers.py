@@ -13,21 +13,24 @@ follows from the order of the data alone: such a network of bounded queues stops
 under any stalls.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..parts.flow import Flow
+from ..parts.flow import Flow, in_order
 
-__all__ = ["live_depths"]
+__all__ = ["Branch", "depths_of", "live_depths"]
 
 
-def live_depths(branches: Sequence[Flow]) -> list[int]:
+def live_depths(branches: Sequence[Flow], ahead: Sequence[int] | None = None) -> list[int]:
     """For each branch of a fork the least depth of the buffer between it and the join that never stops for good.
 
     Parameters
     ----------
     branches : from the fork to the join, without their buffers; all with as many inputs, and as many outputs
+    ahead : outputs of each branch that are under way while the join waits for the next one; without stalls the
+        join then waits for nothing but the branches' own work (``rate`` instead of ``live``)
 
     Raises
     ------
@@ -38,13 +41,13 @@ def live_depths(branches: Sequence[Flow]) -> list[int]:
     if any((branch.inputs, branch.outputs) != (inputs, outputs) for branch in branches):
         raise ValueError("The branches of a fork must have equal inputs and outputs")
     taken = np.arange(outputs, dtype=np.int64)
-    ahead = [branch.need - 1 for branch in branches]  # what the others must have taken of the fork
-    depths = []
-    for index, branch in enumerate(branches):
-        others = [need for other, need in enumerate(ahead) if other != index]
-        wanted = np.max(others, axis=0)
-        depths.append(_least_depth(branch, taken, wanted))
-    return depths
+    more = ahead or [0] * len(branches)
+    # What the others must have taken of the fork.
+    wanted = [branch.needed(taken + 1 + shift) - 1 for branch, shift in zip(branches, more, strict=True)]
+    return [
+        _least_depth(branch, taken, np.max([need for other, need in enumerate(wanted) if other != index], axis=0))
+        for index, branch in enumerate(branches)
+    ]
 
 
 def _least_depth(branch: Flow, taken: np.ndarray, wanted: np.ndarray) -> int:
@@ -57,3 +60,118 @@ def _least_depth(branch: Flow, taken: np.ndarray, wanted: np.ndarray) -> int:
         else:
             low = middle + 1
     return low
+
+
+# -- graphs -------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Branch:
+    """A unit of a graph.
+
+    Members
+    -------
+    name, sources : of the unit, and of those that it takes from, in order
+    before : for each of these what lies between
+    flow : of the unit, the same from each input
+    latency : cycles from the last input that an output needs to it, its own work included
+    burst : outputs that come at once
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    before: tuple[Flow, ...]
+    flow: Flow
+    latency: int
+    burst: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Way:
+    """From a fork to somewhere behind it."""
+
+    flow: Flow
+    latency: int = 0
+    burst: int = 0
+
+
+def depths_of(branches: Sequence[Branch], cycles: int, *, rate: bool = True) -> dict[str, list[int]]:
+    """Depths of the buffers in front of each join of a graph, by unit, in the order of its inputs.
+
+    Parameters
+    ----------
+    branches : in topological order
+    cycles : of an image
+    rate : so deep that images follow one another in ``cycles``, if nothing else waits; otherwise only as deep as
+        it takes that nothing stops for good
+
+    Raises
+    ------
+    ValueError
+        if the inputs of a join have no unit in common that all of them come from.
+    """
+    known = {branch.name: branch for branch in branches}
+    found: dict[str, list[int]] = {}
+    for branch in branches:
+        if len(branch.sources) > 1:
+            fork = _fork_of(branch, known)
+            ways = [
+                _way(fork, source, before, known, found)
+                for source, before in zip(branch.sources, branch.before, strict=True)
+            ]
+            outputs = branch.flow.inputs
+            ahead = [-(-way.latency * outputs // cycles) + way.burst for way in ways] if rate else None
+            found[branch.name] = live_depths([way.flow for way in ways], ahead)
+    return found
+
+
+def _ancestors(name: str, known: Mapping[str, Branch]) -> list[str]:
+    """A unit and all that it depends on, nearest first."""
+    order, queue = [], [name]
+    while queue:
+        here = queue.pop(0)
+        if here not in order:
+            order.append(here)
+            queue += known[here].sources if here in known else ()
+    return order
+
+
+def _fork_of(join: Branch, known: Mapping[str, Branch]) -> str:
+    """The nearest unit (or the input) through which every way to the join leads."""
+    places = {name: index for index, name in enumerate(["input", *known])}
+    common = set.intersection(*(set(_ancestors(source, known)) for source in join.sources))
+    for name in sorted(common, key=places.__getitem__, reverse=True):
+        if all(_all_through(source, name, known) for source in join.sources):
+            return name
+    raise ValueError(f"The inputs of {join.name} must come from one unit")
+
+
+def _all_through(name: str, fork: str, known: Mapping[str, Branch]) -> bool:
+    """Does every way from the input to ``name`` lead through ``fork``?"""
+    if name == fork:
+        return True
+    return name in known and all(_all_through(source, fork, known) for source in known[name].sources)
+
+
+def _way(
+    fork: str, name: str, before: Flow, known: Mapping[str, Branch], depths: Mapping[str, Sequence[int]]
+) -> _Way:
+    """From a fork to what ``before`` makes of the output of a unit behind it, inner joins' buffers included."""
+    if name == fork:
+        return _Way(before)
+    branch = known[name]
+    ways = [
+        _way(fork, source, link, known, depths) for source, link in zip(branch.sources, branch.before, strict=True)
+    ]
+    flows = [way.flow for way in ways]
+    if len(ways) > 1:
+        flows = [
+            flow.then(in_order(flow.outputs, depth))
+            for flow, depth in zip(flows, depths[branch.name], strict=True)
+        ]
+    need, take = np.array([flow.need for flow in flows]), np.array([flow.take for flow in flows])
+    joined = Flow(flows[0].inputs, need.max(axis=0), take.min(axis=0))
+    return _Way(
+        joined.then(branch.flow).then(before), max(way.latency for way in ways) + branch.latency,
+        max(branch.burst, *(way.burst for way in ways)),
+    )

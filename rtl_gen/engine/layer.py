@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -13,12 +14,14 @@ from amaranth.lib.wiring import In, Out
 from ..blocks.array import ArrayPlan, PEArray
 from ..blocks.pool import MaxPool, PoolPlan
 from ..blocks.queue import Queue, QueuePlan
+from ..blocks.ring import row_plan
 from ..blocks.scale import ScalePlan, ScaleUnit
 from ..blocks.threshold import OutputPlan, OutputUnit
 from ..blocks.weights import WeightsPlan
 from ..blocks.window import WindowBuffer, WindowPlan
 from ..parts.arith import bits_of
 from ..parts.delay import delayed
+from ..parts.flow import Flow
 from ..parts.loops import AffineCounter, LoopNest
 from ..parts.matches import LayerNumbers
 from ..parts.ram import Ram, write_signature
@@ -140,6 +143,25 @@ class LayerPlan:
         """Least cycles between images: those of the slowest block."""
         plans = (self.window, self.scale, self.output, self.queue, self.pool)
         return max(plan.cycles for plan in plans if plan is not None)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """Rows come before the windows on them; while an output waits, the ring of rows and the queue fill up."""
+        layer, schedule, queue = self.numbers.layer, self.schedule, self.queue
+        rows = row_plan(layer)
+        need, freed = (np.array([row[index] for row in rows], np.int64) for index in (0, 1))
+        released = np.cumsum(freed) - freed  # before each row of windows
+        row_transfers = schedule.in_transfers // layer.in_shape[0]
+        per_row = schedule.out_transfers * layer.conv_shape[1]
+        outputs = np.arange(per_row * len(rows), dtype=np.int64)
+        needed = (released + need)[outputs // per_row] * row_transfers
+        # Groups begin as long as the queue has room for all that one brings; a row's rows go after its last group.
+        in_last_group = schedule.out_transfers - (schedule.groups - 1) * queue.per_group
+        begun = (outputs + queue.depth - queue.per_group + in_last_group) // per_row  # rows of windows, in all
+        image, row = np.divmod(begun, len(rows))
+        before = image * layer.in_shape[0] + released[row]
+        flow = Flow(schedule.in_transfers, needed, (before + self.window.ring.rows) * row_transfers)
+        return flow if self.pool is None else flow.then(self.pool.flow)
 
     # -- control --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ The array counts matches p; ``acc = sum alpha beta (2 p - K)``. The hardware acc
 And a single weight basis needs no signed alpha: its weights can be negated instead.
 """
 
-import dataclasses
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,15 +16,17 @@ import numpy as np
 from amaranth.hdl import Shape, unsigned
 
 from abc_hw.network import IntArray, Layer
+from abc_hw.network.fused import Fused
 
 from .arith import range_shape
 
 __all__ = ["LayerNumbers", "stable_score_bits", "with_positive_alpha"]
 
 Made = TypeVar("Made")
+AnyLayer = TypeVar("AnyLayer", Layer, Fused)
 
 
-def with_positive_alpha(layer: Layer) -> Layer:
+def with_positive_alpha(layer: AnyLayer) -> AnyLayer:
     """The layer itself, or, if it has one weight basis, the same function without negative alphas.
 
     ``-1 x dot(b, a) = dot(-b, a)``: in channels of negative alpha the weights change sign in its place, at no cost
@@ -38,7 +39,7 @@ def with_positive_alpha(layer: Layer) -> Layer:
     if not turned.any():
         return layer
     weights = np.where(turned.reshape(-1, 1, 1, 1), 1 - layer.weights, layer.weights).astype(np.uint8)
-    return dataclasses.replace(layer, weights=weights, alpha=np.where(turned, -layer.alpha, layer.alpha))
+    return layer.with_weights(weights, np.where(turned, -layer.alpha, layer.alpha))
 
 
 class LayerNumbers:
@@ -46,17 +47,17 @@ class LayerNumbers:
 
     Parameters
     ----------
-    layer : any; :attr:`layer` is the same function by :func:`with_positive_alpha`
+    layer : of a chain, or fused; :attr:`layer` is the same function, fused, by :func:`with_positive_alpha`
     loaded : may its weights become any others? The bounds then hold for all of them
     """
 
-    def __init__(self, layer: Layer, *, loaded: bool = False) -> None:
-        self._layer = with_positive_alpha(layer)
+    def __init__(self, layer: Layer | Fused, *, loaded: bool = False) -> None:
+        self._layer = with_positive_alpha(layer.fused)
         self._loaded = loaded
         self._shared: dict[Hashable, Any] = {}
 
     @property
-    def layer(self) -> Layer:
+    def layer(self) -> Fused:
         return self._layer
 
     @property
@@ -126,23 +127,18 @@ class LayerNumbers:
             raise ValueError(f"{self._layer.name} is the classifier and has no thresholds")
         return -(-(self._layer.thresholds + self.offset[:, None]) // 2)
 
-    @property
-    def _bias(self) -> IntArray:
-        layer = self._layer
-        return np.zeros(layer.out_channels, np.int64) if layer.bias is None else layer.bias
-
     @cached_property
     def constants(self) -> IntArray:
-        """Per channel: thresholds on the matches; of the classifier, what is added to 2 matches for the score."""
-        return (self._bias - self.offset)[:, None] if self._layer.is_classifier else self.thresholds
+        """Per channel: thresholds on the matches; of integers that leave, what is added to 2 matches."""
+        return (self._layer.biases - self.offset)[:, None] if self._layer.hands_on_integers else self.thresholds
 
     @cached_property
     def output_shape(self) -> Shape:
         """Of what the layer hands on per channel: a level code; a score, ``acc + bias``."""
         if self._layer.thresholds is not None:
             return unsigned(self._layer.thresholds.shape[1].bit_length())
-        least, greatest = self.acc_bounds
-        return range_shape(min(int((least + self._bias).min()), -1), int((greatest + self._bias).max()))
+        least, greatest = (bound + self._layer.biases for bound in self.acc_bounds)
+        return range_shape(min(int(least.min()), -1), int(greatest.max()))
 
 
 def stable_score_bits(layer: Layer) -> int:

@@ -7,12 +7,15 @@ code 0.
 
 import dataclasses
 import math
+from functools import reduce
 
+import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
+from .flow import Flow, in_order
 
 __all__ = ["AdapterPlan", "CodeStream", "LaneAdapter", "MapShape", "Narrow", "Widen", "code_stream"]
 
@@ -122,6 +125,25 @@ class AdapterPlan:
     def latency(self) -> int:
         """Cycles from the transfer that completes one of ``o`` to it."""
         return (self.narrow is not None) + (self.widen is not None)
+
+    @property
+    def flow(self) -> Flow:
+        """Each part holds the transfer that it splits, or the one that it has joined."""
+        parts = [part._part_flow for part in (self.narrow, self.widen) if part is not None]
+        return reduce(Flow.then, parts, in_order(self.i.transfers(self.shape), 0))
+
+    @property
+    def _part_flow(self) -> Flow:
+        """Of a part that only splits or only joins."""
+        height, width, channels = self.shape
+        inputs, outputs = self.i.channel_words(channels), self.o.channel_words(channels)
+        piece = np.arange(outputs)
+        if self.i.lanes > self.o.lanes:
+            within = piece // (self.i.lanes // self.o.lanes) + 1
+        else:
+            within = np.minimum((piece + 1) * (self.o.lanes // self.i.lanes), inputs)
+        need = (np.arange(height * width)[:, None] * inputs + within).reshape(-1).astype(np.int64)
+        return Flow(height * width * inputs, need, need)
 
     @property
     def quantities(self) -> dict[str, float]:

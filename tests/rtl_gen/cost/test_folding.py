@@ -33,23 +33,23 @@ def conv() -> Layer:
 ])
 def test_refusals(folding: LayerFolding, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        Schedule(conv(), folding)
+        Schedule(conv().fused, folding)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_cycles_of_dividing_and_other_foldings() -> None:
     dots = 7 * 7
-    assert Schedule(conv(), LayerFolding(simd=6, pe=4, mp=3, np=1)).cycles == dots * 2 * 1 * 2 * 9
-    assert Schedule(conv(), LayerFolding(simd=18, pe=8, mp=3, np=2)).cycles == dots * 3
-    assert Schedule(conv(), LayerFolding(simd=4, pe=3, mp=2, np=2)).cycles == dots * 3 * 2 * 1 * (9 * 2)
-    assert Schedule(conv(), LayerFolding(simd=12)).cycles == dots * 8 * 3 * 2 * (3 * 2), "two words a row"
-    assert Schedule(conv(), LayerFolding(simd=54)).cycles == dots * 8 * 3 * 2, "one word a window"
-    assert Schedule(conv(), LayerFolding(simd=54, pe=8, mp=3, np=2)).cycles == dots, "one pixel a cycle"
+    assert Schedule(conv().fused, LayerFolding(simd=6, pe=4, mp=3, np=1)).cycles == dots * 2 * 1 * 2 * 9
+    assert Schedule(conv().fused, LayerFolding(simd=18, pe=8, mp=3, np=2)).cycles == dots * 3
+    assert Schedule(conv().fused, LayerFolding(simd=4, pe=3, mp=2, np=2)).cycles == dots * 3 * 2 * 1 * (9 * 2)
+    assert Schedule(conv().fused, LayerFolding(simd=12)).cycles == dots * 8 * 3 * 2 * (3 * 2), "two words a row"
+    assert Schedule(conv().fused, LayerFolding(simd=54)).cycles == dots * 8 * 3 * 2, "one word a window"
+    assert Schedule(conv().fused, LayerFolding(simd=54, pe=8, mp=3, np=2)).cycles == dots, "one pixel a cycle"
 
 
 def test_words_of_whole_windows() -> None:
-    whole, row = (Schedule(conv(), LayerFolding(simd=simd)) for simd in (54, 18))
+    whole, row = (Schedule(conv().fused, LayerFolding(simd=simd)) for simd in (54, 18))
     assert (whole.rows, whole.columns, whole.lanes, whole.words) == (3, 3, 6, 1)
     assert (row.rows, row.columns, row.lanes, row.words) == (1, 3, 6, 3)
     assert {schedule.folding.simd for schedule in candidates(conv())} == {1, 2, 3, 6, 18, 54}
@@ -62,7 +62,7 @@ def test_ring_of_row_banks(height: int, stride: int, banks: list[int]) -> None:
         np.random.default_rng(0), name="conv1", in_shape=(height, 7, 2), out_channels=1, kernel=(3, 3),
         stride=stride, levels=4,
     )
-    ring = Ring(Schedule(layer, LayerFolding(simd=18)))
+    ring = Ring(Schedule(layer.fused, LayerFolding(simd=18)))
     assert ring.rows % 3 == 0
     assert ring.rows >= ring.held
     assert list(ring.top_banks) == banks
@@ -75,7 +75,7 @@ def test_ring_of_row_banks(height: int, stride: int, banks: list[int]) -> None:
 
 def test_scale_lanes_keep_up() -> None:
     for simd, pe, mp in itertools.product((1, 6, 18), range(1, 9), (1, 2, 3)):
-        schedule = Schedule(conv(), LayerFolding(simd=simd, pe=pe, mp=mp))
+        schedule = Schedule(conv().fused, LayerFolding(simd=simd, pe=pe, mp=mp))
         channels, bases = schedule.scale_lanes
         assert pe % channels == 0
         assert mp % bases == 0
@@ -107,7 +107,7 @@ def test_fewest_xnors_by_exhaustive_search() -> None:
     while checked < 200:
         seed += 1
         network = random_network(np.random.default_rng(seed), side=6, channels=4)
-        slowest = max(Schedule(layer, LayerFolding()).cycles for layer in network.layers)
+        slowest = max(Schedule(layer.fused, LayerFolding()).cycles for layer in network.layers)
         target = max(1, slowest // (1 + seed % 7))
         try:
             chosen = fold_for_cycles(network, target)
@@ -117,7 +117,7 @@ def test_fewest_xnors_by_exhaustive_search() -> None:
             best = min(
                 schedule.xnors for schedule in every_folding(layer) if schedule.cycles <= target
             )
-            assert Schedule(layer, chosen[layer.name]).xnors == best
+            assert Schedule(layer.fused, chosen[layer.name]).xnors == best
             checked += 1
 
 
@@ -131,7 +131,7 @@ def every_folding(layer: Layer) -> list[Schedule]:
         if wasteful or (simd <= channels and channels % simd) or (simd > channels and width * channels % simd):
             continue
         try:
-            found.append(Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np_)))
+            found.append(Schedule(layer.fused, LayerFolding(simd=simd, pe=pe, mp=mp, np=np_)))
         except InputError:
             continue
     return found

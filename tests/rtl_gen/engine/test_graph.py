@@ -1,0 +1,166 @@
+"""Accelerators of graphs against the golden model, with random stalls; depths of their joins' buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from random_graphs import random_codes, random_graph
+from streams import run_stream
+
+from abc_hw.errors import InputError
+from abc_hw.network import Bases, Codes, Graph, ScaleForm
+from abc_hw.network.fused import Fused
+from abc_hw.network.nodes import Add, Conv, Decode, Output, Threshold
+from abc_hw.rtl_gen.engine.graph import GraphAccelerator, GraphPlan, least_foldings
+from abc_hw.rtl_gen.engine.lowering import units_of
+from abc_hw.rtl_gen.schedule import LayerFolding, candidates
+from abc_hw.sim import golden
+
+SUITE, ALL = range(6), range(6, 100)
+"""Seeds of the random graphs that the suite tries, and of those that the long command adds."""
+
+
+def random_foldings(rng: np.random.Generator, graph: Graph) -> dict[str, LayerFolding]:
+    """Of each convolution one that wastes no lane."""
+    found = {}
+    for unit in units_of(graph):
+        if isinstance(unit.does, Fused):
+            every = candidates(unit.does)
+            found[unit.name] = every[int(rng.integers(len(every)))].folding
+    return found
+
+
+def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
+    flat = values.reshape(-1, values.shape[-1])
+    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
+    padded[:, : flat.shape[1]] = flat
+    return padded.reshape(-1, lanes)
+
+
+def simulated(plan: GraphPlan, codes: np.ndarray, stalls: float, most_cycles: int) -> list[int]:
+    """What the accelerator hands out, in order; AssertionError if it stops."""
+    received, _ = run_stream(
+        GraphAccelerator(plan), transfers(codes, plan.i.lanes).tolist(), expected=len(codes) * plan.o_transfers,
+        stalls=stalls, most_cycles=most_cycles,
+    )
+    field = "score" if plan.argmax is not None else "value"
+    return [int(payload[field]) for payload in received]
+
+
+@pytest.mark.parametrize("seed", [*SUITE, *(pytest.param(seed, marks=pytest.mark.long) for seed in ALL)])
+def test_random_graphs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    images = random_codes(rng, graph)
+    plan = GraphPlan(graph=graph, foldings=random_foldings(rng, graph), depths=None)
+    plan = GraphPlan(graph=graph, foldings=plan.foldings, depths=plan.live)
+    expected = golden.run_graph(graph, images).output.reshape(-1).tolist()
+    most_cycles = 500 + 3 * plan.cycles * (len(images) + len(plan.units))
+    assert simulated(plan, golden.check_images(graph, images), 0.2, most_cycles) == expected
+    for unit, depths in plan.live.items():
+        for index, depth in enumerate(depths):
+            if depth:
+                less = {**plan.live, unit: [d - (place == index) for place, d in enumerate(depths)]}
+                short = GraphPlan(graph=graph, foldings=plan.foldings, depths=less)
+                with pytest.raises(AssertionError, match=r"transfers after|takes no more input"):
+                    simulated(short, golden.check_images(graph, images), 0.2, most_cycles)
+
+
+# -- a residual block ---------------------------------------------------------------------------------------
+
+
+def residual_block(size: int = 5, channels: int = 2) -> Graph:
+    """A convolution whose codes go through another one and past it; the sum is cut and goes through a third."""
+    rng = np.random.default_rng(0)
+    two, one = (Bases(kind="planes", count=count) for count in (2, 1))
+    fixed, pow2 = ScaleForm(kind="fixed", bits=4), ScaleForm(kind="pow2", bits=8)
+
+    def conv(name: str, source: str, kernel: int) -> Conv:
+        return Conv(
+            name=name, inputs=(source,), kernel=(kernel, kernel), padding=(kernel // 2,) * 4, padding_code=1,
+            weight_bases=one, input_bases=two, alpha=np.ones((channels, 1), np.int64), alpha_scale=fixed,
+            beta=np.array([1, 2]), beta_scale=pow2,
+            weights=rng.integers(0, 2, (channels, kernel, kernel, channels)).astype(np.uint8),
+        )
+
+    def cut(name: str, source: str) -> Threshold:
+        thresholds = np.sort(rng.integers(-20, 20, (channels, 3)), axis=1)
+        return Threshold(name=name, inputs=(source,), thresholds=thresholds, bases=two)
+
+    decode = Decode(name="skip", inputs=("cut1",), input_bases=two, beta=np.array([1, 2]), beta_scale=pow2)
+    return Graph(name="block", input=Codes(two, (size, size, channels)), nodes=(
+        conv("enter", "input", 3), cut("cut1", "enter"), conv("inner", "cut1", 3), decode,
+        Add(name="sum", inputs=("inner", "skip")), cut("cut2", "sum"), conv("leave", "cut2", 1),
+        Output(name="out", inputs=("leave",)),
+    ))
+
+
+def intervals(plan: GraphPlan, images: int = 5) -> list[int]:
+    """Cycles between the ends of images, input offered and output taken in every cycle."""
+    component, ends = GraphAccelerator(plan), []
+    rng, levels = np.random.default_rng(1), plan.graph.input.bases.levels
+
+    async def offer(ctx: Any) -> None:
+        ctx.set(component.i.valid, 1)
+        while len(ends) < images:
+            ctx.set(component.i.payload, rng.integers(0, levels, plan.i.lanes).tolist())
+            await ctx.tick()
+
+    async def take(ctx: Any) -> None:
+        cycle = 0
+        ctx.set(component.o.ready, 1)
+        while len(ends) < images:
+            _, _, valid, last = await ctx.tick().sample(component.o.valid, component.o.payload.last)
+            cycle += 1
+            assert cycle < 20 * images * plan.cycles
+            if valid and last:
+                ends.append(cycle)
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(offer)
+    simulator.add_testbench(take)
+    simulator.run()
+    return np.diff(ends).tolist()
+
+
+@pytest.mark.parametrize("knobs", [
+    {"simd": 2, "pe": 2, "np": 2}, pytest.param({"simd": 2, "pe": 1, "np": 2}, marks=pytest.mark.long),
+    pytest.param({"simd": 1, "pe": 2, "np": 1}, marks=pytest.mark.long),
+    pytest.param({"simd": 6, "pe": 2, "np": 2}, marks=pytest.mark.long),
+])
+def test_depths_for_the_rate(knobs: dict[str, int]) -> None:
+    """Images follow one another in the plan's cycles; with a row less than that depth they do not."""
+    graph = residual_block()
+    foldings = dict.fromkeys(("cut1", "inner"), LayerFolding(**knobs))
+    foldings["leave"] = LayerFolding(simd=2, pe=2, np=2)
+    plan = GraphPlan(graph=graph, foldings=foldings)
+    assert intervals(plan) == [plan.cycles] * 4
+    (deep, depths), = plan.buffers.items()
+    row = 5 * plan.plans["inner"].schedule.out_transfers
+    live = plan.live[deep][1]
+    assert live <= depths[1]
+    if depths[1] - row >= live:  # below it stops for good
+        less = GraphPlan(graph=graph, foldings=foldings, depths={deep: [depths[0], depths[1] - row]})
+        assert intervals(less) != [plan.cycles] * 4
+
+
+def test_least_foldings_reach_the_target_or_say_why() -> None:
+    graph = residual_block()
+    plan = GraphPlan(graph=graph, foldings=least_foldings(graph, 400))
+    assert plan.cycles <= 400
+    with pytest.raises(InputError, match=r"^cut1: expected a target of at least 25 cycles per image"):
+        least_foldings(graph, 10)
+
+
+def test_foldings_that_belong_to_nothing() -> None:
+    graph = residual_block()
+    foldings = least_foldings(graph, 400)
+    with pytest.raises(InputError, match=r"^folding: expected the convolutions cut1, inner, leave, found other$"):
+        GraphPlan(graph=graph, foldings={**foldings, "other": LayerFolding()})
+    del foldings["inner"]
+    with pytest.raises(InputError, match=r"^folding: expected one for each convolution, found none for inner$"):
+        GraphPlan(graph=graph, foldings=foldings)
