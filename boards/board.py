@@ -7,46 +7,15 @@ from typing import Any
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 
+from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, Technology
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 
 from .gateware.clocking import Clocking, PllKind
 from .gateware.top import LinkedAccelerator
 
 __all__ = [
-    "ECP5_BLOCK", "GOWIN_BLOCK", "ICE40_BLOCK", "LARGE_DEPTH", "LARGE_WIDTH", "Block", "Board", "BoardTop",
-    "Capacity",
+    "Board", "BoardTop", "Capacity",
 ]
-
-LARGE_WIDTH, LARGE_DEPTH = 16, 16_384
-"""Of the large memories of an iCE40 UltraPlus."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A part's block RAM.
-
-    Members
-    -------
-    shapes : (bits of a word, words) that it can have
-    ram_bits, rom_bits : for each block that a memory would take, the bits up to which Yosys makes it of LUTs or
-        flip-flops instead, by the costs in Yosys's description of the part
-    """
-
-    shapes: tuple[tuple[int, int], ...]
-    ram_bits: int
-    rom_bits: int
-
-    @property
-    def bits(self) -> int:
-        return max(width * words for width, words in self.shapes)
-
-
-ICE40_BLOCK = Block(((2, 2048), (4, 1024), (8, 512), (16, 256)), ram_bits=64, rom_bits=1024)
-ECP5_BLOCK = Block(
-    ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)), ram_bits=2048, rom_bits=2048
-)
-GOWIN_BLOCK = ECP5_BLOCK
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Capacity:
@@ -55,14 +24,13 @@ class Capacity:
     Members
     -------
     luts : LUTs of four inputs
-    blocks : block RAMs of kind ``block``
+    blocks : block RAMs
     multipliers : hardware multipliers
-    large : memories of ``LARGE_WIDTH`` bits by ``LARGE_DEPTH`` words, of one port and without contents
+    large : large memories, of one port and without contents
     """
 
     luts: int
     blocks: int
-    block: Block
     multipliers: int = 0
     large: int = 0
 
@@ -99,6 +67,11 @@ class Board:
     target: str
     weights: WeightSource = "rom"
     overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def technology(self) -> Technology:
+        """What its memories are made of."""
+        return TECHNOLOGIES[self.target]
 
 
 class BoardTop(Elaboratable):

@@ -95,7 +95,8 @@ def design(
     if foldings is None:
         foldings = fold_for_cycles(network, max(board.cycles, least_cycles(network)))
     return LinkedAccelerator(
-        network, foldings, clock=board.clock, target=board.target, weights=weights or board.weights
+        network, foldings, clock=board.clock, target=board.target, weights=weights or board.weights,
+        large=board.capacity.large,
     )
 
 
@@ -106,8 +107,7 @@ def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
     overrides["nextpnr_opts"] = f"{options} {overrides.get('nextpnr_opts', '')}".strip()
     made = board.platform().build(BoardTop(board, linked), name=NAME, do_build=False, **overrides)
     text = made.files[f"{NAME}.il"]
-    marked = fit.with_large_memories(board, without_ram_contents(text))
-    made.files[f"{NAME}.il"] = without_field_names(marked)
+    made.files[f"{NAME}.il"] = without_field_names(without_ram_contents(text))
     return made
 
 
@@ -145,11 +145,7 @@ def build(
     linked = design(board, network, foldings, weights)
 
     def needs(foldings: Mapping[str, LayerFolding]) -> int:
-        least = fit.least_blocks(board, network, foldings, loaded=linked.accelerator.plan.loads)
-        if least > board.capacity.blocks or fit.least_luts(board, network, foldings) > board.capacity.luts:
-            return least
-        tried = plan(board, design(board, network, foldings, weights))
-        return fit.block_count(board, fit.memories(tried.files[f"{NAME}.il"]))
+        return fit.block_count(design(board, network, foldings, weights).memories)
 
     fit.check(board, network, linked.accelerator.plan.foldings, needs)
     made = plan(board, linked, seed=seed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 from abc_hw.errors import InputError
@@ -11,10 +9,9 @@ from abc_hw.network import Bases, Network
 from abc_hw.rtl_gen.cost.estimate import TARGETS, estimate, known_families
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles
-from abc_hw.rtl_gen.parts.arith import ceil_div
-from abc_hw.rtl_gen.parts.ram import SINGLE_PORT
+from abc_hw.rtl_gen.parts.memory import MemoryPlan
 
-from .board import LARGE_DEPTH, LARGE_WIDTH, Board
+from .board import Board
 
 LUTS_PER_XNOR = 1.0
 """A bound, no estimate: whole designs take 9 to 17, with popcounts, scaling, buffers and control."""
@@ -26,85 +23,12 @@ LINK_LUTS = 1000
 """At the least, for line, frames, image buffer and answers."""
 
 Needs = Callable[[Mapping[str, LayerFolding]], int]
-"""The block RAMs that a network takes with these foldings; of what has no room for certain, the least."""
+"""The block RAMs that a network takes with these foldings."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """A memory in a design.
-
-    Members
-    -------
-    width, words : its size
-    written : is it a RAM?
-    single : does one port serve both reading and writing, and has it no contents to begin with?
-    """
-
-    width: int
-    words: int
-    written: bool = False
-    single: bool = False
-
-
-def memories(rtlil: str) -> list[Memory]:
-    """Every memory of a design as Amaranth writes it."""
-    found = []
-    for module in re.split(r"(?<=\nend\n)", rtlil):
-        written = set(re.findall(r"cell \$memwr_v2 \S+\n\s+parameter \\MEMID \"\\(\S+)\"", module))
-        for single, width, words, name in MEMORY.findall(module):
-            found.append(Memory(int(width), int(words), name in written, bool(single)))
-    return found
-
-
-MEMORY = re.compile(
-    rf"^(  attribute \\{SINGLE_PORT} [^\n]*\n)?  memory width (\d+) size (\d+) (\S+)$", re.MULTILINE
-)
-
-
-def blocks(board: Board, memory: Memory) -> int:
-    """Block RAMs that Yosys gives a memory; none if it is cheaper in LUTs or flip-flops."""
-    kind = board.capacity.block
-    fewest = min(ceil_div(memory.width, width) * ceil_div(memory.words, depth) for width, depth in kind.shapes)
-    worth = kind.ram_bits if memory.written else kind.rom_bits
-    return fewest if memory.width * memory.words > worth * fewest else 0
-
-
-def in_large(board: Board, found: list[Memory]) -> set[int]:
-    """Which of the memories go into the part's large ones: first those that would take most block RAMs."""
-    left, chosen = board.capacity.large, set()
-    for index in sorted(range(len(found)), key=lambda index: -blocks(board, found[index])):
-        memory = found[index]
-        takes = ceil_div(memory.width, LARGE_WIDTH) * ceil_div(memory.words, LARGE_DEPTH)
-        if memory.single and blocks(board, memory) and takes <= left:
-            chosen.add(index)
-            left -= takes
-    return chosen
-
-
-def with_large_memories(board: Board, rtlil: str) -> str:
-    """The design with the memories of :func:`in_large` marked for synthesis."""
-    chosen = in_large(board, memories(rtlil))
-    numbers = iter(range(len(MEMORY.findall(rtlil))))
-
-    def mark(found: re.Match[str]) -> str:
-        style = '  attribute \\ram_style "huge"\n' if next(numbers) in chosen else ""
-        return style + found[0]
-
-    return MEMORY.sub(mark, rtlil)
-
-
-def block_count(board: Board, found: list[Memory]) -> int:
-    """Block RAMs that the memories take together, beside the large ones."""
-    large = in_large(board, found)
-    return sum(blocks(board, memory) for index, memory in enumerate(found) if index not in large)
-
-
-def least_blocks(board: Board, network: Network, foldings: Mapping[str, LayerFolding], *, loaded: bool) -> int:
-    """Block RAMs of the weights alone."""
-    return block_count(board, [
-        Memory(layer.weights.width, layer.weights.words, written=loaded, single=loaded)
-        for layer in AcceleratorPlan.of(network, foldings).layers
-    ])
+def block_count(memories: Iterable[MemoryPlan]) -> int:
+    """Block RAMs that the memories of a design take, beside the part's large ones."""
+    return sum(memory.mapped.cells for memory in memories if memory.mapped.kind == "block")
 
 
 def family_of(board: Board) -> str | None:
@@ -140,24 +64,19 @@ def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], 
         expected, found = (" and ".join(parts) for parts in zip(*short, strict=True))
         raise InputError(
             f"{network.name}: expected at most {expected} on {board.name}, found at least {found}; "
-            f"{remedy(board, network, foldings, needs)}"
+            f"{remedy(board, network, needs)}"
         )
 
 
-def remedy(board: Board, network: Network, foldings: Mapping[str, LayerFolding], needs: Needs) -> str:
-    """What would fit in place of ``foldings``: a slower folding, or fewer weight bases."""
-    family = family_of(board)
-    beside = 0 if family is None else needs(foldings) - estimate(network, foldings, family=family).area.brams
+def remedy(board: Board, network: Network, needs: Needs) -> str:
+    """What would fit: a slower folding, or fewer weight bases."""
     for slow in slower(board, network):
         if least_luts(board, network, slow) > board.capacity.luts:
-            continue
-        # An estimate of block RAMs saves making the whole design of every folding that has no room.
-        if family and beside + estimate(network, slow, family=family).area.brams > board.capacity.blocks:
             continue
         if needs(slow) <= board.capacity.blocks:
             cycles = AcceleratorPlan.of(network, slow).cycles
             return f"a folding for {cycles:,} cycles per image has room enough"
-    bits = board.capacity.blocks * board.capacity.block.bits
+    bits = board.capacity.blocks * board.technology.bits_of("block")
     sizes = sum(layer.weights.size for layer in network.layers)
     for count in range(max(layer.weight_bases.count for layer in network.layers) - 1, 0, -1):
         if sizes * Bases(kind="thermometer", count=count).bits <= bits:

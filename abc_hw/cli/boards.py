@@ -40,7 +40,6 @@ BoardName = Annotated[str, typer.Option("--board", help="One of those that `abc-
 def boards() -> None:
     """List the boards that bitstreams can be built for."""
     need("board", "amaranth_boards")
-    from abc_hw.boards.board import LARGE_DEPTH, LARGE_WIDTH
     from abc_hw.boards.platforms import BOARDS
 
     record(boards=[
@@ -50,7 +49,7 @@ def boards() -> None:
     shown = table("board", "what it is", ">MHz", ">4-input LUTs", ">memory bits", "its own network")
     for board in BOARDS.values():
         part = board.capacity
-        bits = part.blocks * part.block.bits + part.large * LARGE_WIDTH * LARGE_DEPTH
+        bits = part.blocks * board.technology.bits_of("block") + part.large * board.technology.bits_of("large")
         numbers = f"{board.clock / 1e6:g}", f"{part.luts:,}", f"{bits:,}"
         shown.add_row(board.name, board.title, *numbers, board.network)
     show("boards", shown)

@@ -87,7 +87,7 @@ def show_memories(made: Estimate, device: Device) -> None:
 def filled(memory: StoredMemory, device: Device) -> float | None:
     """Share of its cells' bits that a memory uses; None in logic."""
     bits = {"block": device.bram_bits, "distributed": 64}.get(memory.mapped.kind)
-    return None if bits is None else memory.plan.varying * memory.plan.words / (bits * memory.mapped.cells)
+    return None if bits is None else len(memory.plan.kept) * memory.plan.words / (bits * memory.mapped.cells)
 
 
 def memory_row(layer: LayerEstimate, memory: StoredMemory, device: Device) -> dict[str, str]:

@@ -2,24 +2,38 @@
 
 from amaranth.hdl import Cat, Module, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
+from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
 from abc_hw.rtl_gen.engine.loading import load_layout
-from abc_hw.rtl_gen.parts.ram import LOAD_BITS
+from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
+from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter, code_stream
 
 from ..identity import Identity
 from ..link import Cause, Kind
-from .collector import Collector
-from .framing import FrameSender
-from .replies import Replier
+from .collector import Collector, image_memory
+from .framing import FrameSender, frame_memory
+from .replies import Replier, identity_memory
 
-__all__ = ["Bridge"]
+__all__ = ["Bridge", "bridge_memories"]
 
 IN_FLIGHT = 8
 """Images that can be in the accelerator at once."""
+
+
+def tag_memory(technology: Technology) -> MemoryPlan:
+    """Of the tags of images in the accelerator."""
+    return fifo_memory(width=32, words=IN_FLIGHT - 1, technology=technology)
+
+
+def bridge_memories(identity: Identity, technology: Technology) -> list[MemoryPlan]:
+    """All there are in a :class:`Bridge`."""
+    return [
+        image_memory(identity, technology), identity_memory(identity, technology), frame_memory(technology),
+        tag_memory(technology),
+    ]
 
 
 class Bridge(wiring.Component):
@@ -39,6 +53,7 @@ class Bridge(wiring.Component):
     lanes : codes per transfer to the accelerator
     score : shape of a score
     load_bits : of a transfer of weights to it
+    technology : of memories
 
     Members
     -------
@@ -48,8 +63,12 @@ class Bridge(wiring.Component):
     bytes : Out, stream for the line
     """
 
-    def __init__(self, identity: Identity, *, lanes: int, score: Shape, load_bits: int = LOAD_BITS) -> None:
+    def __init__(
+        self, identity: Identity, *, lanes: int, score: Shape, load_bits: int = LOAD_BITS,
+        technology: Technology = GENERIC,
+    ) -> None:
         self._identity, self._lanes, self._score, self._load_bits = identity, lanes, score, load_bits
+        self._technology = technology
         super().__init__({
             "frames": In(stream.Signature(unsigned(8))),
             "fault": In(1),
@@ -63,20 +82,23 @@ class Bridge(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        identity = self._identity
-        m.submodules.collector = collector = Collector(identity, load_bits=self._load_bits)
-        m.submodules.replier = replier = Replier(identity, self._score)
-        m.submodules.sender = sender = FrameSender()
+        identity, technology = self._identity, self._technology
+        m.submodules.collector = collector = Collector(identity, load_bits=self._load_bits, technology=technology)
+        m.submodules.replier = replier = Replier(identity, self._score, technology)
+        m.submodules.sender = sender = FrameSender(technology)
         m.submodules.adapter = adapter = LaneAdapter(AdapterPlan(
             shape=(identity.height, identity.width, identity.channels),
             i=CodeStream(1, unsigned(identity.code_bits)), o=CodeStream(self._lanes, unsigned(identity.code_bits)),
         ))
-        m.submodules.tags = tags = SyncFIFOBuffered(width=32, depth=IN_FLIGHT)
+        m.submodules.tags = tags = Fifo(tag_memory(technology))
         wiring.connect(m, wiring.flipped(self.frames), collector.i)
         wiring.connect(m, collector.image, adapter.i)
         wiring.connect(m, adapter.o, wiring.flipped(self.image))
-        wiring.connect(m, collector.tag, tags.w_stream)
-        wiring.connect(m, tags.r_stream, replier.tag)
+        m.d.comb += [
+            tags.w_data.eq(collector.tag.payload), tags.w_en.eq(collector.tag.valid & tags.w_rdy),
+            collector.tag.ready.eq(tags.w_rdy), replier.tag.payload.eq(tags.r_data),
+            replier.tag.valid.eq(tags.r_rdy), tags.r_en.eq(replier.tag.ready),
+        ]
         wiring.connect(m, collector.request, replier.request)
         wiring.connect(m, wiring.flipped(self.scores), replier.scores)
         # An image that came before must have begun, or the weights would overtake it.

@@ -2,18 +2,26 @@
 
 from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
 from abc_hw.rtl_gen.engine.loading import load_layout
-from abc_hw.rtl_gen.parts.ram import LOAD_BITS
+from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
 from abc_hw.rtl_gen.parts.stream import code_stream
 
 from ..identity import Identity
 from ..link import CHUNK, Cause, Kind, chunks
 from .opening import FrameOpener, request_layout
 
-__all__ = ["ChunkLoader", "Collector", "ImageStore", "request_layout"]
+__all__ = ["ChunkLoader", "Collector", "ImageStore", "image_memory", "request_layout"]
+
+
+def image_memory(identity: Identity, technology: Technology) -> MemoryPlan:
+    """Of an :class:`ImageStore`: an image."""
+    return MemoryPlan(
+        name="image", width=identity.code_bits, words=identity.image_bytes, write="word", held=True,
+        registered=False, technology=technology,
+    )
 
 
 class ImageStore(wiring.Component):
@@ -21,7 +29,7 @@ class ImageStore(wiring.Component):
 
     Parameters
     ----------
-    size : codes of an image;  code_bits : of one
+    plan : of the memory, a code a word
 
     Members
     -------
@@ -31,22 +39,23 @@ class ImageStore(wiring.Component):
     busy : Out(1), an image is being handed out, and none is taken in
     """
 
-    def __init__(self, *, size: int, code_bits: int) -> None:
-        self._size, self._code_bits = size, code_bits
+    def __init__(self, plan: MemoryPlan) -> None:
+        self._plan = plan
         super().__init__({
             "i": In(stream.Signature(unsigned(8))),
             "anew": In(1),
             "tag_in": In(32),
             "tag": Out(stream.Signature(unsigned(32))),
-            "o": Out(code_stream(1, unsigned(code_bits))),
+            "o": Out(code_stream(1, unsigned(plan.width))),
             "busy": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=unsigned(self._code_bits), depth=self._size, init=[])
-        write, read = memory.write_port(), memory.read_port()
-        place, loaded = Signal(range(self._size + 1)), Signal()
+        size = self._plan.words
+        m.submodules.memory = read = Memory(self._plan)
+        write = read.write
+        place, loaded = Signal(range(size + 1)), Signal()
         m.d.comb += [
             write.addr.eq(place),
             write.data.eq(self.i.payload),
@@ -62,7 +71,7 @@ class ImageStore(wiring.Component):
                     m.d.sync += place.eq(0)
                 with m.Elif(self.i.valid):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == self._size - 1):
+                    with m.If(place == size - 1):
                         m.next = "TAG"
             with m.State("TAG"):
                 m.d.comb += self.tag.valid.eq(1)
@@ -72,8 +81,8 @@ class ImageStore(wiring.Component):
             with m.State("FEED"):
                 m.d.comb += [self.o.valid.eq(loaded), read.en.eq(~loaded | self.o.ready)]
                 with m.If(read.en):
-                    m.d.sync += [loaded.eq(place != self._size), place.eq(place + 1)]
-                    with m.If(place == self._size):
+                    m.d.sync += [loaded.eq(place != size), place.eq(place + 1)]
+                    with m.If(place == size):
                         m.d.sync += place.eq(0)
                         m.next = "COLLECT"
         return m
@@ -173,6 +182,7 @@ class Collector(wiring.Component):
     ----------
     identity : of the device, for the sizes of image and weights
     load_bits : of a transfer of weights
+    technology : of the image's memory
 
     Members
     -------
@@ -185,8 +195,10 @@ class Collector(wiring.Component):
     load_state : Out, the bytes of ``Identity.STATE``, the first one lowest
     """
 
-    def __init__(self, identity: Identity, *, load_bits: int = LOAD_BITS) -> None:
-        self._identity, self._load_bits = identity, load_bits
+    def __init__(
+        self, identity: Identity, *, load_bits: int = LOAD_BITS, technology: Technology = GENERIC
+    ) -> None:
+        self._identity, self._load_bits, self._technology = identity, load_bits, technology
         super().__init__({
             "i": In(stream.Signature(unsigned(8))),
             "image": Out(code_stream(1, unsigned(identity.code_bits))),
@@ -250,7 +262,7 @@ class Collector(wiring.Component):
         """What becomes of a PIXELS frame behind its header."""
         size = self._identity.image_bytes
         last_chunk = chunks(size) - 1
-        m.submodules.store = store = ImageStore(size=size, code_bits=self._identity.code_bits)
+        m.submodules.store = store = ImageStore(image_memory(self._identity, self._technology))
         wiring.connect(m, store.o, wiring.flipped(self.image))
         wiring.connect(m, store.tag, wiring.flipped(self.tag))
         head, byte = opener.head.payload, self.i.payload

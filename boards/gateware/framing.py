@@ -3,13 +3,29 @@
 from amaranth.hdl import Array, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+
+from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
+from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
 
 from .. import link
 from ..link import Cause
 
-__all__ = ["FrameReceiver", "FrameSender", "PacketBuffer"]
+__all__ = ["FrameReceiver", "FrameSender", "PacketBuffer", "frame_memory", "packet_memory"]
+
+
+def packet_memory(depth: int, technology: Technology = GENERIC) -> MemoryPlan:
+    """Of a :class:`PacketBuffer`."""
+    return MemoryPlan(
+        name="packets", width=8, words=depth, write="word", held=True, registered=False, technology=technology
+    )
+
+
+def frame_memory(technology: Technology = GENERIC) -> MemoryPlan:
+    """Of a :class:`FrameSender`: a frame."""
+    return MemoryPlan(
+        name="frame", width=8, words=256, write="word", held=True, registered=False, technology=technology
+    )
 
 
 class PacketBuffer(wiring.Component):
@@ -18,6 +34,7 @@ class PacketBuffer(wiring.Component):
     Parameters
     ----------
     depth : bytes of memory, a power of two; one less can wait
+    technology : of the memory
 
     Members
     -------
@@ -28,10 +45,10 @@ class PacketBuffer(wiring.Component):
     o : Out, stream of the bytes that count
     """
 
-    def __init__(self, *, depth: int) -> None:
+    def __init__(self, *, depth: int, technology: Technology = GENERIC) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"The depth must be a power of two from 2, not {depth}")
-        self._depth = depth
+        self._depth, self._technology = depth, technology
         super().__init__({
             "data": In(8),
             "push": In(1),
@@ -43,8 +60,8 @@ class PacketBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=unsigned(8), depth=self._depth, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = read = Memory(packet_memory(self._depth, self._technology))
+        write = read.write
         head, committed, tail = (Signal(range(self._depth), name=name) for name in ("head", "committed", "tail"))
         fetched = Signal()
         m.d.comb += [
@@ -77,6 +94,7 @@ class FrameReceiver(wiring.Component):
     Parameters
     ----------
     depth : bytes of the packet buffer, a power of two
+    technology : of its memory
 
     Members
     -------
@@ -85,8 +103,8 @@ class FrameReceiver(wiring.Component):
     fault : Out, for one cycle: a frame was dropped;  cause : Out, why
     """
 
-    def __init__(self, *, depth: int) -> None:
-        self._depth = depth
+    def __init__(self, *, depth: int, technology: Technology = GENERIC) -> None:
+        self._depth, self._technology = depth, technology
         super().__init__({
             "data": In(8),
             "strobe": In(1),
@@ -98,7 +116,7 @@ class FrameReceiver(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = PacketBuffer(depth=self._depth)
+        m.submodules.buffer = buffer = PacketBuffer(depth=self._depth, technology=self._technology)
         m.submodules.crc = crc = CRC32_ETHERNET().create()
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
 
@@ -175,13 +193,18 @@ class FrameReceiver(wiring.Component):
 class FrameSender(wiring.Component):
     """From header and payload to the bytes of a frame: CRC, stuffing and delimiter added.
 
+    Parameters
+    ----------
+    technology : of its memory
+
     Members
     -------
     i : In, stream of bytes, the frame's last one with ``last``; at most ``MAX_FRAME - CRC_BYTES`` of them
     o : Out, stream of bytes for the line
     """
 
-    def __init__(self) -> None:
+    def __init__(self, technology: Technology = GENERIC) -> None:
+        self._technology = technology
         super().__init__({
             "i": In(stream.Signature(data.StructLayout({"data": 8, "last": 1}))),
             "o": Out(stream.Signature(unsigned(8))),
@@ -190,8 +213,8 @@ class FrameSender(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.crc = crc = CRC32_ETHERNET().create()
-        m.submodules.memory = memory = Memory(shape=unsigned(8), depth=256, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = read = Memory(frame_memory(self._technology))
+        write = read.write
         code, head = Signal(8), Signal(8, init=1)  # where the open block's code goes, and the next byte
         step = Signal(2)
         place = Signal(8)

@@ -2,16 +2,26 @@
 
 from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
+from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
+from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
 
 from ..identity import Identity
 from ..link import HEADER_BYTES, Cause, Counters, Kind
 from .opening import frame_bytes, head_layout, request_layout
 
-__all__ = ["AnswerSource", "Replier", "ScoreSource"]
+__all__ = ["AnswerSource", "Replier", "ScoreSource", "identity_memory"]
+
+
+def identity_memory(identity: Identity, technology: Technology) -> MemoryPlan:
+    """Of an :class:`AnswerSource`: the bytes of the identity that never change."""
+    fixed = identity.pack()[: -Identity.STATE.size]
+    return MemoryPlan(
+        name="identity", width=8, words=len(fixed), contents=lambda: fixed, registered=False,
+        technology=technology,
+    )
 
 
 class AnswerSource(wiring.Component):
@@ -20,6 +30,7 @@ class AnswerSource(wiring.Component):
     Parameters
     ----------
     identity : what IDENTIFY is answered by
+    technology : of the memory that it lies in
 
     Members
     -------
@@ -30,8 +41,8 @@ class AnswerSource(wiring.Component):
     head : Out, stream of :data:`head_layout`;  payload : Out, stream of :data:`frame_bytes`, each behind its head
     """
 
-    def __init__(self, identity: Identity) -> None:
-        self._packed = list(identity.pack()[: -Identity.STATE.size])
+    def __init__(self, identity: Identity, technology: Technology = GENERIC) -> None:
+        self._memory = identity_memory(identity, technology)
         super().__init__({
             "request": In(stream.Signature(request_layout)),
             "fault": In(1),
@@ -44,10 +55,9 @@ class AnswerSource(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.rom = memory = Memory(shape=unsigned(8), depth=len(self._packed), init=self._packed)
-        rom = memory.read_port()
+        m.submodules.rom = rom = Memory(self._memory)
         head, index = self.head.payload, Signal(8)
-        in_rom = (head.kind == Kind.IDENTITY) & (index < len(self._packed))
+        in_rom = (head.kind == Kind.IDENTITY) & (index < self._memory.words)
         rest = Signal(self.counters.shape())  # bytes of the payload that are in no ROM, the next one lowest
         faulty, latest, fault_taken = Signal(), Signal(Cause), Signal()
         m.d.comb += [
@@ -90,7 +100,7 @@ class AnswerSource(wiring.Component):
         m.d.sync += [head.kind.eq(asked.kind), head.tag.eq(asked.tag), head.length.eq(1), rest.eq(asked.cause)]
         with m.Switch(asked.kind):
             with m.Case(Kind.IDENTITY):
-                m.d.sync += [head.length.eq(len(self._packed) + Identity.STATE.size), rest.eq(self.load_state)]
+                m.d.sync += [head.length.eq(self._memory.words + Identity.STATE.size), rest.eq(self.load_state)]
             with m.Case(Kind.COUNTERS):
                 m.d.sync += [head.length.eq(Counters.LAYOUT.size), rest.eq(self.counters)]
             with m.Case(Kind.TAKEN):
@@ -210,8 +220,8 @@ class Replier(wiring.Component):
     o : Out, stream of :data:`frame_bytes`: header and payload
     """
 
-    def __init__(self, identity: Identity, score: Shape) -> None:
-        self._answers, self._scores = AnswerSource(identity), ScoreSource(identity, score)
+    def __init__(self, identity: Identity, score: Shape, technology: Technology = GENERIC) -> None:
+        self._answers, self._scores = AnswerSource(identity, technology), ScoreSource(identity, score)
         asked = ("request", "fault", "cause", "counters", "load_state")
         super().__init__({
             **{name: self._answers.signature.members[name] for name in asked},

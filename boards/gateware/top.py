@@ -9,14 +9,15 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, Technology
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
-from abc_hw.rtl_gen.parts.ram import LOAD_BITS
+from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 
 from .. import link
 from ..identity import Identity
-from .bridge import Bridge
-from .framing import FrameReceiver
+from .bridge import Bridge, bridge_memories
+from .framing import FrameReceiver, packet_memory
 from .uart import LEAST_DIVISOR, UartReceiver, UartTransmitter
 
 __all__ = ["LinkedAccelerator"]
@@ -31,9 +32,8 @@ class LinkedAccelerator(wiring.Component):
 
     Parameters
     ----------
-    network, foldings, target, weights : as of :class:`abc_hw.rtl_gen.engine.accelerator.Accelerator`; weights
-    that are loaded
-        come over the line
+    network, foldings, target, weights, large : as of
+        :meth:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.of`; weights that are loaded come over the line
     clock : Hz
     baud : bits per second of the line; None for ``LEAST_DIVISOR`` cycles per bit, the fastest there is
 
@@ -49,10 +49,10 @@ class LinkedAccelerator(wiring.Component):
 
     def __init__(
         self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD,
-        target: str = "generic", weights: WeightSource = "rom",
+        target: str = "generic", weights: WeightSource = "rom", large: int = 0,
     ) -> None:
         self._accelerator = accelerator = Accelerator(
-            AcceleratorPlan.of(network, foldings, target=target, weights=weights)
+            AcceleratorPlan.of(network, foldings, target=target, weights=weights, large=large)
         )
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
         height, width, channels = network.input_shape
@@ -98,16 +98,28 @@ class LinkedAccelerator(wiring.Component):
         """Depth of the packet buffer."""
         return link.buffer_bytes(self._identity.image_bytes)
 
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        return [
+            *self._accelerator.plan.memories, packet_memory(self.buffer_bytes, self._technology),
+            *bridge_memories(self._identity, self._technology),
+        ]
+
+    @property
+    def _technology(self) -> Technology:
+        return TECHNOLOGIES[self._accelerator.plan.target]
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.accelerator = accelerator = self._accelerator
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
-        m.submodules.frames = frames = FrameReceiver(depth=self.buffer_bytes)
+        m.submodules.frames = frames = FrameReceiver(depth=self.buffer_bytes, technology=self._technology)
         load_bits = len(accelerator.load.payload.data) if accelerator.plan.loads else LOAD_BITS
         m.submodules.bridge = bridge = Bridge(
             self._identity, lanes=accelerator.plan.i.lanes, score=accelerator.o.payload.score.shape(),
-            load_bits=load_bits,
+            load_bits=load_bits, technology=self._technology,
         )
         if accelerator.plan.loads:
             wiring.connect(m, bridge.weights, accelerator.load)

@@ -3,7 +3,7 @@
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
 from .. import synthesis
-from ..board import ICE40_BLOCK, Board, Capacity
+from ..board import Board, Capacity
 
 HX8K = Board(
     name="hx8k",
@@ -11,7 +11,7 @@ HX8K = Board(
     platform=ICE40HX8KBEVNPlatform,
     pll="ice40-core",
     clock=72_000_000,
-    capacity=Capacity(luts=7680, blocks=32, block=ICE40_BLOCK),
+    capacity=Capacity(luts=7680, blocks=32),
     serial="second port of its USB bridge",
     network="zoo:digits-lenet-m3n3",
     cycles=16_000,

@@ -3,7 +3,7 @@
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from .. import synthesis
-from ..board import ICE40_BLOCK, Board, Capacity
+from ..board import Board, Capacity
 
 ICEBREAKER = Board(
     name="icebreaker",
@@ -11,7 +11,7 @@ ICEBREAKER = Board(
     platform=ICEBreakerPlatform,
     pll="ice40-pad",
     clock=24_000_000,
-    capacity=Capacity(luts=5280, blocks=30, block=ICE40_BLOCK, multipliers=8, large=4),
+    capacity=Capacity(luts=5280, blocks=30, multipliers=8, large=4),
     serial="second port of its USB bridge",
     network="zoo:mnist-lenet-m1n1",
     cycles=200_000,

@@ -8,7 +8,7 @@ from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCr
 from amaranth_boards.resources import UARTResource
 
 from .. import synthesis
-from ..board import ECP5_BLOCK, Board, Capacity
+from ..board import Board, Capacity
 
 UART = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"))
 
@@ -41,7 +41,7 @@ ORANGECRAB_25F = Board(
     platform=OrangeCrab25F,
     pll="ecp5",
     clock=80_000_000,
-    capacity=Capacity(luts=24_288, blocks=56, block=ECP5_BLOCK, multipliers=28),
+    capacity=Capacity(luts=24_288, blocks=56, multipliers=28),
     serial="header pins 0 (rx) and 1 (tx), 3.3 V",
     network="zoo:mnist-lenet-m3n3",
     cycles=40_000,
@@ -55,6 +55,6 @@ ORANGECRAB_85F = dataclasses.replace(
     name="orangecrab-85f",
     title="OrangeCrab r0.2 (ECP5-85F)",
     platform=OrangeCrab85F,
-    capacity=Capacity(luts=83_640, blocks=208, block=ECP5_BLOCK, multipliers=156),
+    capacity=Capacity(luts=83_640, blocks=208, multipliers=156),
     cycles=20_000,
 )

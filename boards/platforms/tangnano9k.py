@@ -3,7 +3,7 @@
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
 from .. import synthesis
-from ..board import GOWIN_BLOCK, Board, Capacity
+from ..board import Board, Capacity
 
 
 class TangNano9k(TangNano9kPlatform):
@@ -36,7 +36,7 @@ TANG_NANO_9K = Board(
     platform=TangNano9k,
     pll="gowin",
     clock=54_000_000,
-    capacity=Capacity(luts=8640, blocks=26, block=GOWIN_BLOCK),
+    capacity=Capacity(luts=8640, blocks=26),
     serial="second port of its USB bridge",
     network="zoo:mnist-lenet-m1n1",
     cycles=200_000,

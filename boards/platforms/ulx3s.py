@@ -3,7 +3,7 @@
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
 from .. import synthesis
-from ..board import ECP5_BLOCK, Board, Capacity
+from ..board import Board, Capacity
 
 ULX3S_85F = Board(
     name="ulx3s-85f",
@@ -11,7 +11,7 @@ ULX3S_85F = Board(
     platform=ULX3S_85F_Platform,
     pll="ecp5",
     clock=80_000_000,
-    capacity=Capacity(luts=83_640, blocks=208, block=ECP5_BLOCK, multipliers=156),
+    capacity=Capacity(luts=83_640, blocks=208, multipliers=156),
     serial="its USB bridge",
     network="zoo:mnist-lenet-m3n3",
     cycles=20_000,

@@ -16,8 +16,8 @@ from abc_hw.network import Bases, IntArray
 from ..parts.arith import ceil_div, select
 from ..parts.coding import ParityCoder, operand_word
 from ..parts.delay import delayed
+from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
-from ..parts.rom import MemoryPlan
 from .pe import ElementPlan, ProcessingElement
 
 __all__ = ["ArrayPlan", "PEArray", "basis_bit"]

@@ -4,15 +4,16 @@ import dataclasses
 from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of
+from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import LoopNest, Loops
-from ..parts.rom import MemoryPlan
+from ..parts.memory import Memory, MemoryPlan
 from ..parts.stream import CodeStream, MapShape
 
 __all__ = ["MaxPool", "PoolPlan"]
@@ -27,11 +28,13 @@ class PoolPlan:
     shape : of the map that comes in
     side : of the square, and its stride
     i : what comes in, and so what leaves; codes are unsigned
+    technology : of its memory
     """
 
     shape: MapShape
     side: int
     i: CodeStream
+    technology: Technology = GENERIC
 
     def __post_init__(self) -> None:
         most = min(self.shape[:2])
@@ -59,7 +62,20 @@ class PoolPlan:
     def maxima(self) -> MemoryPlan:
         """A row of running maxima."""
         words = self.o_shape[1] * self.loops.bounds["transfer"]
-        return MemoryPlan(name="maxima", width=self.i.width, words=words)
+        return MemoryPlan(
+            name="maxima", width=self.i.width, words=words, write="word", held=True, technology=self.technology
+        )
+
+    @property
+    def distances(self) -> tuple[int, int]:
+        """Transfers from one of a square to the next of the same channels: within a row, and from row to row."""
+        transfers = self.loops.bounds["transfer"]
+        return transfers, transfers * (self.shape[1] - self.side + 1)
+
+    @property
+    def remembered(self) -> int:
+        """Maxima that are asked for again before they can be read: how long ago the oldest of them was found."""
+        return max((one for one in self.distances if one <= self.maxima.latency + 1), default=0)
 
     @property
     def memories(self) -> list[MemoryPlan]:
@@ -68,7 +84,7 @@ class PoolPlan:
     @property
     def latency(self) -> int:
         """Cycles from the last transfer of a square to its maximum."""
-        return 1
+        return self.maxima.latency + 1
 
     @property
     def cycles(self) -> int:
@@ -121,50 +137,58 @@ class MaxPool(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        accepted, leaving = Signal(), Signal()
-        address, fresh, closing, dropped = self._position(m, accepted)
-        m.submodules.maxima = memory = Memory(
-            shape=unsigned(self._plan.maxima.width), depth=self._plan.maxima.words, init=[]
-        )
-        write, read = memory.write_port(), memory.read_port()
-
-        held, held_address = Signal.like(self.i.payload), Signal.like(address)
-        held_fresh, held_closing, filled = Signal(), Signal(), Signal()
-        forwarded, forward = Signal.like(self.i.payload), Signal()
-        before = Mux(forward, forwarded, read.data)
-        maxima = [
-            Mux(~held_fresh & (old > code), old, code)
-            for code, old in zip(map(Value.cast, held), self._fields(before), strict=True)
-        ]
+        plan, late = self._plan, self._plan.maxima.latency
+        m.submodules.maxima = memory = Memory(plan.maxima)
+        moves, accepted = Signal(), Signal()
         m.d.comb += [
-            leaving.eq(filled & (~held_closing | self.o.ready)),
-            self.i.ready.eq(~filled | leaving),
-            accepted.eq(self.i.valid & self.i.ready),
-            read.addr.eq(address),
-            read.en.eq(accepted),
-            write.addr.eq(held_address),
-            write.data.eq(Cat(maxima)),
-            write.en.eq(leaving),
-            self.o.valid.eq(filled & held_closing),
-            self.o.payload.eq(Cat(maxima)),
+            moves.eq(~self.o.valid | self.o.ready), self.i.ready.eq(moves), accepted.eq(self.i.valid & moves),
         ]
-        with m.If(leaving):
-            m.d.sync += filled.eq(0)
-        with m.If(accepted):
-            m.d.sync += [
-                filled.eq(~dropped), held.eq(self.i.payload), held_address.eq(address),
-                held_fresh.eq(fresh), held_closing.eq(closing),
-                # The memory's word is being written in this cycle: take it from here.
-                forwarded.eq(Cat(maxima)), forward.eq(leaving & (held_address == address)),
-            ]
+        address, fresh, beside, closing, kept = self._position(m, accepted)
+
+        def later(value: Value, name: str, cycles: int, *, reset_less: bool = True) -> Value:
+            return delayed(m, value, cycles, name=name, reset_less=reset_less, enable=moves)
+
+        # When the memory's word is there, and a cycle after that:
+        codes = later(Value.cast(self.i.payload), "codes", late)
+        there = later(accepted, "there", late, reset_less=False)
+        result = Signal(plan.i.width, reset_less=True)
+        before = self._before(m, memory.data, result, later(beside, "beside", late), there & moves)
+        found = [
+            Mux(~later(fresh, "fresh", late) & (old > code), old, code)
+            for code, old in zip(self._fields(codes), self._fields(before), strict=True)
+        ]
+        with m.If(there & moves):
+            m.d.sync += result.eq(Cat(found))
+        m.d.comb += [
+            memory.addr.eq(address),
+            memory.en.eq(moves),
+            memory.write.addr.eq(later(address, "address", late + 1)),
+            memory.write.data.eq(result),
+            memory.write.en.eq(later(accepted & kept, "written", late + 1, reset_less=False)),
+            self.o.valid.eq(later(accepted & kept & closing, "closed", late + 1, reset_less=False)),
+            self.o.payload.eq(result),
+        ]
         return m
+
+    def _before(self, m: Module, read: Value, result: Value, beside: Value, shifts: Value) -> Value:
+        """The maxima so far of the square that a transfer belongs to: the memory's, or those that have just been
+        found."""
+        history = [result]
+        for ago in range(2, self._plan.remembered + 1):
+            history.append(delayed(m, history[-1], 1, name=f"result_{ago}", enable=shifts))
+        in_row, from_row = (
+            history[distance - 1] if distance <= len(history) and self._plan.remembered else read
+            for distance in self._plan.distances
+        )
+        return Mux(beside, in_row, from_row)
 
     def _fields(self, word: Value) -> list[Value]:
         width = self._plan.i.shape.width
         return [word[lane * width : (lane + 1) * width] for lane in range(self._plan.i.lanes)]
 
-    def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value, Value]:
-        """Of the transfer coming in: address of its maxima; is it first of its square, last, left over?"""
+    def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value, Value, Value]:
+        """Of the transfer coming in: address of its maxima; is it first of its square; has it one before it in the
+        square's row; is it the last; is it in a square at all?"""
         side, depth, (rows, columns, _) = self._plan.side, self._plan.maxima.words, self._plan.o_shape
         m.submodules.nest = nest = LoopNest(self._plan.loops)
         row, column, transfer = (nest.ends[nest.loops.level(name)] for name in ("row", "column", "transfer"))
@@ -196,4 +220,4 @@ class MaxPool(wiring.Component):
                 m.d.sync += [y_in.eq(0), y_over.eq(0), squares_done.eq(0)]
         fresh = (x_in == 0) & (y_in == 0)
         closing = (x_in == side - 1) & (y_in == side - 1)
-        return address, fresh, closing, x_over | y_over
+        return address, fresh, x_in != 0, closing, ~(x_over | y_over)

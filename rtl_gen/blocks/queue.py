@@ -3,15 +3,15 @@
 import dataclasses
 from functools import cached_property
 
-from amaranth.lib.fifo import SyncFIFOBuffered
-
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, ceil_div
-from ..parts.rom import MemoryPlan
+from ..parts.fifo import Fifo, fifo_latency, fifo_memory
+from ..parts.memory import MemoryPlan
 from ..parts.stream import CodeStream
 
 __all__ = ["Queue", "QueuePlan"]
 
-SPARE_CYCLES = 5
+SPARE_CYCLES = 3
 """Of each group: from a transfer that leaves the queue to a step that knows of it."""
 
 
@@ -26,6 +26,7 @@ class QueuePlan:
     group_cycles : from one group to the next
     under_way : cycles from a group's last word to its first transfer
     transfers : per image
+    technology : of its memory
     """
 
     i: CodeStream
@@ -33,6 +34,7 @@ class QueuePlan:
     group_cycles: int
     under_way: int
     transfers: int
+    technology: Technology = GENERIC
 
     @property
     def o(self) -> CodeStream:
@@ -42,13 +44,14 @@ class QueuePlan:
     @property
     def depth(self) -> int:
         """Transfers that it holds, those included that groups under way will bring."""
-        groups = ceil_div(self.under_way + self.per_group + SPARE_CYCLES, self.group_cycles) + 2
+        waits = self.under_way + self.per_group + SPARE_CYCLES + self.latency
+        groups = ceil_div(waits, self.group_cycles) + 2
         return groups * self.per_group
 
     @cached_property
     def storage(self) -> MemoryPlan:
         """All but the transfer that stands at the output."""
-        return MemoryPlan(name="storage", width=self.i.width, words=self.depth - 1)
+        return fifo_memory(width=self.i.width, words=self.depth - 1, technology=self.technology)
 
     @property
     def memories(self) -> list[MemoryPlan]:
@@ -57,7 +60,7 @@ class QueuePlan:
     @property
     def latency(self) -> int:
         """Cycles from a transfer that finds the queue empty to it at the output."""
-        return 2
+        return fifo_latency(fifo_memory(width=self.i.width, words=1, technology=self.technology))
 
     @property
     def cycles(self) -> int:
@@ -70,8 +73,8 @@ class QueuePlan:
         return {"one": 1, "depth bits": bits_of(self.depth), "word": self.i.width}
 
 
-class Queue(SyncFIFOBuffered):
-    """First in, first out.
+class Queue(Fifo):
+    """First in, first out; nobody asks whether there is room: who puts something in knows.
 
     Parameters
     ----------
@@ -79,4 +82,4 @@ class Queue(SyncFIFOBuffered):
     """
 
     def __init__(self, plan: QueuePlan) -> None:
-        super().__init__(width=plan.i.width, depth=plan.depth)
+        super().__init__(plan.storage)

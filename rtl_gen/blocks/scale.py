@@ -11,11 +11,12 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, constant_product, extend, select, signed_digits, total
 from ..parts.delay import chosen, chosen_cycles, chosen_gates, delayed
 from ..parts.loops import AffineCounter, LoopNest, Loops
 from ..parts.matches import LayerNumbers
-from ..parts.rom import MemoryPlan, Rom, pack_fields
+from ..parts.memory import Memory, MemoryPlan, pack_fields
 from ..schedule import Schedule
 from .alpha import AlphaCode
 
@@ -50,10 +51,12 @@ class ScalePlan:
     -------
     numbers : of the layer
     schedule : layer and folding
+    technology : of its memory
     """
 
     numbers: LayerNumbers
     schedule: Schedule
+    technology: Technology = GENERIC
 
     # -- alphas ---------------------------------------------------------------------------------------------
 
@@ -88,11 +91,12 @@ class ScalePlan:
     def alphas(self) -> MemoryPlan:
         """The memory of alphas, an item a word."""
         channels, bases = self.schedule.scale_lanes
-        key = ("alphas", self._padded, self.schedule.folding.pe, self.schedule.folding.mp, channels, bases)
+        folding = self.schedule.folding
+        key = (self.technology.name, "alphas", self._padded, folding.pe, folding.mp, channels, bases)
         return self.numbers.shared(key, lambda: MemoryPlan(
             name="alphas", width=self.code.width * channels * bases,
             words=self.schedule.groups * self.schedule.passes_m * self.schedule.scale_items,
-            contents=self._alpha_words,
+            contents=self._alpha_words, technology=self.technology,
         ))
 
     def _alpha_words(self) -> list[int]:
@@ -313,7 +317,7 @@ class ScaleUnit(wiring.Component):
         memory, width = self._plan.alphas, self._plan.code.width
         if not width:
             return [[Value.cast(0)] * bases for _ in range(channels)]
-        m.submodules.alphas = rom = Rom(memory)
+        m.submodules.alphas = rom = Memory(memory)
         items = schedule.scale_items
         m.submodules.alpha_addr = address = AffineCounter(nest.loops, {
             "group": schedule.passes_m * items, "pass_m": items, "basis": nest.loops.bounds["channel"],

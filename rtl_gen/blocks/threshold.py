@@ -10,10 +10,11 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, range_shape, total
 from ..parts.delay import delayed
 from ..parts.matches import LayerNumbers
-from ..parts.rom import MemoryPlan, Rom, pack_fields
+from ..parts.memory import Memory, MemoryPlan, pack_fields
 from ..parts.stream import CodeStream
 from ..schedule import Schedule
 
@@ -28,10 +29,12 @@ class OutputPlan:
     -------
     numbers : of the layer
     schedule : layer and folding
+    technology : of its memory
     """
 
     numbers: LayerNumbers
     schedule: Schedule
+    technology: Technology = GENERIC
 
     @property
     def o(self) -> CodeStream:
@@ -77,9 +80,9 @@ class OutputPlan:
     def constants(self) -> MemoryPlan:
         """The memory of constants."""
         lanes, each = self.schedule.out_lanes, self.numbers.constants.shape[1]
-        return self.numbers.shared(("constants", self.slots, lanes), lambda: MemoryPlan(
+        return self.numbers.shared((self.technology.name, "constants", self.slots, lanes), lambda: MemoryPlan(
             name="constants", width=self.constant_shape.width * lanes * each, words=self.slots,
-            contents=self._words,
+            contents=self._words, technology=self.technology,
         ))
 
     def _words(self) -> list[int]:
@@ -171,7 +174,7 @@ class OutputUnit(wiring.Component):
     def _read_constants(self, m: Module, slot: Signal) -> list[list[Value]]:
         """The constants of a slot's lanes, when the memory gives them: [lane][constant]."""
         memory, shape, lanes = self._plan.constants, self._plan.constant_shape, self._plan.o.lanes
-        m.submodules.constants = rom = Rom(memory)
+        m.submodules.constants = rom = Memory(memory)
         m.d.comb += rom.addr.eq(slot)
         fields = [rom.data[start : start + shape.width] for start in range(0, memory.width, shape.width)]
         typed = [field.as_signed() if shape.signed else field for field in fields]

@@ -6,20 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.matches import LayerNumbers
-from ..parts.ram import LOAD_BITS
-from ..parts.rom import MemoryPlan
+from ..parts.memory import MemoryPlan
 from ..schedule import Schedule
 from .array import ArrayPlan
 
 __all__ = ["WeightsPlan"]
-
-FEW_WORDS = 64
-"""Up to so many words the contents are looked at for bits that are the same in all of them."""
-
-WIDE = 4096
-"""Bits of a word, above which contents are not looked at."""
-
 
 @dataclasses.dataclass(frozen=True)
 class WeightsPlan:
@@ -30,11 +23,15 @@ class WeightsPlan:
     numbers : of the layer; where its weights are loaded the memory has no contents
     schedule : layer and folding
     array : that takes the words
+    technology : of the memory
+    large : has one of the part's large memories been set aside for it?
     """
 
     numbers: LayerNumbers
     schedule: Schedule
     array: ArrayPlan
+    technology: Technology = GENERIC
+    large: bool = False
 
     @property
     def width(self) -> int:
@@ -58,23 +55,16 @@ class WeightsPlan:
     @cached_property
     def memory(self) -> MemoryPlan:
         """As one memory."""
-        key = "weights", self.schedule.folding.simd, self.schedule.folding.pe
+        loaded = self.numbers.loaded
+        key = self.technology.name, "weights", self.schedule.folding.simd, self.schedule.folding.pe, self.large
         return self.numbers.shared(key, lambda: MemoryPlan(
-            name="weights", width=self.width, words=self.words,
-            contents=None if self.numbers.loaded else self.contents,
-            looked_at=self.words <= FEW_WORDS and self.width <= WIDE,
+            name="weights", width=self.width, words=self.words, contents=None if loaded else self.contents,
+            write="parts" if loaded else "none", technology=self.technology, large=self.large,
         ))
 
     @property
     def memories(self) -> list[MemoryPlan]:
-        """One; where weights are loaded two: of what is written ``LOAD_BITS`` at a time, and of the rest."""
-        if not self.numbers.loaded:
-            return [self.memory]
-        rest = self.width % LOAD_BITS
-        return [
-            dataclasses.replace(self.memory, name=name, width=width)
-            for name, width in (("weights", self.width - rest), ("weights, rest", rest)) if width
-        ]
+        return [self.memory]
 
     @property
     def quantities(self) -> dict[str, float]:

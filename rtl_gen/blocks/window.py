@@ -6,13 +6,13 @@ from functools import cached_property
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, extend, select
 from ..parts.delay import delayed
 from ..parts.loops import AffineCounter, Loops
-from ..parts.rom import MemoryPlan
+from ..parts.memory import Memory, MemoryPlan
 from ..parts.stream import CodeStream
 from ..schedule import Schedule
 from .ring import Ring, row_plan
@@ -30,9 +30,13 @@ class WindowPlan:
     Members
     -------
     schedule : layer and folding
+    technology : of its memories
+    waits : cycles that a word comes later, for what must come along with it
     """
 
     schedule: Schedule
+    technology: Technology = GENERIC
+    waits: int = 0
 
     @cached_property
     def ring(self) -> Ring:
@@ -55,7 +59,9 @@ class WindowPlan:
     def bank(self) -> MemoryPlan:
         """Each of the ``banks``. A word is read long after it was written: what a read beside a write gives is of
         no interest, and no logic shall stand behind the block memory to settle it."""
-        return MemoryPlan(name="bank", width=self.i.width, words=self.ring.words, settled=False)
+        return MemoryPlan(
+            name="bank", width=self.i.width, words=self.ring.words, write="word", technology=self.technology
+        )
 
     @property
     def banks(self) -> int:
@@ -71,7 +77,7 @@ class WindowPlan:
     @property
     def latency(self) -> int:
         """Cycles from a step to its word: address, memory, a choice of rows where there is one, and of columns."""
-        return 1 + self.bank.latency + (len(self.ring.top_banks) > 1) + 1
+        return 1 + self.waits + self.bank.latency + (len(self.ring.top_banks) > 1) + 1
 
     @property
     def cycles(self) -> int:
@@ -161,16 +167,13 @@ class WindowBuffer(wiring.Component):
         first_row, first_column, read_addresses = self._read_side(m)
         words = []
         for bank, (strobe, read_address) in enumerate(zip(strobes, read_addresses, strict=True)):
-            memory = Memory(
-                shape=unsigned(self._plan.bank.width), depth=self._plan.bank.words, init=[],
-                attrs={"no_rw_check": 1},
-            )
-            m.submodules[f"bank{bank}"] = memory
-            write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [write.addr.eq(write_address), write.data.eq(self.i.payload), write.en.eq(strobe)]
-            m.d.comb += read.addr.eq(delayed(m, read_address, 1, name=f"bank{bank}_address"))
-            # Block memory answers late in its cycle: what it says goes into a register before anything else.
-            words.append(delayed(m, read.data, self._plan.bank.latency, name=f"bank{bank}_word"))
+            m.submodules[f"bank{bank}"] = memory = Memory(self._plan.bank)
+            m.d.comb += [
+                memory.write.addr.eq(write_address), memory.write.data.eq(self.i.payload),
+                memory.write.en.eq(strobe),
+                memory.addr.eq(delayed(m, read_address, 1 + self._plan.waits, name=f"bank{bank}_address")),
+            ]
+            words.append(memory.data)
         self._align_columns(m, self._align_rows(m, words, first_row), first_column)
         return m
 
@@ -298,7 +301,7 @@ class WindowBuffer(wiring.Component):
         banks = [words[row * columns : (row + 1) * columns] for row in range(rows)]
         if len(first) == 1:
             return [banks[(first[0] + row) % rows] for row in range(rows)]
-        turned = delayed(m, first_row, 1 + self._plan.bank.latency, name="first_row")
+        turned = delayed(m, first_row, 1 + self._plan.waits + self._plan.bank.latency, name="first_row")
         return [
             [
                 delayed(

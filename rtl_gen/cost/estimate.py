@@ -19,9 +19,9 @@ from ..engine.accelerator import AcceleratorPlan, WeightSource
 from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
-from ..parts.rom import MemoryPlan
+from ..parts.memory import MemoryPlan
 from ..schedule import LayerFolding, Schedule
-from .memories import TECHNOLOGIES, Mapped, map_memory
+from .memories import Mapped
 
 __all__ = [
     "BLOCKS", "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate",
@@ -58,11 +58,15 @@ class Area:
 
 @dataclasses.dataclass(frozen=True)
 class StoredMemory:
-    """A memory of a block, and what it becomes."""
+    """A memory of a block."""
 
     block: str
     plan: MemoryPlan
-    mapped: Mapped
+
+    @property
+    def mapped(self) -> Mapped:
+        """What it becomes."""
+        return self.plan.mapped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,30 +155,18 @@ def known_families() -> tuple[str, ...]:
     return tuple(json.loads(COEFFICIENTS.read_text()))
 
 
-def memory_quantities(memory: StoredMemory) -> dict[str, float]:
-    """What the logic in and around a memory grows with, by kind of mapping."""
-    shape, mapped = memory.plan, memory.mapped
-    deep = (mapped.deep - 1) * shape.varying
+def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
+    """What the logic in and around a memory grows with, by kind of mapping; the choice of banks apart."""
+    mapped, written, stored = plan.mapped, plan.write != "none", len(plan.kept)
     if mapped.kind == "block":
-        return {"block words": shape.varying * shape.writable, "block choices": deep, "fixed words":
-                shape.varying * (not shape.writable)}
+        outside = 0 if plan.technology.output_register else stored
+        return {"block words": outside * written, "fixed words": outside * (not written)}
     if mapped.kind == "distributed":
-        return {"table words": shape.width, "table choices": deep}
-    if shape.writable:
-        return {"register bits": shape.bits}
-    tables = 1.0 if shape.words <= 16 else 2 * shape.words / 16 - 1
-    return {"constant columns": shape.columns, "constant tables": shape.columns * tables * (shape.words > 2)}
-
-
-def stored(block: str, memories: Iterable[MemoryPlan], family: str) -> list[StoredMemory]:
-    """Memories of a block and what they become."""
-    return [
-        StoredMemory(block, plan, map_memory(
-            TECHNOLOGIES[TARGETS[family]], width=plan.varying, words=plan.words,
-            write="word" if plan.writable else "none", settled=plan.settled,
-        ))
-        for plan in memories if plan.width and plan.words > 1
-    ]
+        return {"table words": stored, "table choices": (mapped.deep - 1) * stored}
+    if written:
+        return {"register bits": plan.bits}
+    tables = 1.0 if plan.words <= 16 else 2 * plan.words / 16 - 1
+    return {"constant columns": plan.columns, "constant tables": plan.columns * tables * (plan.words > 2)}
 
 
 class Estimator:
@@ -204,7 +196,7 @@ class Estimator:
         """A layer without the adapter before it."""
         blocks, memories = {}, []
         for name, block in plan.blocks.items():
-            found = stored(name, block.memories, self._family)
+            found = [StoredMemory(name, memory) for memory in block.memories if memory.kept]
             blocks[name] = self._area(name, block.quantities, found)
             memories += found
         blocks["scale"] += Area(dsps=multipliers(self._family, *plan.scale.products))
@@ -236,12 +228,14 @@ class Estimator:
     def _area(self, block: str, quantities: Mapping[str, float], memories: list[StoredMemory]) -> Area:
         known = coefficients(self._family).get(block, {})
         luts = ffs = 0.0
-        for counted in [quantities, *map(memory_quantities, memories)]:
+        for counted in [quantities, *(memory_quantities(memory.plan) for memory in memories)]:
             for quantity, number in counted.items():
                 each = known.get(quantity, (0.0, 0.0))
                 luts += each[0] * number
                 ffs += each[1] * number
         cells = [memory.mapped for memory in memories]
+        gates = sum(memory.plan.gates for memory in memories)
+        luts, ffs = luts + gates, ffs + gates
         luts += LUTS_PER_DISTRIBUTED * sum(cell.cells for cell in cells if cell.kind == "distributed")
         return Area(luts=luts, ffs=ffs, brams=sum(cell.cells for cell in cells if cell.kind == "block"))
 

@@ -76,6 +76,7 @@ class Technology:
     -------
     name : in messages and reports
     cells : none: the synthesiser decides
+    output_register : have blocks a register at their output?
     make : makes a block memory. An ASIC's macro comes in here, with its shapes in ``cells``: see
         :class:`abc_hw.rtl_gen.parts.memory_cells.MemoryCell`
     """
@@ -83,11 +84,11 @@ class Technology:
     name: str
     cells: tuple[MemoryCells, ...] = ()
     make: CellMaker = PlainCell
+    output_register: bool = False
 
-    @property
-    def block_bits(self) -> int:
-        """Bits of a block RAM; 0 where there is none."""
-        return max((cells.bits for cells in self.cells if cells.kind == "block"), default=0)
+    def bits_of(self, kind: Kind) -> int:
+        """The most that a cell of this kind holds; 0 where there is none."""
+        return max((cells.bits for cells in self.cells if cells.kind == kind), default=0)
 
 
 GENERIC = Technology("generic")
@@ -97,7 +98,7 @@ _TABLES = MemoryCells(kind="distributed", shapes=((4, 16),), cost=4, constant=Fa
 
 ECP5 = Technology("ecp5", (
     _TABLES, MemoryCells(kind="block", shapes=_NARROW, wide=((36, 512),), ports=2, cost=128),
-), Dp16kd)
+), Dp16kd, output_register=True)
 GOWIN = Technology("gowin", (
     _TABLES, MemoryCells(kind="block", shapes=(*_NARROW, (36, 512)), cost=128),
 ))

@@ -21,7 +21,7 @@ from abc_hw.writing import temporary_folder
 
 from ..engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from ..parts.matches import stable_score_bits
-from ..parts.ram import LOAD_BITS
+from ..parts.memory import LOAD_BITS
 from ..schedule import KNOBS, LayerFolding
 from .names import KEYWORDS, in_comment
 from .ports import member_wires, prepared, restore_ports

@@ -16,6 +16,7 @@ from abc_hw.network import Network
 from ..blocks.classifier import ArgMax, ArgMaxPlan, score_layout
 from ..emit.names import Names
 from ..parts.matches import LayerNumbers
+from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream, LaneAdapter
 from ..schedule import LayerFolding
@@ -76,7 +77,7 @@ class AcceleratorPlan:
     def of(
         cls, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
         weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
-        numbers: Sequence[LayerNumbers] | None = None,
+        numbers: Sequence[LayerNumbers] | None = None, large: int = 0,
     ) -> "AcceleratorPlan":
         """The plan of ``network`` with these foldings of each layer, by name.
 
@@ -88,6 +89,7 @@ class AcceleratorPlan:
             one in all else (:attr:`abc_hw.network.Network.constants_digest`)
         target, score_bits : as of the plan
         numbers : of the layers, where they are there already
+        large : large memories of the part, which those weights take that would take most blocks
 
         Raises
         ------
@@ -110,7 +112,10 @@ class AcceleratorPlan:
             LayerPlan(one, foldings[name], pipeline=pipeline, target=target)
             for one, name in zip(numbers, names, strict=True)
         )
-        return cls(network=network, layers=layers, target=target, loads=loads, score_bits=score_bits)
+        return cls(
+            network=network, layers=_with_large_memories(layers, large), target=target, loads=loads,
+            score_bits=score_bits,
+        )
 
     @property
     def foldings(self) -> dict[str, LayerFolding]:
@@ -134,6 +139,11 @@ class AcceleratorPlan:
     def i_transfers(self) -> int:
         """Transfers of the input stream per image."""
         return self.i.transfers(self.network.input_shape)
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        return [memory for layer in self.layers for plan in layer.blocks.values() for memory in plan.memories]
 
     @cached_property
     def adapters(self) -> Sequence[AdapterPlan]:
@@ -195,6 +205,18 @@ class AcceleratorPlan:
         (:attr:`abc_hw.rtl_gen.blocks.weights.WeightsPlan.contents`), of each word parts of 16 bits, the lowest
         first."""
         return [part for layer in self.layers for part in parts(layer.weights.contents(), layer.weights.width)]
+
+
+def _with_large_memories(layers: Sequence[LayerPlan], left: int) -> Sequence[LayerPlan]:
+    """Layers of which some have their weights in ``left`` large memories, those first that take most blocks."""
+    chosen = list(layers)
+    for index in sorted(range(len(layers)), key=lambda index: -layers[index].weights.memory.mapped.cells):
+        large = dataclasses.replace(layers[index], large=True)
+        takes = large.weights.memory.mapped
+        if layers[index].weights.memory.mapped.kind == "block" and takes.kind == "large" and takes.cells <= left:
+            chosen[index] = large
+            left -= takes.cells
+    return tuple(chosen)
 
 
 class Accelerator(wiring.Component):

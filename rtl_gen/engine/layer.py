@@ -19,13 +19,13 @@ from ..blocks.scale import ScalePlan, ScaleUnit
 from ..blocks.threshold import OutputPlan, OutputUnit
 from ..blocks.weights import WeightsPlan
 from ..blocks.window import WindowBuffer, WindowPlan
+from ..cost.memories import TECHNOLOGIES, Technology
 from ..parts.arith import bits_of
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import AffineCounter, LoopNest
 from ..parts.matches import LayerNumbers
-from ..parts.ram import Ram, write_signature
-from ..parts.rom import Rom
+from ..parts.memory import Memory, write_signature
 from ..parts.stream import CodeStream
 from ..schedule import LayerFolding, Schedule
 
@@ -42,6 +42,7 @@ class LayerPlan:
     folding : how much is done at once
     pipeline : adder levels between registers of the popcounts
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    large : have large memories of the part been set aside for the weights?
 
     Raises
     ------
@@ -53,6 +54,7 @@ class LayerPlan:
     folding: LayerFolding
     pipeline: int = 1
     target: str = "generic"
+    large: bool = False
 
     def __post_init__(self) -> None:
         self.schedule  # noqa: B018 - refuses a folding that does not fit
@@ -63,6 +65,11 @@ class LayerPlan:
         return Schedule(self.numbers.layer, self.folding)
 
     @property
+    def technology(self) -> Technology:
+        """Of memories."""
+        return TECHNOLOGIES[self.target]
+
+    @property
     def name(self) -> str:
         return self.numbers.layer.name
 
@@ -70,7 +77,10 @@ class LayerPlan:
 
     @cached_property
     def window(self) -> WindowPlan:
-        return WindowPlan(self.schedule)
+        """Its words come no sooner than those of the weights can."""
+        window = WindowPlan(self.schedule, self.technology)
+        lacking = self.weights.memory.latency - self.array.weight_delay - window.latency
+        return dataclasses.replace(window, waits=max(lacking, 0))
 
     @cached_property
     def array(self) -> ArrayPlan:
@@ -82,15 +92,15 @@ class LayerPlan:
 
     @cached_property
     def weights(self) -> WeightsPlan:
-        return WeightsPlan(self.numbers, self.schedule, self.array)
+        return WeightsPlan(self.numbers, self.schedule, self.array, self.technology, self.large)
 
     @cached_property
     def scale(self) -> ScalePlan:
-        return ScalePlan(self.numbers, self.schedule)
+        return ScalePlan(self.numbers, self.schedule, self.technology)
 
     @cached_property
     def output(self) -> OutputPlan:
-        return OutputPlan(self.numbers, self.schedule)
+        return OutputPlan(self.numbers, self.schedule, self.technology)
 
     @cached_property
     def queue(self) -> QueuePlan:
@@ -99,13 +109,16 @@ class LayerPlan:
         return QueuePlan(
             i=self.output.o, per_group=self.folding.pe // schedule.out_lanes, group_cycles=schedule.group_cycles,
             under_way=self.work_latency, transfers=height * width * schedule.out_transfers,
+            technology=self.technology,
         )
 
     @cached_property
     def pool(self) -> PoolPlan | None:
         """None where the layer has none."""
         layer = self.numbers.layer
-        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=self.queue.o) if layer.pool > 1 else None
+        if layer.pool == 1:
+            return None
+        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=self.queue.o, technology=self.technology)
 
     @property
     def blocks(self) -> dict[str, Any]:
@@ -207,14 +220,14 @@ class LayerEngine(wiring.Component):
     -------
     i : In, stream of input codes
     o : Out, stream of output codes (scores of the classifier)
-    write : In, if weights are loaded: writes their memory, :func:`abc_hw.rtl_gen.parts.ram.write_signature`
+    write : In, if weights are loaded: writes their memory, :func:`abc_hw.rtl_gen.parts.memory.write_signature`
     """
 
     def __init__(self, plan: LayerPlan) -> None:
         self._plan = plan
         members = {"i": In(plan.i.signature), "o": Out(plan.o.signature)}
         if plan.numbers.loaded:
-            members["write"] = In(write_signature(plan.weights.width, plan.weights.words))
+            members["write"] = In(write_signature(plan.weights.memory))
         super().__init__(members)
 
     @property
@@ -267,13 +280,9 @@ class LayerEngine(wiring.Component):
     def _read_weights(self, m: Module, nest: LoopNest) -> Value:
         """The weight word of a step, the array's ``weight_delay`` after the window's."""
         plan, weights = self._plan, self._plan.weights
-        memory: Ram | Rom
+        m.submodules.weights = memory = Memory(weights.memory)
         if plan.numbers.loaded:
-            memory = Ram(width=weights.width, depth=weights.words)
             wiring.connect(m, wiring.flipped(self.write), memory.write)
-        else:
-            memory = Rom(weights.memory)
-        m.submodules.weights = memory
         m.submodules.weight_addr = address = AffineCounter(nest.loops, weights.strides)
         waits = plan.window.latency + plan.array.weight_delay - weights.memory.latency
         m.d.comb += [

@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.arith import ceil_div
-from ..parts.ram import LOAD_BITS
+from ..parts.memory import LOAD_BITS
 from ..parts.stream import CodeStream
 
 __all__ = ["GatePlan", "ImageGate", "LoadGate", "Loader", "load_layout", "parts"]

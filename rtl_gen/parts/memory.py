@@ -22,9 +22,9 @@ __all__ = ["LOAD_BITS", "Memory", "MemoryPlan", "Slice", "pack_fields", "write_s
 Contents = Callable[[], Sequence[int]]
 """The words of a memory, non-negative, evaluated when they are needed."""
 
-LOOKED_AT_WORDS, LOOKED_AT_BITS = 64, 16_384
-"""Contents are looked at for bits that are the same in all words, or in each word the same as another, up to so
-many words or bits."""
+LOOKED_AT_WORDS, LOOKED_AT_BITS, LOOKED_AT_WIDTH = 64, 16_384, 4096
+"""Contents are looked at for bits that are the same in all words up to so many words, or bits in all, of words
+that are not wider."""
 
 
 def pack_fields(fields: Sequence[tuple[int, int]]) -> int:
@@ -99,32 +99,29 @@ class MemoryPlan:
             raise ValueError(f"There must be {self.words} words, not {len(values)}")
         return values
 
-    @cached_property
-    def sources(self) -> tuple[int, ...]:
-        """Where each bit of a word comes from: the bit of the word that is stored for it, or -1 for 0 and -2 for 1
-        where it is always that."""
-        few = self.words <= LOOKED_AT_WORDS or self.words * self.width <= LOOKED_AT_BITS
-        if self.contents is None or not few:
-            return tuple(range(self.width))
-        ones, zeros = reduce(and_, self.values), ~reduce(or_, self.values)
-        size = ceil_div(self.width, 8)
-        table = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in self.values), np.uint8)
-        columns = np.packbits(np.unpackbits(table.reshape(-1, size), axis=1, bitorder="little"), axis=0)
-        first: dict[bytes, int] = {}
-        return tuple(
-            -2 if ones >> bit & 1 else -1 if zeros >> bit & 1 else first.setdefault(columns[:, bit].tobytes(), bit)
-            for bit in range(self.width)
-        )
+    @property
+    def _looked_at(self) -> bool:
+        few = self.words <= LOOKED_AT_WORDS or self.bits <= LOOKED_AT_BITS
+        return self.contents is not None and few and 0 < self.width <= LOOKED_AT_WIDTH
 
     @cached_property
     def kept(self) -> tuple[int, ...]:
-        """Bits of a word that are stored, in order."""
-        return tuple(sorted({source for source in self.sources if source >= 0}))
+        """Bits of a word that are stored, in order: those that are not the same in all words, as far as contents
+        are looked at."""
+        mask = (1 << self.width) - 1
+        if self._looked_at:
+            mask = reduce(or_, self.values) & ~reduce(and_, self.values)
+        return tuple(bit for bit in range(self.width) if mask >> bit & 1)
 
-    @property
-    def varying(self) -> int:
-        """Bits of a word that are not always the same, as far as contents are looked at."""
-        return sum(source >= 0 for source in self.sources)
+    @cached_property
+    def columns(self) -> int:
+        """Of the bits that are stored, those that differ from each other, as far as contents are looked at."""
+        if not self._looked_at or not self.kept:
+            return len(self.kept)
+        size = ceil_div(self.width, 8)
+        table = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in self.values), np.uint8)
+        bits = np.unpackbits(table.reshape(-1, size), axis=1, bitorder="little")
+        return int(np.unique(np.packbits(bits[:, list(self.kept)], axis=0), axis=1).shape[1])
 
     @property
     def bits(self) -> int:
@@ -224,14 +221,15 @@ class Memory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self._plan
+        same = plan.values[0] if plan.contents and len(plan.kept) < plan.width else 0  # bits that are not stored
         if not plan.kept:
-            m.d.comb += self.data.eq(sum((source == -2) << bit for bit, source in enumerate(plan.sources)))
+            m.d.comb += self.data.eq(same)
             return m
         in_blocks = plan.mapped.kind in ("block", "large") and not plan.plain
         word = self._in_blocks(m) if in_blocks else self._as_array(m)
         place = {bit: index for index, bit in enumerate(plan.kept)}
         m.d.comb += self.data.eq(Cat(
-            word[place[source]] if source >= 0 else Const(source == -2, 1) for source in plan.sources
+            word[place[bit]] if bit in place else Const(same >> bit & 1, 1) for bit in range(plan.width)
         ))
         return m
 

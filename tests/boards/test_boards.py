@@ -16,7 +16,7 @@ from places import EXAMPLES
 
 from abc_hw import sources
 from abc_hw.boards import build, fit, toolchain
-from abc_hw.boards.fit import Memory
+from abc_hw.boards.board import Board
 from abc_hw.boards.gateware import clocking
 from abc_hw.boards.gateware.top import LinkedAccelerator
 from abc_hw.boards.host.run import run
@@ -90,7 +90,7 @@ def test_board_has_a_plan(name: str) -> None:
         assert f"uart_0__{pin}__io" in constraints
     rtlil = plan.files["top.il"]
     assert bool(re.search(r"cell \\(SB_PLL40_PAD|SB_PLL40_CORE|EHXPLLL|rPLL) ", rtlil)) == (board.pll != "none")
-    assert fit.block_count(board, fit.memories(rtlil)) <= board.capacity.blocks
+    assert fit.block_count(linked.memories) <= board.capacity.blocks
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -115,44 +115,36 @@ def test_unknown_board_lists_the_known() -> None:
 # -- what fits ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("board", "memory", "blocks"),
-    [
-        ("icebreaker", Memory(16, 4, written=True), 0),
-        ("icebreaker", Memory(16, 5, written=True), 1),
-        ("icebreaker", Memory(16, 64), 0),
-        ("icebreaker", Memory(16, 65), 1),
-        ("icebreaker", Memory(16, 256), 1),
-        ("icebreaker", Memory(17, 256), 2),
-        ("icebreaker", Memory(2, 2048), 1),
-        ("icebreaker", Memory(1, 4096), 2),
-        ("ulx3s-85f", Memory(36, 512), 1),
-        ("ulx3s-85f", Memory(1, 2048, written=True), 0),
-    ],
-)
-def test_block_count_takes_the_best_shape(board: str, memory: Memory, blocks: int) -> None:
-    assert fit.blocks(find(board), memory) == blocks
-
-
-def test_block_count_is_what_synthesis_takes(tiny: Network) -> None:
+def test_block_count_is_what_synthesis_takes() -> None:
     board = find("hx8k")
-    rtlil = build.plan(board, build.design(board, example("digits-small"))).files["top.il"]
+    linked = build.design(board, example("digits-small"))
+    assert synthesised_blocks(board, linked) == fit.block_count(linked.memories) > 0
+
+
+def synthesised_blocks(board: Board, linked: LinkedAccelerator) -> int:
+    """Block RAMs that Yosys makes."""
+    name, cell = {"ice40": ("ice40", "SB_RAM40_4K"), "ecp5-slices": ("ecp5", "DP16KD"), "gowin": (
+        "gowin", r"(?:SP|SPX9|SDPB|SDPX9B|DPB|DPX9B|pROM|pROMX9)")}[board.target]
+    options = board.overrides["synth_opts"]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "top.il")
-        source.write_text(rtlil)
-        said = run_yosys(f"read_rtlil {source}", "synth_ice40 -top top -run begin:map_ffs", "stat")
-    made = int(re.findall(r"^\s*(\d+)\s+SB_RAM40_4K", said, re.MULTILINE)[-1])
-    assert made == fit.block_count(board, fit.memories(rtlil)) > 0
+        source.write_text(build.plan(board, linked).files["top.il"])
+        said = run_yosys(f"read_rtlil {source}", f"synth_{name} {options} -top top -run begin:map_ffs", "stat")
+    return sum(int(count) for count in re.findall(rf"^\s*(\d+)\s+{cell}$", said, re.MULTILINE))
 
 
 def test_loaded_weights_go_into_large_memories_first() -> None:
-    board = find("icebreaker")
-    weights = Memory(32, 8192, written=True, single=True), Memory(16, 4096, written=True, single=True)
-    others = Memory(8, 2048, written=True), Memory(3, 10, written=True, single=True)
-    assert fit.in_large(board, [others[1], weights[1], others[0], weights[0]]) == {1, 3}
-    assert fit.block_count(board, [*others, *weights]) == 4
-    assert fit.in_large(board, [*weights, *weights]) == {0, 2}
-    assert fit.in_large(find("hx8k"), list(weights)) == set()
+    network = example("digits-small")
+    foldings = fold_for_cycles(network, 4000)
+    plain = AcceleratorPlan.of(network, foldings, weights="loaded", target="ice40")
+    takes = [layer.weights.memory.mapped.cells for layer in plain.layers]
+    most = dataclasses.replace(plain.layers[takes.index(max(takes))], large=True).weights.memory.mapped
+    large = AcceleratorPlan.of(network, foldings, weights="loaded", target="ice40", large=most.cells)
+    assert (most.kind, most.cells) == ("large", -(-most.unit[0] * most.cells // 16))
+    assert [layer.large for layer in large.layers] == [cells == max(takes) for cells in takes]
+    assert fit.block_count(plain.memories) - fit.block_count(large.memories) == max(takes) > 0
+    fixed = AcceleratorPlan.of(network, foldings, target="ice40", large=4)
+    assert not any(layer.large for layer in fixed.layers)
 
 
 def test_network_with_too_much_memory_is_refused_before_synthesis(tmp_path: Path) -> None:
@@ -174,8 +166,7 @@ def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded()
 
     def blocks(weights: str) -> int:
         foldings = build.design(board, network).accelerator.plan.foldings
-        made = build.plan(board, build.design(board, network, foldings, weights))  # type: ignore[arg-type]
-        return fit.block_count(board, fit.memories(made.files["top.il"]))
+        return fit.block_count(build.design(board, network, foldings, weights).memories)  # type: ignore[arg-type]
 
     assert blocks("loaded") <= board.capacity.blocks < blocks("rom")
 

@@ -97,3 +97,15 @@ def test_what_is_cheapest_is_taken() -> None:
     assert map_memory(ICE40, width=16, words=77) == Mapped("block", 1, 1, (16, 256))
     large = map_memory(ICE40, width=33, words=20_000, write="parts", large=True)
     assert (large.kind, large.cells) == ("large", 6)
+
+
+@pytest.mark.parametrize(("technology", "width", "words", "write", "blocks"), [
+    (ICE40, 16, 4, "word", 0), (ICE40, 16, 5, "word", 1), (ICE40, 16, 64, "none", 0), (ICE40, 16, 67, "none", 1),
+    (ICE40, 16, 256, "none", 1), (ICE40, 17, 256, "none", 2), (ICE40, 2, 2048, "none", 1),
+    (ICE40, 1, 4096, "none", 1), (ECP5, 36, 512, "none", 1), (ECP5, 1, 2048, "word", 1),
+])
+def test_blocks_have_the_best_shape(
+    technology: Technology, width: int, words: int, write: WriteKind, blocks: int
+) -> None:
+    mapped = map_memory(technology, width=width, words=words, write=write)
+    assert mapped.cells * (mapped.kind == "block") == blocks

@@ -13,7 +13,7 @@ from rtl_cases import sweep
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit, generate
-from abc_hw.rtl_gen.parts.rom import MemoryPlan, Rom, pack_fields
+from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan, pack_fields
 
 CASE = sweep()[16]
 
@@ -69,11 +69,11 @@ def rom_plan(width: int, words: list[int]) -> MemoryPlan:
 
 def test_rom_contents_and_latency() -> None:
     words = [int(word) for word in np.random.default_rng(0).integers(1 << 20, size=9)]
-    text = emit(Rom(rom_plan(20, words)), name="rom").text
+    text = emit(Memory(rom_plan(20, words)), name="rom").text
     assert [int(word, 16) for word in re.findall(r"\] = 20'h([0-9a-f]+);", text)] == words
-    assert Rom(rom_plan(3, [5, 5])).constant
+    assert not rom_plan(3, [5, 5]).kept
     with pytest.raises(ValueError, match="at least one word"):
-        Rom(rom_plan(3, []))
+        rom_plan(3, [])
 
 
 def test_pack_fields() -> None:

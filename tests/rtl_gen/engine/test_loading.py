@@ -18,7 +18,7 @@ from abc_hw.rtl_gen.emit.verilog import emit, generate
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.engine.loading import Loader, parts
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
-from abc_hw.rtl_gen.parts.ram import Ram
+from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
 from abc_hw.sim import golden
 from abc_hw.sim.runner import simulate
 
@@ -128,12 +128,14 @@ def test_header_tells_what_is_loaded() -> None:
 
 
 def test_one_port_serves_reading_and_writing() -> None:
-    text = emit(Ram(width=40, depth=8), name="ram").text
-    assert len(set(re.findall(r"(?:memory|rest)\[(\w+)\]", text))) == 1
-    assert re.findall(r"reg \[(\d+):0\] (memory|rest) \[7:0\]", text) == [("31", "memory"), ("7", "rest")]
+    text = emit(Memory(MemoryPlan(width=40, words=8, write="parts")), name="ram").text
+    assert len(set(re.findall(r"any(?:_rest)?_array\[(\w+)\]", text))) == 1
+    assert re.findall(r"reg \[(\d+):0\] (any\w+) \[7:0\]", text) == [
+        ("31", "any_array"), ("7", "any_rest_array")
+    ]
     assert "initial" not in text
     with pytest.raises(ValueError, match="at least one word, not 0"):
-        Ram(width=3, depth=0)
+        MemoryPlan(width=3, words=0, write="parts")
 
 
 # -- the loader ----------------------------------------------------------------------------------------------
