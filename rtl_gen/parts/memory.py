@@ -107,10 +107,12 @@ class MemoryPlan:
     @cached_property
     def kept(self) -> tuple[int, ...]:
         """Bits of a word that are stored, in order: those that are not the same in all words, as far as contents
-        are looked at."""
+        are looked at. Where the synthesiser decides it is all of them or none: what reads the words shall not see
+        constants, which it would have to compare with others."""
         mask = (1 << self.width) - 1
         if self._looked_at:
-            mask = reduce(or_, self.values) & ~reduce(and_, self.values)
+            varying = reduce(or_, self.values) & ~reduce(and_, self.values)
+            mask = varying if self.technology.cells or not varying else mask
         return tuple(bit for bit in range(self.width) if mask >> bit & 1)
 
     @cached_property

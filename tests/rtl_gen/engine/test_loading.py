@@ -110,7 +110,7 @@ def test_loaded_memories_have_no_contents() -> None:
     modules = dict(re.findall(r"^module (\w+)\(.*?\);(.*?)^endmodule", text, re.MULTILINE | re.DOTALL))
     for layer in ("conv", "dense"):
         module = modules[f"accelerator_{layer}_weights"]
-        assert re.search(r"reg \[\d+:0\] (memory|rest) \[", module)
+        assert re.search(r"reg \[\d+:0\] any(?:_rest)?_array \[", module)
         assert "initial" not in module
         assert "initial" in modules[f"accelerator_{layer}_output_constants"]
     fixed = generate(case.network(), case.foldings())

@@ -145,10 +145,12 @@ def fill_first(plan: MemoryPlan) -> None:
 
 def test_bits_that_never_change_are_not_stored() -> None:
     words = [0b1010_01_0 | (bit << 5) | (bit << 3) for bit in (0, 1, 1, 0)]
-    plan = MemoryPlan(width=8, words=4, contents=lambda: words)
+    plan = MemoryPlan(width=8, words=4, contents=lambda: words, technology=GOWIN)
     assert plan.kept == (3, 5)
     assert plan.columns == 1
     measured(plan)
+    assert MemoryPlan(width=8, words=4, contents=lambda: words).kept == tuple(range(8))
+    assert MemoryPlan(width=8, words=2, contents=lambda: [7, 7]).kept == ()
 
 
 def test_latency_is_two_but_for_banks_behind_each_other() -> None:
