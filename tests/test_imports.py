@@ -13,7 +13,9 @@ from pathlib import Path
 from places import ROOT
 
 HEAVY = ["torch", "lightning", "sklearn"]
-TRAINING = {"abc_hw.convert.exporting", "abc_hw.convert.fitting", "abc_hw.convert.floats"}
+TRAINING = {
+    "abc_hw.cli.training_page", "abc_hw.convert.exporting", "abc_hw.convert.fitting", "abc_hw.convert.floats",
+}
 """Modules outside abc_hw.training that belong to the training half."""
 
 
