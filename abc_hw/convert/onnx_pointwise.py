@@ -14,6 +14,7 @@ from ..network.edges import Codes, Integers
 from ..network.graph import INPUT
 from ..network.nodes import NEVER, Requantise, Table, Threshold
 from .onnx_reading import FloatArray, Operation
+from .onnx_signs import SIGN_FORM
 from .onnx_state import Number, Walk, one_or_all, planes
 from .onnx_sums import add_numbers
 from .onnx_weights import Weights
@@ -324,8 +325,6 @@ def _thresholds(walk: Walk, number: Number, quantisers: list[Quantiser]) -> tupl
 
 def _negated(walk: Walk, source: str, edge: Integers, signs: np.ndarray) -> tuple[str, Integers]:
     """Channels of falling functions, negated: (node, edge)."""
-    from .onnx_signs import SIGN_FORM
-
     reach = max(abs(edge.least), abs(edge.greatest)) + 1
     node = Requantise(
         name=walk.name("requantise"), inputs=(source,), factor=signs, factor_scale=SIGN_FORM,

@@ -5,9 +5,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
+
+
+def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
+    """A map [..., C] as it travels: [pixels x words, lanes], lanes past the last channel 0."""
+    flat = values.reshape(-1, values.shape[-1])
+    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
+    padded[:, : flat.shape[1]] = flat
+    return padded.reshape(-1, lanes)
 
 
 def run_stream(

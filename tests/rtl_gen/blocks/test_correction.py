@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from streams import run_stream
+from streams import run_stream, transfers
 
 from abc_hw.network import Bases, Integers, ScaleForm
 from abc_hw.network.nodes import Conv
@@ -47,10 +47,3 @@ def test_equals_positions_that_count_nothing(name: str, lanes: int) -> None:
     assert (found[real] == transfers(expected, lanes)[real]).all()
     _, cycles = run_stream(Correct(plan), sent.tolist(), expected=len(sent))
     assert cycles + 1 == 3 * plan.cycles + plan.latency
-
-
-def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
-    flat = values.reshape(-1, values.shape[-1])
-    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
-    padded[:, : flat.shape[1]] = flat
-    return padded.reshape(-1, lanes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from streams import run_stream
+from streams import run_stream, transfers
 
 from abc_hw.network import Bases, Codes, Integers
 from abc_hw.network.nodes import MaxPool, SumPool
@@ -41,13 +41,6 @@ def maps(edge: Codes | Integers, images: int) -> np.ndarray:
     if isinstance(edge, Codes):
         return rng.integers(0, edge.bases.levels, shape, dtype=np.uint8)
     return rng.integers(edge.low, edge.high + 1, shape)
-
-
-def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
-    flat = values.reshape(-1, values.shape[-1])
-    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
-    padded[:, : flat.shape[1]] = flat
-    return padded.reshape(-1, lanes)
 
 
 @pytest.mark.parametrize("kind", ["codes", "integers", "sum", "least"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 from random_graphs import random_codes, random_graph
-from streams import run_stream
+from streams import run_stream, transfers
 
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Codes, Graph, ScaleForm
@@ -31,13 +31,6 @@ def random_foldings(rng: np.random.Generator, graph: Graph) -> dict[str, LayerFo
             every = candidates(unit.does)
             found[unit.name] = every[int(rng.integers(len(every)))].folding
     return found
-
-
-def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
-    flat = values.reshape(-1, values.shape[-1])
-    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
-    padded[:, : flat.shape[1]] = flat
-    return padded.reshape(-1, lanes)
 
 
 def simulated(plan: GraphPlan, codes: np.ndarray, stalls: float, most_cycles: int) -> list[int]:

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from streams import run_stream
+from streams import run_stream, transfers
 
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, ScaleForm
@@ -66,13 +66,6 @@ CASES = {
     "integers, groups": Case((4, 3, 4), (2, 2), groups=2, integers=True, folding=LayerFolding(simd=2, pe=2)),
     "signal": Case((1, 12, 3), (1, 4), (1, 2), (0, 0, 3, 1), code=2, folding=LayerFolding(simd=1, pe=2)),
 }
-
-
-def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
-    flat = values.reshape(-1, values.shape[-1])
-    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
-    padded[:, : flat.shape[1]] = flat
-    return padded.reshape(-1, lanes)
 
 
 def expected(layer: Fused, codes: np.ndarray) -> np.ndarray:
