@@ -19,12 +19,17 @@ _HOMES = {
     "Accelerator": ("rtl_gen.engine.accelerator", "Accelerator"),
     "Graph": ("network", "Graph"),
     "Network": ("network", "Network"),
-    "export": ("convert", "export"),
+    "Normalise": ("training.normalise", "Normalise"),
+    "config_for": ("training.recipes", "config_for"),
+    "convert": ("conversion.floats", "convert"),
+    "export": ("conversion.exporting", "export"),
     "fold": ("rtl_gen.cost.choice", "fold"),
     "generate": ("rtl_gen.emit.verilog", "generate"),
     "load": ("sources", "load"),
+    "load_checkpoint": ("training.checkpoints", "load_checkpoint"),
     "save": ("network.files", "save"),
     "simulate": ("sim.runner", "simulate"),
+    "train": ("training.loop", "train"),
 }
 """Public name -> the module that has it, and its name there. ``__init__.pyi`` says the same to type checkers."""
 

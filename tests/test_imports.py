@@ -14,7 +14,8 @@ from places import ROOT
 
 HEAVY = ["torch", "lightning", "sklearn"]
 TRAINING = {
-    "abc_hw.cli.training_page", "abc_hw.convert.exporting", "abc_hw.convert.fitting", "abc_hw.convert.floats",
+    "abc_hw.cli.training_page", "abc_hw.conversion.exporting", "abc_hw.conversion.fitting",
+    "abc_hw.conversion.floats",
 }
 """Modules outside abc_hw.training that belong to the training half."""
 

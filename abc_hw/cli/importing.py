@@ -31,7 +31,7 @@ def import_network(
 ) -> None:
     """Bring in a quantised network that another framework trained, equal to the last bit or refused."""
     need("import", "qonnx", "onnx")
-    from abc_hw.convert.onnx_import import import_onnx
+    from abc_hw.conversion.onnx_import import import_onnx
 
     found = import_onnx(model, name=name, pixels=pixels, classes=classes.split(",") if classes else None)
     files.save(found.graph, out)

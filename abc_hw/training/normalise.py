@@ -13,7 +13,7 @@ from ..errors import InputError
 class Normalise(nn.Module):
     """``(pixel / 255 - mean) / std``, per channel: uint8 [B, C, H, W] -> float of the same shape.
 
-    :func:`abc_hw.convert.convert` folds it into the first layer.
+    :func:`abc_hw.convert` folds it into the first layer.
 
     Parameters
     ----------

@@ -93,8 +93,8 @@ POOLS = (nn.MaxPool2d, functional.max_pool2d, torch.max_pool2d)
 
 INSTEAD: dict[Any, str] = {
     operator.add: "no sum of two paths, for layers come one after another",
-    nn.Conv2d: "ABCConv2d, which abc_hw.convert.convert makes of it",
-    nn.Linear: "ABCLinear, which abc_hw.convert.convert makes of it",
+    nn.Conv2d: "ABCConv2d, which abc_hw.convert makes of it",
+    nn.Linear: "ABCLinear, which abc_hw.convert makes of it",
     nn.AvgPool2d: "a max-pool",
     torch.cat: "one path, for layers come one after another",
     Normalise: "pixels as they are, which layers on bases take",

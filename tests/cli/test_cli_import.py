@@ -8,7 +8,7 @@ from pathlib import Path
 from command_line import done, refused
 from qonnx_models import Model, images
 
-from abc_hw.convert.onnx_import import import_onnx
+from abc_hw.conversion.onnx_import import import_onnx
 from abc_hw.network import files
 from abc_hw.network.graph import Graph
 from abc_hw.sim import golden

@@ -39,7 +39,7 @@ def commands() -> list[str]:
 
 def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _ = blocks("python")
-    assert len(code.splitlines()) == 6
+    assert len(code.splitlines()) == 5
     path = tmp_path / "runs" / "digits" / "model.ckpt"
     path.parent.mkdir(parents=True)
     config = recipes.config_for("digits", M=2, N=2)

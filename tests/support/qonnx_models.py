@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from qonnx_judge import DOMAIN, Judge
 
-from abc_hw.convert.onnx_import import Imported
+from abc_hw.conversion.onnx_import import Imported
 from abc_hw.sim import golden
 
 

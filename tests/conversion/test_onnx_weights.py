@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abc_hw.convert.onnx_weights import ALPHA_FORM, as_bases
+from abc_hw.conversion.onnx_weights import ALPHA_FORM, as_bases
 from abc_hw.errors import InputError
 
 RANGES = [

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from qonnx_models import Model, assert_equals_the_judge
 
-from abc_hw.convert.onnx_import import import_onnx
+from abc_hw.conversion.onnx_import import import_onnx
 from abc_hw.errors import InputError
 from abc_hw.network.nodes import Conv, Encode, MaxPool, Output, Requantise, Scores, SumPool, Table
 

@@ -12,7 +12,7 @@ import pytest
 from places import ROOT
 from qonnx_models import assert_equals_the_judge
 
-from abc_hw.convert.onnx_import import import_onnx
+from abc_hw.conversion.onnx_import import import_onnx
 
 FOLDER = ROOT.parent / "shared" / "qonnx"
 FILES = ["TFC_1W2A", "TFC_2W2A", "kwsmlp_w3a3"]

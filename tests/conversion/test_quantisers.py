@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abc_hw.convert.quantisers import Quantiser, rounding_named
-from abc_hw.convert.values import Affine, Clip, Steps, thresholds_of
+from abc_hw.conversion.quantisers import Quantiser, rounding_named
+from abc_hw.conversion.values import Affine, Clip, Steps, thresholds_of
 from abc_hw.errors import InputError
 
 ROUNDINGS = ["ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN"]

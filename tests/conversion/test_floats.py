@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abc_hw import data
-from abc_hw.convert import Converted, Normalise, convert, export
-from abc_hw.convert.fitting import fit
+from abc_hw.conversion import Converted, Normalise, convert, export
+from abc_hw.conversion.fitting import fit
 from abc_hw.errors import InputError
 from abc_hw.network import Bases
 from abc_hw.sim import fast

@@ -13,7 +13,7 @@ from qonnx_judge import quiet
 from qonnx_models import assert_equals_the_judge
 from torch import nn
 
-from abc_hw.convert.onnx_import import import_onnx
+from abc_hw.conversion.onnx_import import import_onnx
 
 with quiet():
     import brevitas.nn as qnn

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import abc_hw
-from abc_hw.convert import Normalise, export, report
+from abc_hw.conversion import Normalise, export, report
 from abc_hw.errors import InputError
 from abc_hw.sim import fast
 from abc_hw.training.layers import ABCConv2d, ABCLinear, BatchNorm
@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "residual": (residual, "Forward.forward: expected no sum of two paths, for layers come one after another, "),
     "float convolution": (
         lambda: nn.Sequential(first(), nn.Conv2d(6, 6, 3), nn.Flatten(), last(252)),
-        "1: expected ABCConv2d, which abc_hw.convert.convert makes of it, found Conv2d",
+        "1: expected ABCConv2d, which abc_hw.convert makes of it, found Conv2d",
     ),
     "average": (
         lambda: nn.Sequential(first(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), last(6)),

@@ -1,7 +1,7 @@
 """Quantised ONNX networks of others as integer networks, equal to the last bit or refused.
 
 The operations of the file are walked in order. A tensor is known as the integer on an edge of the network and the
-:class:`~abc_hw.convert.values.Steps` from there to the real number; a quantiser makes thresholds of what has
+:class:`~abc_hw.conversion.values.Steps` from there to the real number; a quantiser makes thresholds of what has
 gathered in front of it, a convolution or matrix product of whole weights makes a node of its own. Nothing is
 rounded: what has no exact meaning in integers is refused with the node's name and the reason.
 """

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .floats import Converted, convert
 
 _HOMES = {
-    "Converted": "convert.floats", "Normalise": "training.normalise", "convert": "convert.floats",
-    "export": "convert.exporting", "report": "convert.exporting",
+    "Converted": "conversion.floats", "Normalise": "training.normalise", "convert": "conversion.floats",
+    "export": "conversion.exporting", "report": "conversion.exporting",
 }
 
 __all__ = ["Converted", "Normalise", "convert", "export", "report"]
