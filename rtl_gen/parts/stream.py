@@ -31,7 +31,7 @@ class CodeStream:
     -------
     lanes : channels of each pixel
     shape : of a code (or of a score, or of any other number)
-    px : pixels; 1 wherever streams are made so far
+    px : neighbouring pixels of a row
     """
 
     lanes: int
@@ -53,14 +53,21 @@ class CodeStream:
         """The stream, for a port."""
         return stream.Signature(self.payload)
 
+    def place(self, pixel: int, lane: int) -> int:
+        """Index in the payload of a pixel's lane."""
+        return pixel * self.lanes + lane
+
+    def groups(self, shape: MapShape) -> int:
+        """Groups of pixels of a map."""
+        return shape[0] * ceil_div(shape[1], self.px)
+
     def channel_words(self, channels: int) -> int:
         """Transfers of a group of pixels of so many channels."""
         return ceil_div(channels, self.lanes)
 
     def transfers(self, shape: MapShape) -> int:
         """Transfers of a map."""
-        height, width, channels = shape
-        return height * ceil_div(width, self.px) * self.channel_words(channels)
+        return self.groups(shape) * self.channel_words(shape[2])
 
 
 def code_stream(lanes: int, shape: Shape) -> stream.Signature:
@@ -135,15 +142,15 @@ class AdapterPlan:
     @property
     def _part_flow(self) -> Flow:
         """Of a part that only splits or only joins."""
-        height, width, channels = self.shape
+        groups, channels = self.i.groups(self.shape), self.shape[2]
         inputs, outputs = self.i.channel_words(channels), self.o.channel_words(channels)
         piece = np.arange(outputs)
         if self.i.lanes > self.o.lanes:
             within = piece // (self.i.lanes // self.o.lanes) + 1
         else:
             within = np.minimum((piece + 1) * (self.o.lanes // self.i.lanes), inputs)
-        need = (np.arange(height * width)[:, None] * inputs + within).reshape(-1).astype(np.int64)
-        return Flow(height * width * inputs, need, need)
+        need = (np.arange(groups)[:, None] * inputs + within).reshape(-1).astype(np.int64)
+        return Flow(groups * inputs, need, need)
 
     @property
     def quantities(self) -> dict[str, float]:
@@ -160,7 +167,7 @@ class AdapterPlan:
 
 
 class Narrow(wiring.Component):
-    """Splits transfers into such of fewer lanes, which divide theirs.
+    """Splits transfers into such of fewer lanes, which divide theirs; of each pixel by itself.
 
     Pieces that hold only lanes past the last channel are dropped.
 
@@ -182,18 +189,19 @@ class Narrow(wiring.Component):
         per_pixel = plan.o.channel_words(plan.shape[2])
         held = Signal.like(self.i.payload)
         filled = Signal()
-        piece = Signal(range(per_pixel))  # within the pixel
+        piece = Signal(range(per_pixel))  # within the group of pixels
         within = Signal(range(pieces))  # within the held transfer
         pixel_end = piece == per_pixel - 1
         last = (within == pieces - 1) | pixel_end
-        width = len(self.o.payload.as_value())
+        size, width = (one.width // one.px for one in (plan.i, plan.o))  # bits of a pixel
+        pixels = [held.as_value()[start : start + size] for start in range(0, plan.i.width, size)]
         m.d.comb += [
             self.o.valid.eq(filled),
-            self.o.payload.eq(held.as_value()[:width]),
+            self.o.payload.eq(Cat(pixel[:width] for pixel in pixels)),
             self.i.ready.eq(~filled | (last & self.o.ready)),
         ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += held.eq(held.as_value() >> width)
+            m.d.sync += held.eq(Cat((pixel >> width)[:size] for pixel in pixels))
             m.d.sync += piece.eq(Mux(pixel_end, 0, piece + 1))
             m.d.sync += within.eq(Mux(last, 0, within + 1))
             with m.If(last):
@@ -204,7 +212,7 @@ class Narrow(wiring.Component):
 
 
 class Widen(wiring.Component):
-    """Joins transfers into such of more lanes, a multiple of theirs.
+    """Joins transfers into such of more lanes, a multiple of theirs; of each pixel by itself.
 
     A pixel's last transfer is filled up with code 0. Sustains one input transfer per cycle.
 
@@ -225,7 +233,7 @@ class Widen(wiring.Component):
         pieces = plan.o.lanes // plan.i.lanes
         per_pixel = plan.i.channel_words(plan.shape[2])
         filled = Signal()
-        piece = Signal(range(per_pixel))  # within the pixel
+        piece = Signal(range(per_pixel))  # within the group of pixels
         within = Signal(range(pieces))  # within the transfer being joined
         pixel_end = piece == per_pixel - 1
         last = (within == pieces - 1) | pixel_end
@@ -237,7 +245,10 @@ class Widen(wiring.Component):
             m.d.sync += within.eq(Mux(last, 0, within + 1))
             m.d.sync += filled.eq(last)
             for index in range(pieces):
-                lanes = Cat(self.o.payload[index * plan.i.lanes + lane] for lane in range(plan.i.lanes))
+                lanes = Cat(
+                    self.o.payload[plan.o.place(pixel, index * plan.i.lanes + lane)]
+                    for pixel in range(plan.i.px) for lane in range(plan.i.lanes)
+                )
                 with m.If(within == index):
                     m.d.sync += lanes.eq(self.i.payload.as_value())
                 with m.Elif(within == 0):

@@ -11,12 +11,14 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 
-def transfers(values: np.ndarray, lanes: int) -> np.ndarray:
-    """A map [..., C] as it travels: [pixels x words, lanes], lanes past the last channel 0."""
-    flat = values.reshape(-1, values.shape[-1])
-    padded = np.zeros((len(flat), -(-flat.shape[1] // lanes) * lanes), np.int64)
-    padded[:, : flat.shape[1]] = flat
-    return padded.reshape(-1, lanes)
+def transfers(values: np.ndarray, lanes: int, px: int = 1) -> np.ndarray:
+    """A map [..., W, C] as it travels: [groups x words, px x lanes]; what is not there is 0."""
+    width, channels = values.shape[-2:] if px > 1 else (1, values.shape[-1])
+    rows = values.reshape(-1, width, channels)
+    padded = np.zeros((len(rows), -(-width // px) * px, -(-channels // lanes) * lanes), np.int64)
+    padded[:, :width, :channels] = rows
+    split = padded.reshape(len(rows), -1, px, padded.shape[2] // lanes, lanes)
+    return split.transpose(0, 1, 3, 2, 4).reshape(-1, px * lanes)
 
 
 def run_stream(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from amaranth.hdl import unsigned
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import run_stream
+from streams import run_stream, transfers
 
 from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
@@ -40,6 +41,20 @@ def test_codes_arrive_in_order(channels: int, i_lanes: int, o_lanes: int, stalls
         adapter, pack(pixels, i_lanes), expected=len(expected), stalls=stalls, seed=seed
     )
     assert [list(transfer) for transfer in received] == expected
+
+
+@pytest.mark.parametrize("px", [2, 3, 4, 7])
+@pytest.mark.parametrize(("channels", "i_lanes", "o_lanes"), [(5, 2, 4), (6, 4, 6), (7, 3, 1), (3, 1, 3)])
+def test_lanes_adapt_within_each_pixel(px: int, channels: int, i_lanes: int, o_lanes: int) -> None:
+    shape, code = (3, 5, channels), unsigned(3)
+    plan = AdapterPlan(shape=shape, i=CodeStream(i_lanes, code, px), o=CodeStream(o_lanes, code, px))
+    codes = np.random.default_rng(px).integers(8, size=(2, *shape))
+    sent, expected = (transfers(codes, lanes, px).tolist() for lanes in (i_lanes, o_lanes))
+    assert len(sent) == 2 * plan.i.transfers(shape)
+    received, _ = run_stream(LaneAdapter(plan), sent, expected=len(expected), stalls=0.3, seed=channels)
+    assert [list(transfer) for transfer in received] == expected
+    assert plan.flow.inputs == plan.i.transfers(shape)
+    assert plan.flow.outputs == plan.o.transfers(shape)
 
 
 @pytest.mark.parametrize(
