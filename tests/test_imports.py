@@ -90,6 +90,18 @@ def test_everything_is_imported_by_its_name_when_installed() -> None:
     assert {str(path) for path in every for name in imported(path) if name.split(".")[0] in short} == set()
 
 
+def test_yosys_is_taken_from_one_place_which_leaves_the_process_as_it_was() -> None:
+    every = sources("abc_hw", "rtl_gen", "sim", "boards", "benchmarks", "tests")
+    yosys = (path for path in every for name in imported(path) if name.startswith("pyosys"))
+    takers = {str(path.relative_to(ROOT)) for path in yosys}
+    assert takers == {"rtl_gen/emit/libyosys.py"}
+    code = (
+        "import sys; flags = sys.getdlopenflags(); import abc_hw.rtl_gen.emit.verilog; "
+        "assert 'pyosys' in sys.modules; assert sys.getdlopenflags() == flags"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
 def test_the_command_line_starts_without_heavy_packages() -> None:
     heavy = {"amaranth", "pyosys", "cocotb", "onnx", "onnxruntime", *HEAVY}
     assert not heavy & loaded_by("abc_hw.cli.main")

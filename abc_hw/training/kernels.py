@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -40,6 +42,24 @@ def compiling(on: bool = True) -> Iterator[None]:
         _on = before
 
 
+@contextlib.contextmanager
+def own_symbols() -> Iterator[None]:
+    """Within the block extensions are loaded with symbols that no other one sees, whatever the process had set.
+
+    Kernels of ``torch.compile`` all export ``kernel``; loaded with ``RTLD_GLOBAL``, as pyosys leaves the process
+    that imports it, each would call the first one's.
+    """
+    if sys.platform == "win32":  # its libraries share no symbols
+        yield
+        return
+    before = sys.getdlopenflags()
+    sys.setdlopenflags(before & ~os.RTLD_GLOBAL)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(before)
+
+
 class Fused:
     """A function whose first argument is a large tensor, called like the function."""
 
@@ -55,9 +75,10 @@ class Fused:
                 return self.plain(x, *arguments)
             # torch.compile would make kernels of their own for views of tensors of other shapes
             x = x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), x.size(), x.stride())
-            if self._compiled is None:
-                self._compiled = self._compile(x, *arguments)
-            return self._compiled(x, *arguments)
+            with own_symbols():
+                if self._compiled is None:
+                    self._compiled = self._compile(x, *arguments)
+                return self._compiled(x, *arguments)
 
     def _compile(self, *example: Any) -> Callable[..., Any]:
         try:

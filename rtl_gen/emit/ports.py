@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from amaranth.hdl import Fragment, Signal, Value
 from amaranth.hdl._ir import Design, PortDirection
 from amaranth.lib import wiring
-from pyosys import libyosys as ys
+
+from .libyosys import ys
 
 __all__ = ["MemberWire", "member_wires", "prepared", "restore_ports"]
 

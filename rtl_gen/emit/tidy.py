@@ -7,7 +7,7 @@ None of it changes what the netlist computes.
 import re
 from collections.abc import Callable
 
-from pyosys import libyosys as ys
+from .libyosys import ys
 
 __all__ = [
     "modules_of", "narrow_cells", "plain_names", "plain_operators", "prune_ports", "read_bits",

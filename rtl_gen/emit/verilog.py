@@ -12,7 +12,6 @@ from importlib.metadata import version
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
-from pyosys import libyosys as ys
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
@@ -23,6 +22,7 @@ from ..engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from ..parts.matches import stable_score_bits
 from ..parts.memory import LOAD_BITS
 from ..schedule import KNOBS, LayerFolding
+from .libyosys import ys
 from .names import KEYWORDS, in_comment
 from .ports import member_wires, prepared, restore_ports
 from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read

@@ -71,7 +71,7 @@ def _forget(module: str) -> str:
 
 def main() -> None:
     """Run commands, then a script of commands."""
-    from pyosys import libyosys as ys
+    from .libyosys import ys
 
     parser = argparse.ArgumentParser(prog="python -m abc_hw.rtl_gen.emit.yosys")
     parser.add_argument("-q", action="store_true", help="say nothing")

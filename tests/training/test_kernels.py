@@ -1,7 +1,10 @@
 """The functions a training step spends its time in: as defined, and the same compiled as they are."""
 
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +51,6 @@ def check_steps(monkeypatch: pytest.MonkeyPatch, count: int, dtype: torch.dtype)
 
 
 @needs_compiler
-@pytest.mark.long  # a compiled kernel has ended its process once, and nobody knows why yet
 def test_compiled_steps_give_the_same_codes_values_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     check_steps(monkeypatch, 1, torch.float32)
 
@@ -77,6 +79,29 @@ def test_compiled_weights_are_the_same_but_for_rounding(
     arguments = (rows, binarize.spread_shifts(len(groups)), residual, groups, channel_wise)
     plain, compiled = both(monkeypatch, kernels.approximation, *arguments)
     assert torch.allclose(plain, compiled, rtol=1e-5, atol=1e-5)
+
+
+GLOBAL_SYMBOLS = """
+import os, sys, torch
+from abc_hw.training import kernels
+
+sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)  # what pyosys does
+x, kernels.LEAST = torch.randn(20_000), 0
+one, two = kernels.Fused(lambda x, a: x * a), kernels.Fused(lambda cells: cells.sum(0, dtype=torch.int32))
+cells = (x >= 0).to(torch.uint8)
+with kernels.compiling():
+    assert torch.equal(one(x, x), x * x)
+    assert two(cells).item() == cells.long().sum()
+assert all(fused._compiled is not fused.plain for fused in (one, two))
+assert sys.getdlopenflags() == os.RTLD_NOW | os.RTLD_GLOBAL
+"""
+
+
+@needs_compiler
+@pytest.mark.skipif(not hasattr(os, "RTLD_GLOBAL"), reason="libraries share no symbols on this system")
+def test_kernels_stay_apart_where_extensions_share_their_symbols() -> None:
+    """All compiled kernels are called ``kernel``: with shared symbols the second would run as the first."""
+    subprocess.run([sys.executable, "-c", GLOBAL_SYMBOLS], check=True, timeout=300)
 
 
 # -- against definitions ------------------------------------------------------------------------------------

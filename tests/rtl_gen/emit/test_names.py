@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyosys import libyosys as ys
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
+from abc_hw.rtl_gen.emit.libyosys import ys
 from abc_hw.rtl_gen.emit.names import CPLUSPLUS, KEYWORDS, MOST_LETTERS, Names, in_comment, safe
 from abc_hw.rtl_gen.emit.verilog import generate
 from abc_hw.rtl_gen.engine.accelerator import OWN_NAMES
