@@ -43,7 +43,7 @@ class ArgMaxPlan:
     @property
     def latency(self) -> int:
         """Cycles from a score to it with the index so far."""
-        return 1
+        return 2
 
     @property
     def cycles(self) -> int:
@@ -78,23 +78,28 @@ class ArgMax(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         classes = self._plan.classes
+        moves = ~self.o.valid | self.o.ready
+        # A score stands in a register before it is compared.
+        there = Signal()
+        first = Signal(reset_less=True)
+        last = Signal(reset_less=True)
+        score = Signal(self._plan.score, reset_less=True)
+        place = Signal(range(classes), reset_less=True)
         index = Signal(range(classes))
+        at_last = index == classes - 1
         best_index = Signal(range(max(classes, 2)))
         best = Signal(self._plan.score)
-        score, last = self.i.payload[0], index == classes - 1
-        better = (index == 0) | (score > best)
-        filled = Signal()
-        m.d.comb += [self.o.valid.eq(filled), self.i.ready.eq(~filled | self.o.ready)]
-        with m.If(self.o.ready):
-            m.d.sync += filled.eq(0)
-        with m.If(self.i.valid & self.i.ready):
+        better = first | (score > best)
+        m.d.comb += self.i.ready.eq(moves)
+        with m.If(moves):
             m.d.sync += [
-                filled.eq(1),
-                self.o.payload.score.eq(score),
-                self.o.payload.last.eq(last),
-                self.o.payload.label.eq(Mux(better, index, best_index)),
-                index.eq(Mux(last, 0, index + 1)),
+                there.eq(self.i.valid), score.eq(self.i.payload[0]), place.eq(index), first.eq(index == 0),
+                last.eq(at_last),
+                self.o.valid.eq(there), self.o.payload.score.eq(score), self.o.payload.last.eq(last),
+                self.o.payload.label.eq(Mux(better, place, best_index)),
             ]
-            with m.If(better):
-                m.d.sync += [best.eq(score), best_index.eq(index)]
+            with m.If(self.i.valid):
+                m.d.sync += index.eq(Mux(at_last, 0, index + 1))
+            with m.If(there & better):
+                m.d.sync += [best.eq(score), best_index.eq(place)]
         return m

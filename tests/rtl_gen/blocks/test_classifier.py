@@ -29,3 +29,10 @@ def test_equals_golden(classes: int, seed: int, stalls: float, spread: int) -> N
     last = [bool(transfer.last) for transfer in received]
     assert last == ([False] * (classes - 1) + [True]) * 4
     assert [transfer.label for transfer in received if transfer.last] == golden.classify(scores).tolist()
+
+
+def test_latency_and_rate_are_the_plans() -> None:
+    plan = ArgMaxPlan(classes=5, score=signed(5))
+    sent = [[score - 8] for score in range(15)]
+    _, cycles = run_stream(ArgMax(plan), sent, expected=len(sent))
+    assert cycles + 1 == 3 * plan.cycles + plan.latency  # the last one's cycle is not counted
