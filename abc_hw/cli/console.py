@@ -171,14 +171,18 @@ def show(title: str, made: Table) -> None:
     console.print(made)
 
 
+def bars_wanted() -> bool:
+    """Whether standard error is where someone sees a bar move."""
+    return err().is_terminal and not _output.quiet
+
+
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Update]:
     """A bar with elapsed time while the block runs; it moves by steps once the block calls the update."""
     console = err()
     begun = time.monotonic()
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-    hidden = not console.is_terminal or _output.quiet
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+    with Progress(*columns, console=console, transient=True, disable=not bars_wanted()) as bars:
         task = bars.add_task(what, total=None)
 
         def update(done: int, total: int) -> None:

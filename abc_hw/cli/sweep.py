@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,7 +31,7 @@ from .inputs import (
     need_for_dataset,
     size_of,
 )
-from .training import Model, reading_changes
+from .training import Model, reading_changes, telling
 
 if TYPE_CHECKING:
     from abc_hw.data import Split
@@ -140,8 +139,7 @@ def _result(variant: Variant, config: TrainingConfig, folder: Path, data_dir: Pa
             raise InputError(f"{final}: expected this sweep's configuration, found another; choose another --out")
     else:
         trained = loop.train(
-            config, folder, data_dir=data_dir, resume=(folder / loop.LAST).exists(),
-            progress=sys.stderr.isatty(),
+            config, folder, data_dir=data_dir, resume=(folder / loop.LAST).exists(), **telling()
         )
     if kept.exists():
         return read_result(kept, variant.text, config.seed)

@@ -17,7 +17,7 @@ from abc_hw.network import Graph, Network, files
 from abc_hw.network.reencode import reencode
 from abc_hw.writing import check_writable, write
 
-from .console import complain, need, percent, progress, record, say, show, table
+from .console import bars_wanted, complain, need, percent, progress, record, say, show, table
 from .inputs import (
     Background,
     DataDir,
@@ -180,6 +180,12 @@ def _resumed_config(folder: Path, changes: dict[str, Any]) -> TrainingConfig:
     return config_for(**{**said, **changes})
 
 
+def telling() -> dict[str, Any]:
+    """Options of :func:`abc_hw.training.loop.train` that tell how far it is: a bar on a terminal, else lines."""
+    bar = bars_wanted()
+    return {"progress": bar, "on_epoch": None if bar and sys.stdout.isatty() else lambda epoch: say(str(epoch))}
+
+
 def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, resume: bool = False) -> Trained:
     """Train, and show a table of what came out."""
     from abc_hw.training import loop
@@ -188,7 +194,7 @@ def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, r
 
     need_for_dataset(config.dataset, data_dir)
     start = time.monotonic()
-    trained = loop.train(config, folder, data_dir=data_dir, resume=resume, progress=sys.stderr.isatty())
+    trained = loop.train(config, folder, data_dir=data_dir, resume=resume, **telling())
     written = folder / PAGE
     test = load(config.dataset, data_dir, config.reading).test
     write(written, page(trained, folder / "log", test).encode())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import math
 import signal
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -34,6 +32,7 @@ from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .forward import batch_of, macs_of
 from .layers import abc_layers, is_integer, set_integer, shift_parameters
 from .models import ABCNet, reestimate_batch_norm
+from .progress import Bar, Epoch, TellEpochs, quiet_lightning
 from .quantised import evaluate_float, evaluate_integer
 from .recipes import OWN, TrainingConfig, build_model, config_for
 from .residual import ResidualNet
@@ -207,6 +206,7 @@ def train(
     data_dir: Path | str | None = None,
     resume: bool = False,
     progress: bool = True,
+    on_epoch: Callable[[Epoch], None] | None = None,
     **trainer_options: Any,
 ) -> Trained:
     """Train a model and return it, quantised, with its accuracy on validation and test images.
@@ -227,6 +227,7 @@ def train(
     data_dir : where the data sets lie (:func:`abc_hw.data.load`)
     resume : go on from ``last.ckpt`` in the folder; ends with the same weights as a run without interruption
     progress : show a progress bar
+    on_epoch : called with what each epoch came to
     trainer_options : for ``lightning.Trainer``, such as ``accelerator``, ``devices``, ``num_nodes``
 
     Raises
@@ -248,7 +249,7 @@ def train(
             raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")
         start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):
-        return _train(module, dataset, folder, resume, progress, trainer_options)
+        return _train(module, dataset, folder, resume, progress, on_epoch, trainer_options)
 
 
 def _for_itself(folder: Path) -> contextlib.AbstractContextManager[Path]:
@@ -257,16 +258,17 @@ def _for_itself(folder: Path) -> contextlib.AbstractContextManager[Path]:
 
 
 def _train(
-    module: ABCTraining, dataset: Dataset, folder: Path, resume: bool, progress: bool, options: dict[str, Any]
+    module: ABCTraining, dataset: Dataset, folder: Path, resume: bool, progress: bool,
+    on_epoch: Callable[[Epoch], None] | None, options: dict[str, Any],
 ) -> Trained:
     config = module.config
     if torch.backends.mps.is_available():  # it has no float64, which the integer epochs need
         options.setdefault("accelerator", "cpu")
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = lightning.Trainer(
             max_epochs=config.epochs,
             logger=CSVLogger(folder, name="log"),
-            callbacks=_callbacks(folder, progress),
+            callbacks=_callbacks(folder, progress, on_epoch),
             enable_progress_bar=progress,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -340,43 +342,12 @@ class _Checkpoints(TorchCheckpointIO):
         write(path, buffer.getvalue())
 
 
-def _callbacks(folder: Path, progress: bool) -> list[Any]:
+def _callbacks(folder: Path, progress: bool, on_epoch: Callable[[Epoch], None] | None) -> list[Any]:
     every_epoch = ModelCheckpoint(
         dirpath=folder, filename=LAST.removesuffix(".ckpt"), enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    return [every_epoch, *([_Progress()] if progress else [])]
-
-
-class _Progress(RichProgressBar):
-    """The bar with two figures of a fixed width, in the place of Lightning's long line."""
-
-    def get_metrics(self, *arguments: Any) -> dict[str, int | str | float | dict[str, float]]:
-        figures = super().get_metrics(*arguments)
-        short = {"loss": "loss", "validation_accuracy": "val"}
-        return {short[name]: f"{float(figures[name]):.4f}" for name in short if name in figures}  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keeps back what Lightning says about matters that are as they should be."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in (
-                ".*LeafSpec.* is deprecated",  # Lightning's own use of a torch class
-                ".*does not have many workers",  # the images are in memory
-                ".*Checkpoint directory .* exists and is not empty",  # a resumed or repeated run
-                "The dirpath has changed from",  # a run whose folder was moved
-                ".*number of training batches .* is smaller than the logging interval",  # a small data set
-                "GPU available but not used",  # the user's choice
-            ):
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        logger.setLevel(level)
+    return [every_epoch, *([Bar()] if progress else []), *([TellEpochs(on_epoch)] if on_epoch else [])]
 
 
 def _finish(

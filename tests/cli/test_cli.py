@@ -40,7 +40,9 @@ def test_version() -> None:
 
 def test_training_writes_a_checkpoint_and_tells_both_accuracies(trained: Path, tmp_path: Path) -> None:
     assert (trained / "model.ckpt").is_file()
-    said = done("train", "-M", "1", "-N", "1", "--model", "mlp", "--epochs", "1", "--out", tmp_path)
+    said = done("train", "-M", "1", "-N", "1", "--model", "mlp", "--epochs", "2", "--out", tmp_path)
+    epochs = re.findall(r"epoch (\d) of 2: \d+\.\d s, loss \d+\.\d{4}, validation \d+\.\d\d %\n", said)
+    assert epochs == ["1", "2"], "without a terminal each epoch leaves a line"
     assert re.search(r"validation accuracy +\d+\.\d\d %", said)
     assert re.search(r"test accuracy +\d+\.\d\d %", said)
     assert f"checkpoint: {tmp_path / 'model.ckpt'}" in said

@@ -59,6 +59,7 @@ def test_a_sweep_trains_measures_and_goes_on(tmp_path: Path, monkeypatch: pytest
     arguments = ("sweep", "residual:2/1", "float", "--model", "mlp", "--epochs", 1, "--out", out)
     shown = done(*arguments)
     assert "2 of 2: float, seed 1" in shown
+    assert len([line for line in shown.splitlines() if line.startswith("epoch 1 of 1: ")]) == 2
     result = Result(**json.loads((out / "residual-2-1-seed1" / "result.json").read_text()))
     trained = loop.load_checkpoint(out / "residual-2-1-seed1" / "model.ckpt")
     network = lowering.to_network(trained.model, name="digits-mlp", classes=trained.classes)
