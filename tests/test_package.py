@@ -112,3 +112,20 @@ def test_the_wheel_simulates_and_its_types_are_strict(installed: Path, elsewhere
     (elsewhere / "script.py").write_text(SCRIPT)
     assert run_installed(installed, elsewhere, "script.py") == f"{abc_hw.__version__} 4 True\n"
     run_installed(installed, elsewhere, "-m", "mypy", "--strict", "script.py")
+
+
+def test_convert_is_a_function_and_a_room() -> None:
+    code = (
+        "import abc_hw\n"
+        "first = abc_hw.convert\n"
+        "from abc_hw.convert import convert, export\n"
+        "assert convert is first and export is abc_hw.export\n"
+        "try: abc_hw.convert(3, M=2, N=2, calibration=[])\n"
+        "except Exception as error: print(type(error).__name__)\n"
+        "try: convert(3, M=2, N=2, calibration=[])\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split()
+    assert first == second
