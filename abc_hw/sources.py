@@ -40,6 +40,19 @@ def resolve(text: str | Path) -> Path:
     return EXAMPLES / f"{name}{DESCRIPTION_SUFFIX}"
 
 
+TAKERS = {
+    ".onnx": "an ONNX file, of which abc-hw import makes one",
+    ".ckpt": "a checkpoint, of which abc-hw export makes one",
+    ".v": "Verilog", ".sv": "Verilog", ".json": "a manifest",
+}
+"""Suffix -> what a file is that cannot be read as a network."""
+
+
+def _refuse_others(path: Path) -> None:
+    if path.suffix.lower() in TAKERS and path.is_file():
+        raise InputError(f"{path}: expected a network file, found {TAKERS[path.suffix.lower()]}")
+
+
 def read(text: str | Path) -> tuple[Network, description.Folding]:
     """The network in a network file, or one with random weights as a TOML description says, and its folding knobs.
 
@@ -55,6 +68,7 @@ def read(text: str | Path) -> tuple[Network, description.Folding]:
             return chain_of(graph_description.load(path)), {}
         except InputError as error:
             raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+    _refuse_others(path)
     return files.load(path), {}
 
 
@@ -67,6 +81,7 @@ def load_any(source: str | Path) -> Network | Graph:
     """
     path = resolve(source)
     if path.suffix != DESCRIPTION_SUFFIX:
+        _refuse_others(path)
         return files.load_any(path)
     return graph_description.load(path) if _has_nodes(path) else description.load(path)[0]
 

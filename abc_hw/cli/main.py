@@ -48,7 +48,6 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     help="From images to a trained ABC-Net to a bit-exact Verilog accelerator.",
     epilog="Start with: abc-hw demo",
@@ -77,6 +76,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw train --dataset cifar-10 --model vgg -M 3 -N 3 --out runs/vgg",
         "abc-hw train --dataset photos/ --resize 32x32 --model lenet --out runs/photos",
         "abc-hw train --resume --out runs/vgg",
+        "abc-hw train --config runs/vgg/run.toml --seed 2 --out runs/vgg-2",
     ),
     sweep.sweep: (
         "abc-hw sweep --dataset digits --seeds 1,2,3",
@@ -90,7 +90,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw import model.onnx -o network.safetensors --report",
         "abc-hw import model.onnx --features --classes yes,no",
     ),
-    networks.info: ("abc-hw info network.safetensors",),
+    networks.info: ("abc-hw info network.safetensors", "abc-hw info runs/digits-lenet/model.ckpt"),
     networks.evaluate: (
         "abc-hw evaluate network.safetensors",
         "abc-hw evaluate network.safetensors --dataset mnist --data-dir data --onnx network.onnx",

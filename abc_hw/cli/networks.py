@@ -29,17 +29,18 @@ from .inputs import (
     SameDataset,
     Wanted,
 )
+from .others import MAX_ONNX, tell_other
 
 NetworkFile = Annotated[Path, typer.Argument(help="A network file, zoo:NAME, example:NAME, or a TOML file.")]
 
 ONNX_BATCH = 500
-
-MAX_ONNX = 1 << 31
-"""Bytes of an ONNX file, which its own format limits to so many."""
-
-
 def info(network: NetworkFile) -> None:
-    """Show the layers or nodes of a network: shapes, bases, coefficients, memory, operations, widths."""
+    """Show the layers or nodes of a network: shapes, bases, coefficients, memory, operations, widths.
+
+    Of a checkpoint, an ONNX file and the manifest of a generated module: what it is, and which command takes it.
+    """
+    if tell_other(network):
+        return
     found = sources.load_any(network)
     record(
         name=found.name, input_shape=found.input_shape, classes=found.classes, digest=found.digest,

@@ -109,12 +109,21 @@ def train(
     split_seed: SplitSeed = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/DATASET-MODEL")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of all this, as the run.toml that every run keeps; options win over it."),
+    ] = None,
 ) -> None:
     """Train an ABC-Net and keep it as a checkpoint.
 
-    What is not given comes from a recipe for the data set. Exit code 0: trained; 2: something cannot be used.
+    What is not given comes from a recipe for the data set. The folder keeps all of it as run.toml.
+
+    Exit code 0: trained; 2: something cannot be used.
     """
     need("train", "torch", "lightning")
+    from abc_hw.training.recipes import read_config
+
+    said = {} if config is None else read_config(config)
     given = {
         "dataset": dataset, "model": model, "M": per_layer("M", m), "N": per_layer("N", n), "epochs": epochs,
         "integer_epochs": integer_epochs, "lr": lr, "batch": batch, "seed": seed, "scale": scale,
@@ -123,27 +132,27 @@ def train(
         "learnable_u": learnable_u, "channel_wise": False if layer_wise else None, "precision": precision,
         "start": start,
     }
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = said | {name: value for name, value in given.items() if value is not None}
     changes |= reading_changes(
-        size=size_of(resize), grey=grey, background=background, invert=invert, label=label, test_share=test_share,
-        split_seed=split_seed,
+        Reading(**said.get("reading", {})), size=size_of(resize), grey=grey, background=background, invert=invert,
+        label=label, test_share=test_share, split_seed=split_seed,
     )
     if resume and out is None:
         raise InputError("out: expected the folder of the run that is to be resumed, found none")
-    config = _resumed_config(out, changes) if resume and out is not None else _new_config(changes)
-    folder = out or Path("runs", f"{name_of(config.dataset)}-{config.model}")
+    wanted = _resumed_config(out, changes) if resume and out is not None else _new_config(changes)
+    folder = out or Path("runs", f"{name_of(wanted.dataset)}-{wanted.model}")
     try:
-        run(config, folder, data_dir=data_dir, resume=resume)
+        run(wanted, folder, data_dir=data_dir, resume=resume)
     except KeyboardInterrupt:
         complain(f"interrupted; go on with: abc-hw train --resume --out {folder}")
         raise typer.Exit(130) from None
 
 
-def reading_changes(**changes: Any) -> dict[str, Any]:
-    """The configuration's field ``reading`` as the user wants it; nothing if nothing was said."""
+def reading_changes(said: Reading | None = None, **changes: Any) -> dict[str, Any]:
+    """The configuration's field ``reading``: ``said``, and what the user wants else; nothing if nothing."""
     if all(value is None for value in changes.values()):
         return {}
-    return {"reading": Reading().but(**changes)}
+    return {"reading": (said or Reading()).but(**changes)}
 
 
 def per_layer(field: str, text: str | None) -> int | tuple[int, ...] | None:

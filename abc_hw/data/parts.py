@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
 from .features import Features
+from .ground import common_ground
 
 if TYPE_CHECKING:
     from .reading import Reading
@@ -68,6 +72,22 @@ class Dataset:
         """(H, W, C) of an image."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What a trained network keeps of its data, JSON values.
+
+        ``digest`` is the SHA-256 over classes, images and labels of all parts, ``train``, ``validation`` and
+        ``test`` count images, ``ground`` is :func:`~abc_hw.data.ground.common_ground` of the training images.
+        """
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        sha = hashlib.sha256(json.dumps(self.classes).encode())
+        for name, part in parts.items():
+            sha.update(json.dumps([name, part.images.shape]).encode())
+            sha.update(np.ascontiguousarray(part.images).data)
+            sha.update(part.labels.astype("<i8").tobytes())
+        counts = {name: len(part) for name, part in parts.items()}
+        return {"digest": sha.hexdigest(), **counts, "ground": common_ground(self.train.images)}
 
 
 def split(

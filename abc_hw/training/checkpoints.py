@@ -18,6 +18,7 @@ from ..data import Features
 from ..errors import InputError
 from ..network import limits
 from ..reading import check_regular
+from ..validation import validate
 from ..writing import write
 from .layers import is_integer, set_integer
 from .models import ABCNet
@@ -34,6 +35,7 @@ class Trained:
     ``accuracy`` maps ``validation`` and ``test`` to shares of 1, both by
     :func:`abc_hw.training.quantised.evaluate_integer`; it is empty for a model whose training has not ended.
     ``features`` is how numbers became codes, if it was trained on a table. ``in_shape`` is (H, W, C) of an image.
+    ``origin`` is that of :mod:`abc_hw.training.origin`, if the file says it.
     Only :func:`abc_hw.training.loop.train` returns the ``scores`` [images, classes] behind the accuracies,
     and ``before_rounding``: the share of validation images right before the coefficients become integers.
     """
@@ -45,6 +47,7 @@ class Trained:
     checkpoint: Path
     features: Features | None = None
     in_shape: tuple[int, int, int] = (0, 0, 0)
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     scores: dict[str, npt.NDArray[Any]] = dataclasses.field(default_factory=dict)
     before_rounding: float | None = None
 
@@ -57,7 +60,8 @@ class Trained:
         """JSON values for ``Network.training``."""
         edges = {} if self.features is None else {"features": self.features.model_dump(mode="json")}
         idle = set(OF_MODELS) if self.config.model == OWN else set()
-        return {**self.config.model_dump(mode="json", exclude=idle), "accuracy": self.accuracy, **edges}
+        said = self.config.model_dump(mode="json", exclude=idle)
+        return {**said, "accuracy": self.accuracy, **edges, **self.origin}
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -77,6 +81,23 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     if content["abc_hw"].get("format") != FORMAT:
         raise InputError(f"{path}: expected checkpoint format {FORMAT}, found {content['abc_hw'].get('format')!r}")
     return content
+
+
+class Facts(pydantic.BaseModel):
+    """What a checkpoint says of itself: of a training that is over, or with what another epoch goes on from."""
+
+    config: TrainingConfig
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    accuracy: dict[str, float]
+    origin: dict[str, dict[str, Any]] = {}
+    resumable: bool
+
+
+def read_facts(path: Path) -> Facts:
+    """What a checkpoint says of itself, without its model; InputError as of :func:`load_checkpoint`."""
+    content = _read_checkpoint(path)
+    return validate(Facts, content["abc_hw"] | {"resumable": "optimizer_states" in content}, str(path))
 
 
 def load_checkpoint(path: Path | str, *, to_resume: bool = False, model: nn.Module | None = None) -> Trained:
@@ -105,12 +126,13 @@ def load_checkpoint(path: Path | str, *, to_resume: bool = False, model: nn.Modu
         set_integer(model, bool(said["integer"]))
         features = None if said.get("features") is None else Features(**said["features"])
         accuracy = {str(name): float(value) for name, value in said["accuracy"].items()}
+        made_by = {str(name): dict(facts) for name, facts in said.get("origin", {}).items()}
     except (pydantic.ValidationError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: expected a checkpoint whose parts fit each other, found {reason}") from None
     return Trained(
         model=model.eval(), config=config, classes=classes, accuracy=accuracy, checkpoint=path, features=features,
-        in_shape=shape,
+        in_shape=shape, origin=made_by,
     )
 
 
@@ -128,7 +150,7 @@ def save_checkpoint(trained: Trained) -> None:
     content = {
         "abc_hw": describe(
             trained.config, trained.in_shape, trained.classes, is_integer(model), trained.accuracy,
-            trained.features,
+            trained.features, trained.origin,
         ),
         "state_dict": {f"model.{name}": tensor for name, tensor in model.state_dict().items()},
     }
@@ -139,11 +161,11 @@ def save_checkpoint(trained: Trained) -> None:
 
 def describe(
     config: TrainingConfig, shape: Sequence[int], classes: Sequence[str], integer: bool,
-    accuracy: dict[str, float], features: Features | None = None,
+    accuracy: dict[str, float], features: Features | None = None, origin: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint says about its model, in plain values."""
     return {
         "format": FORMAT, "config": config.model_dump(mode="json"), "shape": list(shape), "classes": list(classes),
-        "integer": integer, "accuracy": accuracy,
+        "integer": integer, "accuracy": accuracy, "origin": origin or {},
         "features": None if features is None else features.model_dump(mode="json"),
     }

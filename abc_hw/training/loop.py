@@ -32,9 +32,10 @@ from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .forward import batch_of, macs_of
 from .layers import abc_layers, is_integer, set_integer, shift_parameters
 from .models import ABCNet, reestimate_batch_norm
+from .origin import check_same_data, origin
 from .progress import Bar, Epoch, TellEpochs, quiet_lightning
 from .quantised import evaluate_float, evaluate_integer
-from .recipes import OWN, TrainingConfig, build_model, config_for
+from .recipes import OWN, RUN, TrainingConfig, build_model, config_for, config_text
 from .residual import ResidualNet
 from .starting import start_from
 from .tracing import check_module
@@ -137,6 +138,7 @@ class ABCTraining(lightning.LightningModule):
         self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
         self.model = build_model(config, shape, len(self.classes)) if model is None else model
         self.begun = False
+        self.origin: dict[str, Any] = {}
 
     def on_train_start(self) -> None:
         """All that a checkpoint holds is in its place."""
@@ -190,7 +192,7 @@ class ABCTraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what :func:`load_checkpoint` needs to rebuild the model."""
         checkpoint["abc_hw"] = describe(
-            self.config, self.shape, self.classes, is_integer(self.model), {}, self.features
+            self.config, self.shape, self.classes, is_integer(self.model), {}, self.features, self.origin
         )
 
 
@@ -211,7 +213,8 @@ def train(
 ) -> Trained:
     """Train a model and return it, quantised, with its accuracy on validation and test images.
 
-    Writes ``last.ckpt`` after every epoch, ``model.ckpt`` at the end and ``log/*/metrics.csv`` into ``folder``.
+    Writes ``run.toml``, the configuration, ``last.ckpt`` after every epoch, ``model.ckpt`` at the end and
+    ``log/*/metrics.csv`` into ``folder``.
     The test images are used once, after everything else.
 
     Parameters
@@ -239,16 +242,19 @@ def train(
     last = folder / LAST
     if dataset is not None and not isinstance(dataset, Dataset):
         dataset = from_torch(dataset)
-    config = _config_of_run(_with_own(config, model, dataset, resume), last, resume, model)
+    config, before = _config_of_run(_with_own(config, model, dataset, resume), last, resume, model)
     dataset = load(config.dataset, data_dir, config.reading) if dataset is None else dataset
+    check_same_data(before, dataset, last)
     if model is not None:
         check_module(model, dataset.shape, len(dataset.classes))
     module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features, model).train()
+    module.origin = origin(dataset)
     if config.start and not resume:
         if not isinstance(module.model, ABCNet | ResidualNet):
             raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")
         start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):
+        write(folder / RUN, config_text(config).encode())
         return _train(module, dataset, folder, resume, progress, on_epoch, trainer_options)
 
 
@@ -320,17 +326,19 @@ def _with_own(
 
 def _config_of_run(
     config: TrainingConfig | None, last: Path, resume: bool, model: nn.Module | None
-) -> TrainingConfig:
+) -> tuple[TrainingConfig, dict[str, Any]]:
+    """The configuration, and the origin of a run that goes on."""
     if not resume:
         if config is None:
             raise InputError("config: expected a configuration for a new run, found none")
-        return config
-    said = load_checkpoint(last, to_resume=True, model=model).config
+        return config, {}
+    trained = load_checkpoint(last, to_resume=True, model=model)
+    said = trained.config
     for field in TrainingConfig.model_fields if config is not None else ():
         was, now = getattr(said, field), getattr(config, field)
         if was != now:
             raise InputError(f"{field}: expected {was!r}, as {last} was trained, found {now!r}")
-    return said
+    return said, trained.origin
 
 
 class _Checkpoints(TorchCheckpointIO):
@@ -377,5 +385,6 @@ def _finish(
     accuracy = {name: float((scores[name].argmax(1) == split.labels).mean()) for name, split in parts.items()}
     return Trained(
         model=model, config=config, classes=dataset.classes, accuracy=accuracy, checkpoint=path,
-        features=dataset.features, in_shape=dataset.shape, scores=scores, before_rounding=before,
+        features=dataset.features, in_shape=dataset.shape, origin=origin(dataset), scores=scores,
+        before_rounding=before,
     )

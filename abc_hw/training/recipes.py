@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
+import tomli_w
 import torch
 
 from ..data import Reading
 from ..errors import InputError
 from ..network import ScaleForm, ScaleKind
+from ..reading import read_toml
+from ..validation import validate
 from .models import MODELS, ABCNet, blocks_of
 from .residual import DESIGNS, ResidualNet
 
@@ -57,6 +61,26 @@ class TrainingConfig(pydantic.BaseModel):
     def scale_form(self) -> ScaleForm:
         """The form of the integers alpha and beta."""
         return ScaleForm(kind=self.scale, bits=self.scale_bits, terms=self.scale_terms)
+
+
+RUN = "run.toml"
+"""The configuration of a run, in its folder."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The fields of :class:`TrainingConfig` that a TOML file gives: :func:`config_text` of another run, or less.
+
+    Raises
+    ------
+    InputError : no readable TOML, a field that there is not, or a value that cannot be
+    """
+    said = validate(TrainingConfig, read_toml(path, "a readable configuration"), str(path))
+    return said.model_dump(exclude_unset=True)
+
+
+def config_text(config: TrainingConfig) -> str:
+    """A configuration as TOML, every field of it but those that are None."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 OWN = "own"
