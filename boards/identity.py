@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
-from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.folding import KNOBS, LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.rtl_gen.parts.popcount import TARGETS
@@ -34,7 +34,7 @@ class Identity:
 
     Members
     -------
-    digest : first bytes of the network's digest; where weights are loaded, of its digest without weights
+    digest : first bytes of the network's digest; where weights are loaded, of its digest without what is loaded
     height, width, channels : of an image;  code_bits : of an input code
     classes : scores of an image;  score_bytes : of one score, signed
     window : images that may wait for their scores at once
@@ -79,7 +79,7 @@ class Identity:
                 "foldings": tuple(dataclasses.astuple(folding) for folding in design.foldings.values()),
             }
         return cls(
-            digest=link.design_digest(network, loads=design.loads), height=height, width=width, channels=channels,
+            digest=link.design_digest(network, design.weights), height=height, width=width, channels=channels,
             classes=network.layers[-1].out_channels, code_bits=network.layers[0].input_bases.bits,
             score_bytes=ceil_div(design.o_layout["score"].width, 8), window=link.window(height * width * channels),
             clock=clock, cycles=design.cycles, **loading,
@@ -163,7 +163,13 @@ class Identity:
             name: LayerFolding(**dict(zip(KNOBS, knobs, strict=True)))
             for name, knobs in zip(layers, self.foldings, strict=True)
         }
-        return AcceleratorPlan.of(network, foldings, weights="loaded", target=self.target)
+        return AcceleratorPlan.of(network, foldings, weights=self.loads_of(network), target=self.target)
+
+    def loads_of(self, network: Network) -> WeightSource:
+        """What the device takes, if it computes the network."""
+        if not self.load_bytes:
+            return "rom"
+        return "trained" if self.digest == link.design_digest(network, "trained") else "loaded"
 
     def check(self, network: Network) -> None:
         """
@@ -172,7 +178,7 @@ class Identity:
         InputError
             if a device that says so computes another network, or not in the way in which it says.
         """
-        wanted = dataclasses.replace(self, digest=link.design_digest(network, loads=self.load_bytes > 0))
+        wanted = dataclasses.replace(self, digest=link.design_digest(network, self.loads_of(network)))
         difference = self.differs(wanted)  # of another network there is no design to compare with
         if difference is None:
             expected = Identity.of(self.design_of(network), clock=self.clock)

@@ -44,6 +44,7 @@ from typing import Any
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
+from abc_hw.rtl_gen.engine.accelerator import WeightSource, served_digest
 
 VERSION = 2
 """Of the frames, and of what the weight memories hold."""
@@ -210,10 +211,9 @@ def image_frames(tag: int, codes: bytes) -> bytes:
     )
 
 
-def design_digest(network: Network, *, loads: bool) -> bytes:
-    """What names a design that computes the network: without its weights, if they are loaded."""
-    digest = network.constants_digest if loads else network.digest
-    return bytes.fromhex(digest)[:DIGEST_BYTES]
+def design_digest(network: Network, weights: WeightSource) -> bytes:
+    """What names a design that computes the network: without what is loaded."""
+    return bytes.fromhex(served_digest(network, weights))[:DIGEST_BYTES]
 
 
 def weights_tag(digest: str) -> int:

@@ -258,8 +258,8 @@ class Scoreboard:
         if told is None:
             raise InputError(f"{design.module}: expected the manifest of an accelerator, found part {design.part}")
         self.network = sources.load(told.source) if network is None else network
-        # Weights that are loaded may be any; all else is fixed.
-        kind = "constants_digest" if design.weights == "loaded" and network is not None else "digest"
+        # What is loaded may be any; all else is fixed.
+        kind = "digest" if network is None else _DIGESTS[design.loads]
         if getattr(self.network, kind) != getattr(told, kind):
             raise InputError(
                 f"{design.module}: expected the network with {kind} {getattr(told, kind)[:16]}, found "
@@ -290,6 +290,10 @@ class Scoreboard:
                     f"image {image}: expected class {trace.classes[image]}, found {received.classes[image]}"
                 )
         logging.getLogger("cocotb.scoreboard").info("%d images: none differs", len(images))
+
+
+_DIGESTS = {"rom": "digest", "loaded": "constants_digest", "trained": "shape_digest"}
+"""Of a network and in a manifest, what names the design, by what is loaded."""
 
 
 def _value(word: int, field: Any) -> int:

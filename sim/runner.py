@@ -15,7 +15,7 @@ import numpy.typing as npt
 from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource, served_digest
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import copy, write
 
@@ -94,8 +94,8 @@ def simulate(
     netlist : simulate what Yosys makes of the Verilog for this target (a key of
     :data:`abc_hw.sim.netlist.TARGETS`)
         instead; only the accelerator's output can then be compared
-    weights : ``loaded``: into an accelerator that comes without
-    swap : a network that differs from the other only in its weights, which are loaded when half of the images
+    weights : ``loaded``, ``trained``: into an accelerator that comes without
+    swap : a network that differs from the other only in what is loaded, which it is when half of the images
         have been sent
     mutate : changes the Verilog text before it is built, to try whether a fault is noticed
 
@@ -144,14 +144,14 @@ def _following(
     if swap is None:
         return None
     network = accelerator.plan.network
-    if not accelerator.plan.loads or swap.constants_digest != network.constants_digest:
+    plan = accelerator.plan
+    if not plan.loads or served_digest(swap, plan.weights) != plan.served_digest:
+        what = "what is loaded" if plan.weights == "trained" else "its weights"
         raise InputError(
-            f"swap: expected loaded weights and a network that differs from {network.name} in its weights only, "
-            f"found {'loaded' if accelerator.plan.loads else 'rom'} and {swap.name}"
+            f"swap: expected loaded weights and a network that differs from {network.name} in {what} only, "
+            f"found {plan.weights} and {swap.name}"
         )
-    return Accelerator(
-        AcceleratorPlan.of(swap, foldings, weights="loaded", target=accelerator.plan.target)
-    )
+    return Accelerator(AcceleratorPlan.of(swap, foldings, weights=plan.weights, target=plan.target))
 
 
 def _both(network: Network, swap: Network, images: npt.NDArray[Any]) -> golden.Trace:

@@ -93,7 +93,7 @@ def of_layer(design: Manifest) -> tuple[Network, Any]:
     (record,) = design.layers
     foldings = {layer.name: LayerFolding() for layer in network.layers}
     foldings[record.name] = LayerFolding(**{knob: getattr(record, knob) for knob in KNOBS})
-    return network, plan_of(network, foldings, record.name)
+    return network, plan_of(network, foldings, record.name, weights=design.loads)
 
 
 async def scale(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
@@ -110,6 +110,7 @@ async def scale(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
 async def layer(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
     _, plan = of_layer(design)
     found = plan.numbers.layer
+    await load(dut, design)
     codes = rng.integers(found.input_bases.levels, size=(IMAGES, *found.in_shape), dtype=np.uint8)
     source = CodeSource(dut, design, stalls=random_stalls(0.3, seed=1))
     sink = CodeSink(dut, design, stalls=random_stalls(0.3, seed=2))
@@ -118,12 +119,17 @@ async def layer(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
     equal(f"{found.name} [image, row, column, channel]", expected, await sink.receive(IMAGES))
 
 
-async def accelerator(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
-    board = Scoreboard(design)
-    images = board.random_images(IMAGES, seed=int(rng.integers(1 << 30)))
+async def load(dut: Any, design: Manifest) -> None:
+    """Load what the file beside the manifest has, where the module takes it."""
     if design.load is not None:
         folder = Path(os.environ["ABC_HW_DESIGN"]).parent
         await WeightLoader(dut, design, stalls=random_stalls(0.3, seed=3)).load(folder / design.load.file)
+
+
+async def accelerator(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
+    board = Scoreboard(design)
+    images = board.random_images(IMAGES, seed=int(rng.integers(1 << 30)))
+    await load(dut, design)
     source = CodeSource(dut, design, stalls=random_stalls(0.3, seed=1))
     sink = ScoreSink(dut, design, stalls=random_stalls(0.3, seed=2))
     cocotb.start_soon(source.send(images))

@@ -12,7 +12,7 @@ import typer
 from abc_hw.errors import InputError
 
 from .console import Update, complain, complain_with_log, err, need, percent, progress, record, say, show, table
-from .hardware import Cycles, FoldingOption, WeightsOption, read_design, weight_source
+from .hardware import ConstantsOption, Cycles, FoldingOption, WeightsOption, read_design, weight_source
 from .inputs import (
     Background,
     DataDir,
@@ -68,6 +68,7 @@ def build(
         str | None,
         typer.Option(help="rom: in the bitstream; loaded: by the host.", show_default="as suits the board"),
     ] = None,
+    constants: ConstantsOption = "rom",
     seed: Annotated[int, typer.Option(help="Of the placement.")] = 1,
 ) -> None:
     """Make a bitstream with open tools: Yosys, nextpnr and the part's packer.
@@ -84,7 +85,7 @@ def build(
     target = find(board)
     found, chosen = read_design(network or Path(target.network), cycles, folding)
     foldings = None if cycles is None and folding is None else chosen
-    source = None if weights is None else weight_source(weights)
+    source = None if weights is None and constants == "rom" else weight_source(weights or "rom", constants)
     try:
         with progress(f"building for {board}") as update:
             summary = builder.build(
@@ -177,6 +178,7 @@ def run(
     invert: Invert = None,
     label: LabelColumn = None,
     weights: WeightsOption = "rom",
+    constants: ConstantsOption = "rom",
     seed: Annotated[int, typer.Option(help="Of the choice of test images.")] = 0,
 ) -> None:
     """Classify images on a board, or on the simulation of one, through the same serial link.
@@ -212,7 +214,8 @@ def run(
         names = [f"test image {index}" for index in range(len(pixels))]
     with progress("simulating a board" if simulate else f"asking {port}") as update:
         result = runner.run(
-            found, pixels, port=port, foldings=foldings, weights=weight_source(weights), progress=update
+            found, pixels, port=port, foldings=foldings, weights=weight_source(weights, constants),
+            progress=update,
         )
     shown = table("image", "class", ">score", ">next")
     for name, scores, chosen in zip(names, result.scores, result.labels, strict=True):

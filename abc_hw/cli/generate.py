@@ -13,13 +13,21 @@ from abc_hw.errors import InputError
 from abc_hw.writing import check_writable, write
 
 from .console import progress, record, say, text_aside
-from .hardware import Cycles, FoldingOption, WeightsOption, read_design, show_folding, weight_source
+from .hardware import (
+    ConstantsOption,
+    Cycles,
+    FoldingOption,
+    WeightsOption,
+    read_design,
+    show_folding,
+    weight_source,
+)
 
 if TYPE_CHECKING:
     from abc_hw.network import Network
     from abc_hw.rtl_gen.emit.manifest import Manifest
     from abc_hw.rtl_gen.emit.parts import Part
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
     from abc_hw.rtl_gen.folding import LayerFolding
 
 Size = int | None
@@ -37,6 +45,7 @@ def generate(
     folding: FoldingOption = None,
     name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
     weights: WeightsOption = "rom",
+    constants: ConstantsOption = "rom",
     target: Annotated[
         str, typer.Option(help="What it is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.")
     ] = "generic",
@@ -61,8 +70,9 @@ def generate(
     """Write the Verilog of a network's accelerator and, beside it, its manifest.
 
     The manifest, NAME.json, tells programs what the header tells people: ports, fields, lanes, folding, cycles,
-    digests. With --weights loaded there is NAME.load.hex too, the words that load the weights. --part makes a
-    module of a part; `abc-hw simulate NAME.json` compares any of them with the golden model.
+    digests. With --weights loaded there is NAME.load.hex too, the words that load the weights; with --constants
+    loaded they load all that training changes, and one module serves every training. --part makes a module of a
+    part; `abc-hw simulate NAME.json` compares any of them with the golden model.
 
     Exit code 0: written; 2: something cannot be used.
     """
@@ -70,6 +80,9 @@ def generate(
     check_writable(*files.values())
     sizes = {"simd": simd, "pe": pe, "M": m, "N": n, "mp": mp, "np": np, "dot_length": dot_length}
     given = {size: value for size, value in sizes.items() if value is not None}
+    source = weight_source(weights, constants)
+    if source != "rom" and part is not None and not part.startswith("layer:"):
+        raise InputError(f"weights: expected rom with --part {part}, found loaded")
     if part in ("array", "popcount"):
         deliver_part(free_part(part, given, network, name, target), files, ports_of)
         return
@@ -79,12 +92,12 @@ def generate(
         raise InputError("network: expected a network file, zoo:NAME, example:NAME or a TOML file, found none")
     found, foldings = read_design(network, cycles, folding)
     if part is not None:
-        deliver_part(part_of(part)(found, foldings, name, str(network), target), files, ports_of)
+        deliver_part(part_of(part, source, files)(found, foldings, name, str(network), target), files, ports_of)
         return
     from abc_hw.rtl_gen.emit import verilog
 
     accelerator = verilog.make_accelerator(
-        found, foldings, weights=weight_source(weights), target=target, score_bits=score_bits
+        found, foldings, weights=source, target=target, score_bits=score_bits
     )
     told = describe(accelerator, files, name, str(network))
     check_ports(ports_of, told)
@@ -135,8 +148,12 @@ def describe(accelerator: Accelerator, files: Mapping[str, Path], name: str, sou
     """The manifest of a design whose texts go to those files."""
     from abc_hw.rtl_gen.emit import manifest
 
-    load_file = files["load words"].name if "load words" in files else ""
-    return manifest.of_accelerator(accelerator, name=name, source=source, load_file=load_file)
+    return manifest.of_accelerator(accelerator, name=name, source=source, load_file=load_file(files))
+
+
+def load_file(files: Mapping[str, Path]) -> str:
+    """The name of the file of load words, of the files of a design."""
+    return files["load words"].name if "load words" in files else ""
 
 
 def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
@@ -144,7 +161,9 @@ def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
     from abc_hw.rtl_gen.emit import manifest, verilog
 
     made = {"Verilog": verilog.emit_accelerator(accelerator, name=told.module).text, "manifest": told.text()}
-    return made | ({"load words": manifest.load_words(accelerator)} if accelerator.plan.loads else {})
+    if accelerator.plan.loads:
+        made["load words"] = manifest.load_text(accelerator.plan.load_words)
+    return made
 
 
 # -- parts ------------------------------------------------------------------------------------------------------
@@ -169,7 +188,9 @@ def free_part(part: str, given: Mapping[str, int], network: Path | None, name: s
     return parts.array(name=name, target=target, **given)
 
 
-def part_of(part: str) -> Callable[[Network, dict[str, LayerFolding], str, str, str], Part]:
+def part_of(
+    part: str, weights: WeightSource, files: Mapping[str, Path]
+) -> Callable[[Network, dict[str, LayerFolding], str, str, str], Part]:
     """What makes a part of a network's layer."""
     from abc_hw.rtl_gen.emit import parts
 
@@ -180,19 +201,24 @@ def part_of(part: str) -> Callable[[Network, dict[str, LayerFolding], str, str, 
     def make(network: Network, foldings: dict[str, LayerFolding], name: str, source: str, target: str) -> Part:
         if kind == "scale":
             return parts.scale(network, foldings, layer, name=name, source=source)
-        return parts.layer(network, foldings, layer, name=name, source=source, target=target)
+        return parts.layer(
+            network, foldings, layer, name=name, source=source, target=target, weights=weights,
+            load_file=load_file(files),
+        )
 
     return make
 
 
 def deliver_part(part: Part, files: Mapping[str, Path], ports_of: Path | None) -> None:
     """Write a part and its manifest."""
-    from abc_hw.rtl_gen.emit import parts, verilog
+    from abc_hw.rtl_gen.emit import manifest, parts, verilog
 
     verilog.check_name(part.manifest.module)
     check_ports(ports_of, part.manifest)
     with progress("generating Verilog"):
         made = {"Verilog": parts.text(part), "manifest": part.manifest.text()}
+        if part.load_words:
+            made["load words"] = manifest.load_text(part.load_words)
     deliver(made, part.manifest, files)
     if part.manifest.latency is not None:
         say(f"{part.manifest.module}: {part.manifest.part}, latency {part.manifest.latency} cycles")

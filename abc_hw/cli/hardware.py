@@ -73,11 +73,17 @@ def read_design(
         return found, fold(found, cycles=cycles, knobs=knobs)
 
 
-def weight_source(text: str) -> WeightSource:
-    """Where the weights come from, as the user says; InputError if nobody knows what that is."""
+ConstantsOption = Annotated[
+    str,
+    typer.Option(help="rom; loaded: alphas, betas, thresholds, biases come with the weights, of any training."),
+]
+
+
+def weight_source(weights: str, constants: str) -> WeightSource:
+    """What is loaded, as the user says; InputError if nobody knows what that is."""
     from abc_hw.rtl_gen.engine.accelerator import weight_source
 
-    return weight_source(text)
+    return weight_source(weights, constants)
 
 
 def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None:
@@ -117,6 +123,7 @@ def simulate(
     cycles: Cycles = None,
     folding: FoldingOption = None,
     weights: WeightsOption = "rom",
+    constants: ConstantsOption = "rom",
     stalls: Annotated[float, typer.Option(help="Share of cycles in which input or output pauses.")] = 0.0,
     waves: Annotated[Path | None, typer.Option(help="Write a waveform file.")] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images and of the pauses.")] = 0,
@@ -132,6 +139,7 @@ def simulate(
         simulate_generated(network, simulator, seed)
         return
     check_number("seed", seed, 0)
+    source = weight_source(weights, constants)
     wanted = Wanted(
         dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
         background=background, invert=invert, label=label,
@@ -140,7 +148,7 @@ def simulate(
         refuse_beside_all(simulator=simulator != "verilator", waves=waves is not None, random=random)
         found, foldings = read_design(network, cycles, folding)
         simulate_all(
-            found, foldings, wanted, weights=weight_source(weights), stalls=stalls, seed=seed, work_dir=work_dir
+            found, foldings, wanted, weights=source, stalls=stalls, seed=seed, work_dir=work_dir
         )
         return
     count = some_number(images)
@@ -149,7 +157,7 @@ def simulate(
     pixels, labels = some_images(found, None if random else wanted, count, seed)
     start = time.monotonic()
     result = run(
-        found, pixels, foldings, simulator=simulator, weights=weights, stalls=stalls, waves=waves, seed=seed,
+        found, pixels, foldings, simulator=simulator, weights=source, stalls=stalls, waves=waves, seed=seed,
         work_dir=work_dir,
     )
     record(
@@ -167,7 +175,7 @@ def simulate(
         say(f"waves: {waves}")
     if not result.ok:
         if result.finished:
-            say_where(found, pixels, foldings, result, weights)
+            say_where(found, pixels, foldings, result, source)
         how = "differs from the golden model" if result.finished else "did not end"
         complain(f"the simulation {how}")
         raise typer.Exit(1)
@@ -206,7 +214,7 @@ def simulate_generated(path: Path, simulator: str, seed: int) -> None:
 
 def say_where(
     network: Network, images: npt.NDArray[Any], foldings: Mapping[str, LayerFolding], result: SimulationResult,
-    weights: str,
+    weights: WeightSource,
 ) -> None:
     """Name the block, layer, image, pixel and channel where the hardware first differs from the golden model."""
     from abc_hw.sim import diagnosis, fast
@@ -215,7 +223,7 @@ def say_where(
     count = int(wrong.argmax()) + 1 if wrong.any() else len(images)
     with progress("looking for the place"):
         place = diagnosis.locate(
-            network, images[:count], foldings=foldings, weights=weight_source(weights)
+            network, images[:count], foldings=foldings, weights=weights
         )
     record(first_difference=place)
     if place is not None:
@@ -228,7 +236,7 @@ def run(
     foldings: Mapping[str, LayerFolding],
     *,
     simulator: str = "verilator",
-    weights: str = "rom",
+    weights: WeightSource = "rom",
     stalls: float = 0.0,
     waves: Path | None = None,
     seed: int = 0,
@@ -242,7 +250,7 @@ def run(
     try:
         with progress(f"simulating in {simulator}"):
             return runner.simulate(
-                network, images, foldings=foldings, simulator=simulator, weights=weight_source(weights),
+                network, images, foldings=foldings, simulator=simulator, weights=weights,
                 stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
             )
     except RuntimeError as error:

@@ -19,7 +19,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -326,21 +326,47 @@ class Network:
         """Bits of all weight codes."""
         return sum(layer.weights.size * layer.weight_bases.bits for layer in self.layers)
 
+    def learned(self, layer: Layer) -> frozenset[str]:
+        """Names of the layer's tensors that another training may change: all but the betas of the images'
+        bit-planes, which are their number format, and the coefficients of a single basis that weighs +-1, as any
+        training leaves it."""
+        found = {"weights", "thresholds" if layer.bias is None else "bias"}
+        if layer.weight_bases.count > 1 or (np.abs(layer.alpha) != 1).any():
+            found.add("alpha")
+        image = layer is self.layers[0] and layer.input_bases.kind == "planes"
+        if not image and (layer.input_bases.count > 1 or (layer.beta != 1).any()):
+            found.add("beta")
+        return frozenset(found)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that decides a bit; equal digests mean equal scores on every image."""
-        return self._sha256(without=())
+        return self._sha256(lambda layer: ())
 
     @cached_property
     def constants_digest(self) -> str:
         """SHA-256 over all but the weights' codes: networks with equal ones differ in their weights at most."""
-        return self._sha256(without=("weights",))
+        return self._sha256(lambda layer: ("weights",))
 
-    def _sha256(self, *, without: tuple[str, ...]) -> str:
+    @cached_property
+    def shape_digest(self) -> str:
+        """SHA-256 over all but what another training may change (:meth:`learned`): shapes, bases and the forms of
+        coefficients. A design that takes all of that serves every network with an equal one."""
+        sha = hashlib.sha256(self._sha256(lambda layer: self.learned(layer) | {"alpha"}).encode())
+        for layer in self.layers:
+            forms = [
+                dataclasses.asdict(form) if name in self.learned(layer) else None
+                for name, form in (("alpha", layer.alpha_scale), ("beta", layer.beta_scale))
+            ]
+            sizes = {name: np.shape(getattr(layer, name)) for name in sorted(self.learned(layer))}
+            sha.update(json.dumps([forms, sizes]).encode())
+        return sha.hexdigest()
+
+    def _sha256(self, without: Callable[[Layer], Collection[str]]) -> str:
         sha = hashlib.sha256()
         for layer in self.layers:
             for field in dataclasses.fields(layer):
-                if field.name in without:
+                if field.name in without(layer):
                     continue
                 value = getattr(layer, field.name)
                 if isinstance(value, np.ndarray):

@@ -5,42 +5,24 @@ import itertools
 from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
 from ..cost.memories import GENERIC, Technology
+from ..parts.adders import registered_sum, sum_cycles
 from ..parts.arith import bits_of, constant_product, extend, select, signed_digits, total
 from ..parts.delay import chosen, chosen_cycles, chosen_gates, delayed
 from ..parts.loops import AffineCounter, LoopNest, Loops
 from ..parts.matches import LayerNumbers
-from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
 from ..schedule import Schedule
 from .alpha import AlphaCode
+from .betas import LoadedBetas
 
 __all__ = ["ScalePlan", "ScaleUnit"]
-
-
-def _sum_cycles(count: int) -> int:
-    """Cycles of :func:`_sum`."""
-    return max(count - 1, 0).bit_length()
-
-
-def _sum(m: Module, values: list[Value], shape: Shape, name: str) -> Value:
-    """Sum of ``values``, all in ``shape``: a tree of adders of two, with a register behind each."""
-    if not values:
-        return Const(0, shape)
-    terms = [extend(value, shape) for value in values]
-    for level in range(_sum_cycles(len(values))):
-        pairs = [terms[start : start + 2] for start in range(0, len(terms), 2)]
-        terms = [
-            delayed(m, extend(pair[0] + pair[1], shape) if len(pair) == 2 else pair[0], 1,
-                    name=f"{name}_{level}_{index}")
-            for index, pair in enumerate(pairs)
-        ]
-    return terms[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +53,10 @@ class ScalePlan:
         """How alphas are stored."""
         return self.numbers.shared(
             ("alpha code", self._padded),
-            lambda: AlphaCode(self.numbers.layer.alpha_scale, self.alpha_items().ravel().tolist()),
+            lambda: AlphaCode(
+                self.numbers.layer.alpha_scale,
+                self.alpha_items().ravel() if self.numbers.alpha_choices is None else self.numbers.alpha_choices,
+            ),
         )
 
     def alpha_items(self) -> IntArray:
@@ -96,10 +81,12 @@ class ScalePlan:
         return self.numbers.shared(key, lambda: MemoryPlan(
             name="alphas", width=self.code.width * channels * bases,
             words=self.schedule.groups * self.schedule.passes_m * self.schedule.scale_items,
-            contents=self._alpha_words, technology=self.technology,
+            contents=self.alpha_words if self.numbers.alpha_choices is None else None,
+            write="none" if self.numbers.alpha_choices is None else "parts", technology=self.technology,
         ))
 
-    def _alpha_words(self) -> list[int]:
+    def alpha_words(self) -> list[int]:
+        """Words of their memory."""
         items, code = self.alpha_items(), self.code
         codes = {int(alpha): code.encode(int(alpha)) for alpha in np.unique(items)}
         return [pack_fields([(codes[int(alpha)], code.width) for alpha in item.flat]) for item in items]
@@ -107,6 +94,16 @@ class ScalePlan:
     @property
     def memories(self) -> list[MemoryPlan]:
         return [self.alphas]
+
+    @cached_property
+    def betas(self) -> LoadedBetas | None:
+        """Betas, where they are loaded."""
+        return None if self.numbers.beta_choices is None else LoadedBetas(self.numbers, self.schedule.folding.np)
+
+    @property
+    def beta_addends(self) -> int:
+        """Addends of a sum over activation bases."""
+        return self.schedule.folding.np if self.betas is None else self.betas.addends
 
     # -- loops ----------------------------------------------------------------------------------------------
 
@@ -140,14 +137,14 @@ class ScalePlan:
     @property
     def beta_cycles(self) -> int:
         """From an item to its sum over the activation bases; no fewer than the alphas take to come."""
-        return max(1 + _sum_cycles(self.schedule.folding.np), self.alphas.latency)
+        return max(1 + sum_cycles(self.beta_addends), self.alphas.latency)
 
     @property
     def item_cycles(self) -> int:
         """From an item to its contribution: sum over activation bases, terms, product, sum of bases."""
         _, bases = self.schedule.scale_lanes
         addends = bases + int(self.code.has_signs)
-        return self.beta_cycles + 1 + _sum_cycles(self.code.term_count) + _sum_cycles(addends)
+        return self.beta_cycles + 1 + sum_cycles(self.code.term_count) + sum_cycles(addends)
 
     @property
     def latency(self) -> int:
@@ -192,6 +189,8 @@ class ScalePlan:
         at_once = self.schedule.folding.np
         width = self.numbers.beta_shape(at_once).width
         adders = choices = 0
+        if self.betas is not None:
+            return (self.beta_addends - 1) * width, self.betas.choices * width
         for slot in range(at_once):
             factors = {one[slot] for one in self.numbers.beta_passes(at_once)}
             for factor in factors:
@@ -201,12 +200,17 @@ class ScalePlan:
         return (adders + at_once - 1) * width, choices * width
 
     @property
-    def products(self) -> tuple[int, int, int]:
+    def products(self) -> list[tuple[int, int, int]]:
         """(how many, bits of the one factor, bits of the other) of products that need a multiplier."""
-        if not self.code.multiplies:
-            return 0, 0, 0
         channels, bases = self.schedule.scale_lanes
-        return channels * bases, self.code.width, self.numbers.beta_shape(self.schedule.folding.np).width
+        at_once = self.schedule.folding.np
+        found = []
+        if self.code.multiplies:
+            found.append((channels * bases, self.code.width, self.numbers.beta_shape(at_once).width))
+        if self.betas is not None and self.betas.code.multiplies:
+            dot = self.numbers.layer.dot_length.bit_length()
+            found.append((channels * bases * at_once, self.betas.code.width, dot))
+        return found
 
 
 class ScaleUnit(wiring.Component):
@@ -229,6 +233,7 @@ class ScaleUnit(wiring.Component):
     -------
     dots : In, [pe][mp][np];  load : In(1), dots are complete; at least ``scale_items`` cycles apart
     matches : Out, one accumulator per output lane;  valid : Out(1)
+    write_alphas, write_betas : In, where they are loaded: what writes them
     """
 
     def __init__(self, plan: ScalePlan) -> None:
@@ -241,6 +246,8 @@ class ScaleUnit(wiring.Component):
             "load": In(1),
             "matches": Out(data.ArrayLayout(plan.numbers.shape, plan.schedule.out_lanes)),
             "valid": Out(1),
+            **({"write_alphas": In(write_signature(plan.alphas))} if plan.alphas.write != "none" else {}),
+            **({"write_betas": In(write_signature(plan.betas.memory))} if plan.betas is not None else {}),
         })
 
     @property
@@ -295,20 +302,25 @@ class ScaleUnit(wiring.Component):
         m.submodules.pass_n = pass_n = AffineCounter(nest.loops, {"pass_n": 1})
         m.d.comb += pass_n.follow(nest.step, nest.ends)
         count = numbers.layer.dot_length.bit_length()
+        betas = self._plan.betas
+        stored = [] if betas is None else betas.read(m, wiring.flipped(self.write_betas), pass_n.value)
         sums: list[list[Value]] = []
         for lane, row in enumerate(item):
             sums.append([])
             for basis, counts in enumerate(row):
                 fields = [counts[slot * count : (slot + 1) * count] for slot in range(at_once)]
                 place = f"{lane}_{basis}"
-                products = [
-                    select(pass_n.value, [total(constant_product(field, chosen[slot], shape), shape)
-                                          for chosen in passes])
-                    for slot, field in enumerate(fields)
-                ]
-                wait = self._plan.beta_cycles - _sum_cycles(at_once)
+                if betas is not None:
+                    products = betas.products(stored, fields, shape)
+                else:
+                    products = [
+                        select(pass_n.value, [total(constant_product(field, chosen[slot], shape), shape)
+                                              for chosen in passes])
+                        for slot, field in enumerate(fields)
+                    ]
+                wait = self._plan.beta_cycles - sum_cycles(self._plan.beta_addends)
                 held = [delayed(m, product, wait, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
-                sums[-1].append(_sum(m, held, shape, f"beta_sum_{place}"))
+                sums[-1].append(registered_sum(m, held, shape, f"beta_sum_{place}"))
         return sums
 
     def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:
@@ -318,6 +330,8 @@ class ScaleUnit(wiring.Component):
         if not width:
             return [[Value.cast(0)] * bases for _ in range(channels)]
         m.submodules.alphas = rom = Memory(memory)
+        if memory.write != "none":
+            wiring.connect(m, wiring.flipped(self.write_alphas), rom.write)
         items = schedule.scale_items
         m.submodules.alpha_addr = address = AffineCounter(nest.loops, {
             "group": schedule.passes_m * items, "pass_m": items, "basis": nest.loops.bounds["channel"],
@@ -344,13 +358,13 @@ class ScaleUnit(wiring.Component):
                 terms, bits = code_of.addends(code, beta_sum, shape)
                 place = f"{lane}_{basis}"
                 held = [delayed(m, term, 1, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
-                products.append(_sum(m, held, shape, f"product_{place}"))
+                products.append(registered_sum(m, held, shape, f"product_{place}"))
                 all_bits += [delayed(m, bit, 1, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
             if all_bits:
                 most = unsigned(len(all_bits).bit_length())
-                cycles = _sum_cycles(code_of.term_count)
+                cycles = sum_cycles(code_of.term_count)
                 products.append(delayed(m, total(all_bits, most), cycles, name=f"negatives_{lane}"))
-            added.append(_sum(m, products, shape, f"sum_{lane}"))
+            added.append(registered_sum(m, products, shape, f"sum_{lane}"))
         return added
 
     def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:

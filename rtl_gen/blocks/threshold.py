@@ -14,7 +14,7 @@ from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, range_shape, total
 from ..parts.delay import delayed
 from ..parts.matches import LayerNumbers
-from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
 from ..parts.stream import CodeStream
 from ..schedule import Schedule
 
@@ -37,6 +37,11 @@ class OutputPlan:
     technology: Technology = GENERIC
 
     @property
+    def loaded(self) -> bool:
+        """Are its constants loaded?"""
+        return bool({"thresholds", "bias"} & self.numbers.learned)
+
+    @property
     def o(self) -> CodeStream:
         """What leaves it."""
         return CodeStream(self.schedule.out_lanes, self.numbers.output_shape)
@@ -52,6 +57,8 @@ class OutputPlan:
     def constant_shape(self) -> Shape:
         """Of each."""
         padded = self.schedule.groups * self.schedule.folding.pe > self.numbers.layer.out_channels
+        if self.loaded and not self.numbers.layer.hands_on_integers:
+            return self.numbers.shape
 
         def make() -> Shape:
             constants = self.numbers.constants
@@ -82,10 +89,12 @@ class OutputPlan:
         lanes, each = self.schedule.out_lanes, self.numbers.constants.shape[1]
         return self.numbers.shared((self.technology.name, "constants", self.slots, lanes), lambda: MemoryPlan(
             name="constants", width=self.constant_shape.width * lanes * each, words=self.slots,
-            contents=self._words, technology=self.technology,
+            contents=None if self.loaded else self.contents, write="parts" if self.loaded else "none",
+            technology=self.technology,
         ))
 
-    def _words(self) -> list[int]:
+    def contents(self) -> list[int]:
+        """Words of its memory."""
         width = self.constant_shape.width
         return [pack_fields([(int(value), width) for value in row.flat]) for row in self.table()]
 
@@ -136,6 +145,7 @@ class OutputUnit(wiring.Component):
     -------
     matches : In, one accumulator per lane;  i_valid : In(1)
     o : Out, one code or score per lane;  valid : Out(1), ``latency`` cycles later
+    write_constants : In, if they are loaded: writes their memory
     """
 
     def __init__(self, plan: OutputPlan) -> None:
@@ -145,6 +155,7 @@ class OutputUnit(wiring.Component):
             "i_valid": In(1),
             "o": Out(data.ArrayLayout(plan.o.shape, plan.o.lanes)),
             "valid": Out(1),
+            **({"write_constants": In(write_signature(plan.constants))} if plan.loaded else {}),
         })
 
     @property
@@ -176,6 +187,8 @@ class OutputUnit(wiring.Component):
         memory, shape, lanes = self._plan.constants, self._plan.constant_shape, self._plan.o.lanes
         m.submodules.constants = rom = Memory(memory)
         m.d.comb += rom.addr.eq(slot)
+        if self._plan.loaded:
+            wiring.connect(m, wiring.flipped(self.write_constants), rom.write)
         fields = [rom.data[start : start + shape.width] for start in range(0, memory.width, shape.width)]
         typed = [field.as_signed() if shape.signed else field for field in fields]
         each = len(typed) // lanes

@@ -15,7 +15,7 @@ from typing import Any
 
 from abc_hw.network import Network
 
-from ..engine.accelerator import AcceleratorPlan, WeightSource
+from ..engine.accelerator import AcceleratorPlan, WeightSource, layer_numbers
 from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
@@ -181,7 +181,7 @@ class Estimator:
 
     def __init__(self, network: Network, family: str, *, weights: WeightSource = "rom") -> None:
         self._network, self._family, self._weights = network, family, weights
-        self._numbers = [LayerNumbers(layer, loaded=weights == "loaded") for layer in network.layers]
+        self._numbers = layer_numbers(network, weights)
 
     @property
     def numbers(self) -> list[LayerNumbers]:
@@ -199,7 +199,7 @@ class Estimator:
             found = [StoredMemory(name, memory) for memory in block.memories if memory.kept]
             blocks[name] = self._area(name, block.quantities, found)
             memories += found
-        blocks["scale"] += Area(dsps=multipliers(self._family, *plan.scale.products))
+        blocks["scale"] += Area(dsps=sum(multipliers(self._family, *some) for some in plan.scale.products))
         return LayerEstimate(plan=plan, blocks=blocks, memories=memories)
 
     def block(self, name: str, quantities: Mapping[str, float]) -> Area:

@@ -7,10 +7,10 @@ nobody copies a number out of a comment.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,12 +19,14 @@ from abc_hw.network import Network
 from abc_hw.reading import read_json
 from abc_hw.validation import validate
 
-from ..engine.accelerator import Accelerator, WeightSource
+from ..engine.accelerator import Accelerator, WeightSource, weight_source
 from ..engine.layer import LayerPlan
+from ..engine.loading import GatePlan
 
 __all__ = [
     "FORMAT_VERSION", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal", "Stream",
-    "check_ports", "layer_record", "load_words", "of_accelerator", "read", "versions",
+    "check_ports", "layer_record", "load_record", "load_stream", "load_text", "loaded_signal", "loading",
+    "of_accelerator", "read", "versions",
 ]
 
 FORMAT_VERSION = 1
@@ -115,12 +117,14 @@ class LayerRecord(_Record):
 
 
 class NetworkRecord(_Record):
-    """The network: ``source`` as the user named it, ``constants_digest`` of all but the weights."""
+    """The network: ``source`` as the user named it, ``constants_digest`` of all but the weights, ``shape_digest``
+    of all but what another training may change."""
 
     name: str
     source: str
     digest: str
     constants_digest: str
+    shape_digest: str = ""
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
 
@@ -140,7 +144,7 @@ class Manifest(_Record):
     -------
     module : its name;  part : ``accelerator``, or which part of one
     reset_edges : rising edges for which the reset must be high, at the least
-    weights, target : as of :class:`abc_hw.rtl_gen.engine.accelerator.Accelerator`
+    weights, constants : fixed, or loaded; target : technology
     cycles_per_image : least cycles from image to image, both streams free-running
     latency : of a part, cycles from its input to its output
     load : where the weights are loaded
@@ -155,7 +159,8 @@ class Manifest(_Record):
     reset: str = "rst"
     reset_edges: Count = 1
     network: NetworkRecord | None = None
-    weights: WeightSource = "rom"
+    weights: Literal["rom", "loaded"] = "rom"
+    constants: Literal["rom", "loaded"] = "rom"
     target: str
     cycles_per_image: Count | None = None
     latency: Count | None = None
@@ -165,6 +170,11 @@ class Manifest(_Record):
     load: LoadRecord | None = None
     parameters: dict[str, int | str] = {}
     generator: dict[str, str]
+
+    @property
+    def loads(self) -> WeightSource:
+        """What is loaded."""
+        return weight_source(self.weights, self.constants)
 
     def stream(self, name: str) -> Stream:
         """The stream of that name; InputError if there is none."""
@@ -194,36 +204,55 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("abc-hw", "amaranth", "pyosys")}
 
 
-def load_words(accelerator: Accelerator) -> str:
-    """What loads the weights, a transfer's data a line in hexadecimal, as ``$readmemh`` reads it."""
-    return "".join(f"{word:x}\n" for word in accelerator.plan.load_words)
+def load_text(words: Iterable[int]) -> str:
+    """Words that are loaded, a transfer's data a line in hexadecimal, as ``$readmemh`` reads it."""
+    return "".join(f"{word:x}\n" for word in words)
+
+
+def load_record(words: Sequence[int], file: str) -> LoadRecord:
+    """What the manifest says of them."""
+    return LoadRecord(file=file, words=len(words), sha256=hashlib.sha256(load_text(words).encode()).hexdigest())
+
+
+def loaded_signal() -> Signal:
+    """The port that tells that all is loaded."""
+    return Signal(name="loaded", direction="out", bits=1, meaning="the weights are there")
+
+
+def load_stream(gate: GatePlan) -> Stream:
+    """The stream that loads."""
+    data = gate.load_payload["data"].width
+    fields = Bits(name="data", lsb=0, bits=data), Bits(name="first", lsb=data, bits=1)
+    return packed("load", "in", fields, transfers=gate.load_transfers)
 
 
 def of_accelerator(
     accelerator: Accelerator, *, name: str, source: str = "", load_file: str = ""
 ) -> Manifest:
-    """The manifest of ``accelerator`` as module ``name``; ``load_file`` is where its :func:`load_words` go."""
-    load = None
-    if accelerator.plan.loads:
-        digest = hashlib.sha256(load_words(accelerator).encode()).hexdigest()
-        load = LoadRecord(file=load_file, words=accelerator.plan.gate.load_transfers, sha256=digest)
+    """The manifest of ``accelerator`` as module ``name``; ``load_file`` is where its load words go."""
+    plan = accelerator.plan
     return Manifest(
-        module=name, network=network_record(accelerator.plan.network, source),
-        weights="loaded" if accelerator.plan.loads else "rom", target=accelerator.plan.target,
-        cycles_per_image=accelerator.plan.cycles, streams=tuple(_streams(accelerator)),
-        signals=(
-            Signal(name="loaded", direction="out", bits=1, meaning="the weights are there"),
-        ) if accelerator.plan.loads else (),
-        layers=tuple(layer_record(plan, plan.latency) for plan in accelerator.plan.layers), load=load,
-        generator=versions(),
+        module=name, network=network_record(plan.network, source), **loading(plan.weights), target=plan.target,
+        cycles_per_image=plan.cycles, streams=tuple(_streams(accelerator)),
+        signals=(loaded_signal(),) if plan.loads else (),
+        layers=tuple(layer_record(layer, layer.latency) for layer in plan.layers),
+        load=load_record(plan.load_words, load_file) if plan.loads else None, generator=versions(),
     )
+
+
+def loading(weights: WeightSource) -> dict[str, Any]:
+    """The manifest's fields on what is loaded."""
+    return {
+        "weights": "rom" if weights == "rom" else "loaded",
+        "constants": "loaded" if weights == "trained" else "rom",
+    }
 
 
 def network_record(network: Network, source: str) -> NetworkRecord:
     """What the manifest says of the network."""
     return NetworkRecord(
         name=network.name, source=source, digest=network.digest, constants_digest=network.constants_digest,
-        input_shape=network.input_shape, classes=network.classes,
+        shape_digest=network.shape_digest, input_shape=network.input_shape, classes=network.classes,
     )
 
 
@@ -247,10 +276,7 @@ def _streams(accelerator: Accelerator) -> Iterable[Stream]:
         Bits(name="last", lsb=score + label, bits=1),
     ), transfers=accelerator.plan.network.layers[-1].out_channels)
     if accelerator.plan.loads:
-        data = len(accelerator.load.payload.data)
-        yield packed("load", "in", (
-            Bits(name="data", lsb=0, bits=data), Bits(name="first", lsb=data, bits=1),
-        ), transfers=accelerator.plan.gate.load_transfers)
+        yield load_stream(plan.gate)
 
 
 def packed(name: str, direction: Literal["in", "out"], fields: tuple[Bits, ...], *, transfers: int) -> Stream:

@@ -6,7 +6,7 @@ functions and drives them in benches.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from amaranth.hdl import Module, Value
@@ -18,12 +18,24 @@ from abc_hw.network import Bases, Network
 
 from ..blocks.array import ArrayPlan, PEArray
 from ..blocks.scale import ScaleUnit
-from ..engine.accelerator import AcceleratorPlan
+from ..engine.accelerator import AcceleratorPlan, WeightSource
 from ..engine.layer import LayerEngine, LayerPlan
+from ..engine.loaded_layer import LoadedLayer
 from ..parts.delay import delayed
 from ..parts.popcount import TARGETS, Popcount, PopcountPlan
 from ..schedule import LayerFolding
-from .manifest import Manifest, Signal, codes, layer_record, network_record, versions
+from .manifest import (
+    Manifest,
+    Signal,
+    codes,
+    layer_record,
+    load_record,
+    load_stream,
+    loaded_signal,
+    loading,
+    network_record,
+    versions,
+)
 from .verilog import emit
 
 __all__ = ["PARTS", "Part", "array", "array_plan", "layer", "plan_of", "popcount", "scale", "text"]
@@ -34,10 +46,11 @@ PARTS = ("array", "popcount", "scale:LAYER", "layer:LAYER")
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A component and the manifest of the module that it becomes."""
+    """A component, the manifest of the module that it becomes, and what loads it."""
 
     component: wiring.Component
     manifest: Manifest
+    load_words: Sequence[int] = ()
 
 
 class _Module(wiring.Component):
@@ -71,7 +84,9 @@ def text(part: Part) -> str:
     for stream in told.streams:
         lines.append(
             f"{stream.name:<10} {stream.direction}, ready/valid, {stream.lanes} lanes x {stream.code_bits} bits, "
-            f"{stream.transfers} transfers an image, row by row, channels innermost"
+            f"{stream.transfers} transfers an image, row by row, channels innermost" if stream.lanes else
+            f"{stream.name:<10} {stream.direction}, ready/valid, {{first, data[{stream.fields[0].bits - 1}:0]}}: "
+            f"{stream.transfers} transfers, the first marked"
         )
     for signal in told.signals:
         shape = "".join(f"[{size}]" for size in signal.dims) + f" x {signal.bits} bits" * (signal.width > 1)
@@ -200,10 +215,12 @@ def popcount(*, name: str, width: int, target: str = "generic") -> Part:
 
 
 def plan_of(
-    network: Network, foldings: Mapping[str, LayerFolding], layer: str, target: str = "generic"
+    network: Network, foldings: Mapping[str, LayerFolding], layer: str, target: str = "generic",
+    weights: WeightSource = "rom",
 ) -> LayerPlan:
     """The layer of that name; InputError if there is none."""
-    found = {plan.name: plan for plan in AcceleratorPlan.of(network, foldings, target=target).layers}
+    whole = AcceleratorPlan.of(network, foldings, target=target, weights=weights)
+    found = {plan.name: plan for plan in whole.layers}
     if layer not in found:
         raise InputError(f"part: expected a layer, {', '.join(found)}, found {layer!r}")
     return found[layer]
@@ -242,15 +259,20 @@ def scale(
 
 def layer(
     network: Network, foldings: Mapping[str, LayerFolding], layer: str, *, name: str, source: str = "",
-    target: str = "generic",
+    target: str = "generic", weights: WeightSource = "rom", load_file: str = "",
 ) -> Part:
-    """A whole layer, from codes to codes (of the classifier: to scores), weights fixed.
+    """A whole layer, from codes to codes (of the classifier: to scores).
+
+    Parameters
+    ----------
+    weights : what is loaded, as of :class:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan`
+    load_file : where the words go that load it
 
     Raises
     ------
     InputError : no layer of that name, or an unknown target
     """
-    plan = plan_of(network, foldings, layer, _target(target))
+    plan = plan_of(network, foldings, layer, _target(target), weights)
     shape, found = plan.o.shape, plan.numbers.layer
     streams = (
         codes("i", "in", lanes=plan.i.lanes, code_bits=plan.i.shape.width,
@@ -258,8 +280,16 @@ def layer(
         codes("o", "out", lanes=plan.o.lanes, code_bits=shape.width, signed=shape.signed,
               transfers=plan.o.transfers(found.out_shape)),
     )
-    return Part(LayerEngine(plan), Manifest(
+    told = Manifest(
         module=name, part=f"layer:{layer}", target=target, network=network_record(network, source),
-        cycles_per_image=plan.cycles, streams=streams, layers=(layer_record(plan, plan.latency),),
-        generator=versions(),
-    ))
+        **loading(weights), cycles_per_image=plan.cycles, streams=streams,
+        layers=(layer_record(plan, plan.latency),), generator=versions(),
+    )
+    if not plan.loads:
+        return Part(LayerEngine(plan), told)
+    component = LoadedLayer(plan)
+    words = [word for load in plan.loads.values() for word in load.parts()]
+    return Part(component, told.model_copy(update={
+        "streams": (*streams, load_stream(component.gate)), "signals": (loaded_signal(),),
+        "load": load_record(words, load_file),
+    }), words)

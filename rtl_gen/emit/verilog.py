@@ -111,7 +111,7 @@ def emit(component: wiring.Component, *, name: str, header: Iterable[str] = ()) 
         run = _runner(design)
         run(f"read_rtlil {source}")
         restore_ports(design, member_wires(elaborated))
-        run("proc -noopt")
+        run("proc -noopt -norom")  # a table in logic stays logic: no memory that begins with contents
         run("opt_expr")
         run("pmuxtree")
         run("opt_clean -purge")
@@ -170,6 +170,13 @@ def _runner(design: "ys.Design") -> Callable[[str], None]:
     return run
 
 
+_SERVES = {
+    "rom": "network digest", "loaded": "for any weights; digest of all else",
+    "trained": "for any training; digest of shapes and forms",
+}
+"""What stands before the digest in the header, by what is loaded."""
+
+
 def _header(plan: AcceleratorPlan, name: str) -> list[str]:
     """What the top of the file tells: network, bases, folding, cycles, interface, versions."""
     network = plan.network
@@ -177,11 +184,7 @@ def _header(plan: AcceleratorPlan, name: str) -> list[str]:
     lines = [
         f"{name}: {in_comment(network.name)}, {len(network.layers)} layers, "
         f"{' x '.join(map(str, network.input_shape))} in, {last.out_channels} classes",
-        *(
-            [f"for any weights; digest of all else {network.constants_digest}"]
-            if plan.loads
-            else [f"network digest {network.digest}"]
-        ),
+        f"{_SERVES[plan.weights]} {plan.served_digest}",
         "",
         f"layer            input     kernel  out   M  N {' '.join(f'{knob:>2}' for knob in KNOBS)}    cycles",
     ]
@@ -215,7 +218,9 @@ def _load_lines(plan: AcceleratorPlan) -> list[str]:
     transfers, width = plan.gate.load_transfers, plan.gate.load_payload["data"].width
     return [
         f"load       ready/valid, {{first, data[{width - 1}:0]}}: {transfers} transfers, the first marked; layers",
-        f"           in order, of each its memory's words, of each {LOAD_BITS} bits at a time, the lowest first",
-        "loaded     the weights are there; no image begins (has its first transfer taken) before that, or in a",
+        "           in order, of each its memories: weights" + ", alphas, betas, constants" * (
+            plan.weights == "trained") + ",",
+        f"           of each its words, of each {LOAD_BITS} bits at a time, the lowest first",
+        "loaded     all of it is there; no image begins (has its first transfer taken) before that, or in a",
         "           cycle in which load is valid: an image offered then waits until the load is over",
     ]

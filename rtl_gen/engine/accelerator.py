@@ -2,7 +2,7 @@
 """The accelerator: all layers at once, joined by streams."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -11,7 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Layer, Network
 
 from ..blocks.classifier import ArgMax, ArgMaxPlan, score_layout
 from ..emit.names import Names
@@ -21,12 +21,13 @@ from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream, LaneAdapter
 from ..schedule import LayerFolding
 from .layer import LayerEngine, LayerPlan
-from .loading import GatePlan, LoadGate, parts
+from .loading import GatePlan, LoadGate, write_memories
 
-__all__ = ["Accelerator", "AcceleratorPlan", "WeightSource", "weight_source"]
+__all__ = ["Accelerator", "AcceleratorPlan", "WeightSource", "layer_numbers", "served_digest", "weight_source"]
 
-WeightSource = Literal["rom", "loaded"]
-"""Where the weights come from: fixed at generation, or written by whoever uses the accelerator."""
+WeightSource = Literal["rom", "loaded", "trained"]
+"""What an accelerator is written with by whoever uses it: nothing, as all is fixed at generation; the weights; or
+all that another training may change (:meth:`abc_hw.network.Network.learned`)."""
 
 OWN_NAMES = (
     "accelerator", "argmax", "clk", "gate", "i", "images", "load", "loaded", "loader", "o", "rst", "scores",
@@ -34,12 +35,38 @@ OWN_NAMES = (
 """What the accelerator's module has in it besides layers, and what it is usually called."""
 
 
-def weight_source(text: str) -> WeightSource:
-    """``text``, if it is a source of weights; InputError otherwise."""
-    for source in get_args(WeightSource):
-        if source == text:
-            return source
-    raise InputError(f"weights: expected {' or '.join(get_args(WeightSource))}, found {text}")
+def weight_source(weights: str, constants: str = "rom") -> WeightSource:
+    """Where weights and all other constants come from, each ``rom`` or ``loaded``; constants never travel without
+    weights. InputError for anything else."""
+    for name, text in (("weights", weights), ("constants", constants)):
+        if text not in ("rom", "loaded"):
+            raise InputError(f"{name}: expected rom or loaded, found {text}")
+    if constants == "loaded":
+        return "trained"
+    return "loaded" if weights == "loaded" else "rom"
+
+
+def layer_numbers(network: Network, weights: WeightSource) -> list[LayerNumbers]:
+    """Of each layer, in order.
+
+    Raises
+    ------
+    InputError
+        if ``weights`` is no source.
+    """
+    if weights not in get_args(WeightSource):
+        raise InputError(f"weights: expected {', '.join(get_args(WeightSource))}, found {weights}")
+    learned: dict[str, Callable[[Layer], Collection[str]]] = {
+        "rom": lambda layer: (), "loaded": lambda layer: ("weights",), "trained": network.learned,
+    }
+    return [LayerNumbers(layer, learned=learned[weights](layer)) for layer in network.layers]
+
+
+def served_digest(network: Network, weights: WeightSource) -> str:
+    """What names a design for the network: two with the same compute each other's networks, once loaded."""
+    if weights == "rom":
+        return network.digest
+    return network.constants_digest if weights == "loaded" else network.shape_digest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +78,7 @@ class AcceleratorPlan:
     network : what it computes
     layers : in order
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
-    loads : are weights loaded?
+    weights : what is loaded
     score_bits : of a score at the output; None: as few as the scores of this network need
 
     Raises
@@ -63,7 +90,7 @@ class AcceleratorPlan:
     network: Network
     layers: Sequence[LayerPlan]
     target: str = "generic"
-    loads: bool = False
+    weights: WeightSource = "rom"
     score_bits: int | None = None
 
     def __post_init__(self) -> None:
@@ -86,7 +113,8 @@ class AcceleratorPlan:
         pipeline : adder levels between registers of the popcounts
         weights : ``rom``: fixed; ``loaded``: they come over a stream, and come anew whenever one likes. Alphas,
             betas and thresholds stay fixed, so what may be loaded are the weights of any network that is like this
-            one in all else (:attr:`abc_hw.network.Network.constants_digest`)
+            one in all else (:attr:`abc_hw.network.Network.constants_digest`); ``trained``: all these come, and
+            what may be loaded is any training of this network (:attr:`abc_hw.network.Network.shape_digest`)
         target, score_bits : as of the plan
         numbers : of the layers, where they are there already
         large : large memories of the part, which those weights take that would take most blocks
@@ -99,7 +127,6 @@ class AcceleratorPlan:
         """
         if target not in TARGETS:
             raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
-        loads = weight_source(weights) == "loaded"
         names = [layer.name for layer in network.layers]
         strangers = sorted(set(foldings) - set(names))
         if strangers:
@@ -107,15 +134,25 @@ class AcceleratorPlan:
         missing = [name for name in names if name not in foldings]
         if missing:
             raise InputError(f"folding: expected one for each layer, found none for {', '.join(missing)}")
-        numbers = numbers or [LayerNumbers(layer, loaded=loads) for layer in network.layers]
+        numbers = numbers or layer_numbers(network, weights)
         layers = tuple(
             LayerPlan(one, foldings[name], pipeline=pipeline, target=target)
             for one, name in zip(numbers, names, strict=True)
         )
         return cls(
-            network=network, layers=_with_large_memories(layers, large), target=target, loads=loads,
+            network=network, layers=_with_large_memories(layers, large), target=target, weights=weights,
             score_bits=score_bits,
         )
+
+    @property
+    def loads(self) -> bool:
+        """Is anything loaded?"""
+        return self.weights != "rom"
+
+    @property
+    def served_digest(self) -> str:
+        """:func:`served_digest`"""
+        return served_digest(self.network, self.weights)
 
     @property
     def foldings(self) -> dict[str, LayerFolding]:
@@ -171,7 +208,7 @@ class AcceleratorPlan:
     def gate(self) -> GatePlan:
         """Between images and loads, where weights are loaded."""
         return GatePlan(
-            memories=tuple((layer.weights.width, layer.weights.words) for layer in self.layers), i=self.i,
+            memories=tuple(load.shape for layer in self.layers for load in layer.loads.values()), i=self.i,
             transfers=self.i_transfers,
         )
 
@@ -201,10 +238,10 @@ class AcceleratorPlan:
 
     @property
     def load_words(self) -> list[int]:
-        """What loads the network's weights: layers in order, of each the words of its memory
-        (:attr:`abc_hw.rtl_gen.blocks.weights.WeightsPlan.contents`), of each word parts of 16 bits, the lowest
-        first."""
-        return [part for layer in self.layers for part in parts(layer.weights.contents(), layer.weights.width)]
+        """What loads the network: layers in order, of each its memories
+        (:attr:`abc_hw.rtl_gen.engine.layer.LayerPlan.loads`), of each its words, of each word parts of 16 bits,
+        the lowest first."""
+        return [part for layer in self.layers for load in layer.loads.values() for part in load.parts()]
 
 
 def _with_large_memories(layers: Sequence[LayerPlan], left: int) -> Sequence[LayerPlan]:
@@ -283,16 +320,9 @@ class Accelerator(wiring.Component):
         return adapter.o
 
     def _build_loading(self, m: Module, engines: Sequence[LayerEngine]) -> wiring.PureInterface:
-        """The loader of all weight memories, and the input stream of the images that may begin."""
+        """The loader of all memories that are written, and the input stream of the images that may begin."""
         m.submodules.gate = gate = LoadGate(self._plan.gate)
-        first = 0
-        for engine, count in zip(engines, self._plan.gate.counts, strict=True):
-            m.d.comb += [
-                engine.write.addr.eq(gate.addr),
-                engine.write.data.eq(gate.data),
-                engine.write.en.eq(gate.en[first : first + count]),
-            ]
-            first += count
+        write_memories(m, gate, [getattr(engine, name) for engine in engines for name in engine.plan.loads])
         wiring.connect(m, wiring.flipped(self.load), gate.load)
         wiring.connect(m, wiring.flipped(self.i), gate.i)
         m.d.comb += [

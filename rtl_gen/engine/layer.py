@@ -28,6 +28,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import Memory, write_signature
 from ..parts.stream import CodeStream
 from ..schedule import LayerFolding, Schedule
+from .loading import Load
 
 __all__ = ["LayerEngine", "LayerPlan"]
 
@@ -119,6 +120,21 @@ class LayerPlan:
         if layer.pool == 1:
             return None
         return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=self.queue.o, technology=self.technology)
+
+    @cached_property
+    def loads(self) -> Mapping[str, Load]:
+        """What is loaded, by the name of the member of :class:`LayerEngine` that writes it, in order."""
+        scale, output = self.scale, self.output
+        found = {}
+        if self.numbers.loaded:
+            found["write_weights"] = Load(self.weights.memory, self.weights.contents)
+        if scale.alphas.write != "none":
+            found["write_alphas"] = Load(scale.alphas, scale.alpha_words)
+        if scale.betas is not None:
+            found["write_betas"] = Load(scale.betas.memory, scale.betas.contents)
+        if output.loaded:
+            found["write_constants"] = Load(output.constants, output.contents)
+        return found
 
     @property
     def blocks(self) -> dict[str, Any]:
@@ -220,15 +236,14 @@ class LayerEngine(wiring.Component):
     -------
     i : In, stream of input codes
     o : Out, stream of output codes (scores of the classifier)
-    write : In, if weights are loaded: writes their memory, :func:`abc_hw.rtl_gen.parts.memory.write_signature`
+    write_weights, write_alphas, write_betas, write_constants : In, those of ``plan.loads``: write their memories,
+        :func:`abc_hw.rtl_gen.parts.memory.write_signature`
     """
 
     def __init__(self, plan: LayerPlan) -> None:
         self._plan = plan
-        members = {"i": In(plan.i.signature), "o": Out(plan.o.signature)}
-        if plan.numbers.loaded:
-            members["write"] = In(write_signature(plan.weights.memory))
-        super().__init__(members)
+        writes = {name: In(write_signature(load.memory)) for name, load in plan.loads.items()}
+        super().__init__({"i": In(plan.i.signature), "o": Out(plan.o.signature), **writes})
 
     @property
     def plan(self) -> LayerPlan:
@@ -252,6 +267,10 @@ class LayerEngine(wiring.Component):
             (~group_begins | room) & (~nest.begins[loops.level("column")] | window.row_ready)
         )
         self._feed_array(m, nest, window, array)
+        for block, names in ((scale, ("write_alphas", "write_betas")), (output, ("write_constants",))):
+            for name in names:
+                if name in plan.loads:
+                    wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(block, name))
         m.d.comb += [
             scale.dots.eq(array.dots),
             scale.load.eq(array.valid),
@@ -282,7 +301,7 @@ class LayerEngine(wiring.Component):
         plan, weights = self._plan, self._plan.weights
         m.submodules.weights = memory = Memory(weights.memory)
         if plan.numbers.loaded:
-            wiring.connect(m, wiring.flipped(self.write), memory.write)
+            wiring.connect(m, wiring.flipped(self.write_weights), memory.write)
         m.submodules.weight_addr = address = AffineCounter(nest.loops, weights.strides)
         waits = plan.window.latency + plan.array.weight_delay - weights.memory.latency
         m.d.comb += [

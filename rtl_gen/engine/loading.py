@@ -1,17 +1,17 @@
 """Weights that come over a stream: what fills their memories, and keeps images away meanwhile."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.arith import ceil_div
-from ..parts.memory import LOAD_BITS
+from ..parts.memory import LOAD_BITS, MemoryPlan
 from ..parts.stream import CodeStream
 
-__all__ = ["GatePlan", "ImageGate", "LoadGate", "Loader", "load_layout", "parts"]
+__all__ = ["GatePlan", "ImageGate", "Load", "LoadGate", "Loader", "load_layout", "parts", "write_memories"]
 
 
 def load_layout(shapes: Iterable[tuple[int, int]]) -> data.StructLayout:
@@ -28,6 +28,23 @@ def parts(words: Iterable[int], width: int) -> list[int]:
     """Words of a memory as what loads it: each in parts of ``LOAD_BITS`` bits, the lowest first."""
     mask = (1 << LOAD_BITS) - 1
     return [word >> shift & mask for word in words for shift in range(0, width, LOAD_BITS)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """A memory that is written in parts, and the words that are to be loaded into it."""
+
+    memory: MemoryPlan
+    contents: Callable[[], Sequence[int]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(width, depth)"""
+        return self.memory.width, self.memory.words
+
+    def parts(self) -> list[int]:
+        """What loads it."""
+        return parts(self.contents(), self.memory.width)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,3 +258,14 @@ class LoadGate(wiring.Component):
             *(getattr(self, name).eq(getattr(loader, name)) for name in ("addr", "data", "en", "loaded")),
         ]
         return m
+
+
+def write_memories(m: Module, gate: LoadGate, ports: Iterable[wiring.PureInterface]) -> None:
+    """Connect what a gate writes to the write ports of its plan's memories, in order."""
+    first = 0
+    for port in ports:
+        count = len(port.en)
+        m.d.comb += [
+            port.addr.eq(gate.addr), port.data.eq(gate.data), port.en.eq(gate.en[first : first + count])
+        ]
+        first += count

@@ -8,13 +8,14 @@ The array counts matches p; ``acc = sum alpha beta (2 p - K)``. The hardware acc
 And a single weight basis needs no signed alpha: its weights can be negated instead.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from amaranth.hdl import Shape, unsigned
 
+from abc_hw.errors import InputError
 from abc_hw.network import IntArray, Layer
 from abc_hw.network.fused import Fused
 
@@ -48,12 +49,13 @@ class LayerNumbers:
     Parameters
     ----------
     layer : of a chain, or fused; :attr:`layer` is the same function, fused, by :func:`with_positive_alpha`
-    loaded : may its weights become any others? The bounds then hold for all of them
+    learned : names of its tensors that may become any others, of :meth:`abc_hw.network.Network.learned`; shapes
+        and bounds then hold for all of them
     """
 
-    def __init__(self, layer: Layer | Fused, *, loaded: bool = False) -> None:
+    def __init__(self, layer: Layer | Fused, *, learned: Collection[str] = ()) -> None:
         self._layer = with_positive_alpha(layer.fused)
-        self._loaded = loaded
+        self._learned = frozenset(learned)
         self._shared: dict[Hashable, Any] = {}
 
     @property
@@ -61,8 +63,14 @@ class LayerNumbers:
         return self._layer
 
     @property
+    def learned(self) -> frozenset[str]:
+        """Names of tensors that may become any others."""
+        return self._learned
+
+    @property
     def loaded(self) -> bool:
-        return self._loaded
+        """May its weights become any others?"""
+        return "weights" in self._learned
 
     def shared(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """What ``make`` makes, made once per ``key``: for what several foldings have in common."""
@@ -70,15 +78,48 @@ class LayerNumbers:
             self._shared[key] = make()
         return self._shared[key]
 
+    # -- coefficients that may become any others ------------------------------------------------------------
+
+    @cached_property
+    def alpha_choices(self) -> IntArray | None:
+        """Every value that an alpha may have; None where they stay as they are."""
+        layer = self._layer
+        if "alpha" not in self._learned:
+            return None
+        allowed = layer.alpha_scale.allowed
+        if layer.weight_bases.count > 1:
+            return allowed
+        return allowed[(allowed >= 0) | ~layer.alpha_scale.allows(-allowed)]  # by with_positive_alpha
+
+    @cached_property
+    def beta_choices(self) -> IntArray | None:
+        """Every value that a beta may have; None where they stay as they are."""
+        return self._layer.beta_scale.allowed if "beta" in self._learned else None
+
+    @property
+    def _alpha_range(self) -> tuple[IntArray, IntArray]:
+        """Least and greatest alphas, [C_out, M]."""
+        return _range(self._layer.alpha, self.alpha_choices)
+
+    @property
+    def _beta_range(self) -> tuple[IntArray, IntArray]:
+        """Least and greatest betas, [N]."""
+        return _range(self._layer.beta, self.beta_choices)
+
     # -- the accumulator ------------------------------------------------------------------------------------
 
     @cached_property
     def acc_bounds(self) -> tuple[IntArray, IntArray]:
-        """Least and greatest value of acc per channel, over all inputs (and weights): two int64 [C_out]."""
+        """Least and greatest value of acc per channel, over all inputs (and all that may become any other): two
+        int64 [C_out]."""
         layer = self._layer
-        if not self._loaded:
+        if not self.loaded:
             return layer.acc_bounds
         weights, inputs = layer.weight_bases.values(layer.alpha), layer.input_bases.values(layer.beta)
+        if self.alpha_choices is not None:
+            weights = layer.weight_bases.count * _both_ways(self._alpha_range)[: layer.out_channels]
+        if self.beta_choices is not None:
+            inputs = layer.input_bases.count * _both_ways(self._beta_range)[0]
         products = weights[:, :, None] * inputs
         return layer.dot_length * products.min(axis=(1, 2)), layer.dot_length * products.max(axis=(1, 2))
 
@@ -89,7 +130,14 @@ class LayerNumbers:
 
     @cached_property
     def bounds(self) -> tuple[IntArray, IntArray]:
-        """Least and greatest accumulated matches per channel; exact."""
+        """Least and greatest accumulated matches per channel; exact where alphas and betas stay as they are."""
+        if self.alpha_choices is not None or self.beta_choices is not None:
+            corners = np.stack([
+                alpha[:, :, None] * beta for alpha in self._alpha_range for beta in self._beta_range
+            ])
+            low, high = np.minimum(corners.min(axis=0), 0), np.maximum(corners.max(axis=0), 0)
+            most = self._layer.dot_length
+            return most * low.sum(axis=(1, 2)), most * high.sum(axis=(1, 2))
         least, greatest = self.acc_bounds
         return (least + self.offset) // 2, (greatest + self.offset) // 2
 
@@ -111,6 +159,9 @@ class LayerNumbers:
         """Of ``sum_n beta[n] p[n]`` over the bases of any one pass."""
         def make() -> Shape:
             passes, most = self.beta_passes(at_once), self._layer.dot_length
+            if self.beta_choices is not None:
+                low, high = int(self.beta_choices.min()), int(self.beta_choices.max())
+                return range_shape(most * at_once * min(low, 0), most * at_once * max(high, 0))
             return range_shape(
                 min(most * sum(min(beta, 0) for beta in one) for one in passes),
                 max(most * sum(max(beta, 0) for beta in one) for one in passes),
@@ -138,7 +189,29 @@ class LayerNumbers:
         if self._layer.thresholds is not None:
             return unsigned(self._layer.thresholds.shape[1].bit_length())
         least, greatest = (bound + self._layer.biases for bound in self.acc_bounds)
+        if "bias" in self._learned:
+            most = max(-int(self.acc_bounds[0].min()), int(self.acc_bounds[1].max()))
+            found = int(np.abs(self._layer.biases).max())
+            if found > most:
+                raise InputError(
+                    f"{self._layer.name}.bias: expected numbers up to {most}, the greatest sum, where they are "
+                    f"loaded, found {found}"
+                )
+            return range_shape(-2 * most, 2 * most)
         return range_shape(min(int(least.min()), -1), int(greatest.max()))
+
+
+def _range(values: IntArray, choices: IntArray | None) -> tuple[IntArray, IntArray]:
+    """Least and greatest of values that may be any of the choices; without choices the values."""
+    if choices is None:
+        return values, values
+    return np.full_like(values, choices.min()), np.full_like(values, choices.max())
+
+
+def _both_ways(bounds: tuple[IntArray, IntArray]) -> IntArray:
+    """``[-most, most]`` for the greatest magnitude within bounds, a row for each of their rows: [rows, 2]."""
+    most = max(int(np.abs(bound).max()) for bound in bounds)
+    return np.tile(np.array([-most, most], np.int64), (len(bounds[0]), 1))
 
 
 def stable_score_bits(layer: Layer) -> int:

@@ -14,7 +14,7 @@ from device import Device
 from faulty_port import FaultyPort
 from hostile_host import besiege
 from places import EXAMPLES
-from random_networks import other_weights
+from random_networks import other_weights, retrained
 
 from abc_hw import data
 from abc_hw.boards import link
@@ -25,7 +25,8 @@ from abc_hw.boards.host.simulated import SimulatedBoard, simulated_board
 from abc_hw.boards.identity import Identity
 from abc_hw.boards.link import Cause, Frame, Kind
 from abc_hw.errors import InputError
-from abc_hw.network import Network, description
+from abc_hw.network import Network, ScaleForm, description
+from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.folding import default_foldings
 from abc_hw.sim import golden
 
@@ -105,6 +106,36 @@ def test_network_that_differs_in_more_than_weights_is_refused(bench: Bench) -> N
     )
     with pytest.raises(InputError, match=message):
         bench.open(stranger)
+
+
+def test_board_that_takes_all_serves_any_training() -> None:
+    network, _ = description.load(EXAMPLE)
+    rng = np.random.default_rng(3)
+    one, other = retrained(network, rng), retrained(network, rng)
+    design = AcceleratorPlan.of(one, default_foldings(one), weights="trained")
+    device = Identity.of(design, clock=12_000_000)
+    device.check(other)
+    assert device.design_of(other).load_words != design.load_words
+    assert device.load_bytes == 2 * len(device.design_of(other).load_words)
+    first = one.layers[0]
+    wider = dataclasses.replace(
+        one, layers=(dataclasses.replace(first, alpha_scale=ScaleForm(kind="csd", bits=9)), *one.layers[1:])
+    )
+    with pytest.raises(InputError, match="expected a device with retrained, digest without weights"):
+        device.check(wider)
+
+
+@pytest.mark.long
+def test_any_training_travels_over_the_link() -> None:
+    network, _ = description.load(EXAMPLE)
+    rng = np.random.default_rng(3)
+    one, other = retrained(network, rng), retrained(network, rng)
+    top = LinkedAccelerator(one, default_foldings(one), clock=12_000_000, baud=None, weights="trained")
+    images = data.load("digits").test.images[:5]
+    with simulated_board(top) as board:
+        for each in (one, other, one):
+            with Accelerator.open(board.port, network=each, timeout=5.0) as accelerator:
+                np.testing.assert_array_equal(accelerator.infer(images), golden.run(each, images).scores)
 
 
 def test_faults_while_loading_leave_no_wrong_weight(bench: Bench) -> None:

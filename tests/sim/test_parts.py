@@ -22,8 +22,10 @@ CASES = {
     "classifier": ("example:tiny", "--part", "layer:dense2"),
     "scale": ("example:tiny", "--part", "scale:conv1"),
     "loaded": ("example:tiny", "--weights", "loaded"),
+    "trained": ("example:tiny", "--constants", "loaded"),
+    "loaded layer": ("example:tiny", "--part", "layer:conv1", "--constants", "loaded"),
 }
-IN_SUITE = ("array", "scale")
+IN_SUITE = ("array", "scale", "loaded layer")
 
 
 def generated(folder: Path, case: str) -> Path:
@@ -101,6 +103,9 @@ def test_the_manifest_tells_latency_packing_and_ports(tmp_path: Path) -> None:
     (("example:tiny", "--part", "whole"),
      "part: expected array, popcount, scale:LAYER, layer:LAYER, found 'whole'"),
     (("example:tiny", "--simd", "4"), "simd: expected it with --part array or popcount, found none"),
+    (("example:tiny", "--part", "scale:conv1", "--constants", "loaded"),
+     "weights: expected rom with --part scale:conv1, found loaded"),
+    (("example:tiny", "--constants", "ram"), "constants: expected rom or loaded, found ram"),
     ((), "network: expected a network file, zoo:NAME, example:NAME or a TOML file, found none"),
 ])
 def test_what_makes_no_part(tmp_path: Path, options: tuple[str, ...], line: str) -> None:

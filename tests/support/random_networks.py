@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from abc_hw.errors import NetworkError
-from abc_hw.network import Layer, Network, ScaleForm
+from abc_hw.network import IntArray, Layer, Network, ScaleForm
 from abc_hw.network.description import random_layer
 
 BASIS_COUNTS = (1, 2, 3, 5)
@@ -81,6 +81,32 @@ def other_weights(network: Network, rng: np.random.Generator) -> Network:
             with contextlib.suppress(NetworkError):
                 layers[index] = dataclasses.replace(layer, weights=highest)
     return dataclasses.replace(network, name="other", layers=tuple(layers))
+
+
+def retrained(network: Network, rng: np.random.Generator) -> Network:
+    """The network with other values of all that another training may change, extremes among them."""
+    layers = list(network.layers)
+    for index, layer in enumerate(layers):
+        learned = network.learned(layer)
+        weights = rng.integers(layer.weight_bases.levels, size=layer.weights.shape, dtype=np.uint8)
+        alpha = layer.alpha * rng.choice([-1, 1], (layer.out_channels, 1))  # of a single basis of +-1
+        if "alpha" in learned:
+            alpha = rng.choice(layer.alpha_scale.allowed, layer.alpha.shape)
+            alpha[0] = layer.alpha_scale.allowed[0]
+        beta = rng.choice(layer.beta_scale.allowed, layer.beta.shape) if "beta" in learned else layer.beta
+        changed = dataclasses.replace(layer.conv, weights=weights, alpha=alpha, beta=beta)
+        least, greatest = changed.acc_bounds
+        others: dict[str, IntArray] = {}
+        if layer.thresholds is None:
+            most = int(max(-least.min(), greatest.max()))
+            others["bias"] = rng.integers(-most, most, layer.out_channels, endpoint=True)
+        else:
+            levels = layer.thresholds.shape[1]
+            drawn = rng.integers(least, greatest + 2, size=(levels, layer.out_channels)).T
+            drawn[0, 0] = greatest[0] + 1
+            others["thresholds"] = np.sort(drawn, axis=1)
+        layers[index] = dataclasses.replace(layer, weights=weights, alpha=alpha, beta=beta, **others)
+    return dataclasses.replace(network, name="retrained", layers=tuple(layers))
 
 
 def _levels(kind: str, count: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 from opinion import lint
-from random_networks import other_weights, random_images, random_network
+from random_networks import other_weights, random_images, random_network, retrained
 from rtl_cases import Case, sweep
 
 from abc_hw.errors import InputError
@@ -42,6 +42,27 @@ def test_loaded_twice_equals_golden_twice(case: Case, tmp_path: Path) -> None:
     assert result.ok, result.layers
     opinion = lint(tmp_path / "accelerator.v")
     assert (opinion.returncode, opinion.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[9], CASES[22]], ids=str)
+def test_any_training_is_loaded(case: Case, tmp_path: Path) -> None:
+    """Two networks of one shape that have nothing else in common, one after the other in one accelerator."""
+    rng = np.random.default_rng(case.seed)
+    network = retrained(case.network(), rng)
+    other = dataclasses.replace(retrained(network, rng), name="other")
+    assert other.shape_digest == network.shape_digest
+    assert other.constants_digest != network.constants_digest
+    images = random_images(rng, network, 6)
+    result = simulate(
+        network, images, foldings=case.foldings(), simulator="icarus", stalls=0.3, seed=case.seed,
+        weights="trained", swap=other, work_dir=tmp_path,
+    )
+    assert result.ok, result.layers
+    text = (tmp_path / "accelerator.v").read_text()
+    opinion = lint(tmp_path / "accelerator.v")
+    assert (opinion.returncode, opinion.stderr) == (0, "")
+    assert "initial" not in text
+    assert other.shape_digest in text[: text.index("module ")]
 
 
 def test_loaded_in_verilator_without_stalls_keeps_to_the_bound() -> None:
@@ -83,7 +104,7 @@ def test_only_weights_may_differ() -> None:
     for swap, weights in ((stranger, "loaded"), (other, "rom")):
         with pytest.raises(InputError, match="swap: expected loaded weights and a network that differs from case"):
             simulate(network, images, foldings=case.foldings(), weights=weights, swap=swap)
-    with pytest.raises(InputError, match="weights: expected rom or loaded, found disk"):
+    with pytest.raises(InputError, match="weights: expected rom, loaded, trained, found disk"):
         AcceleratorPlan.of(network, case.foldings(), weights="disk")  # type: ignore[arg-type]
 
 
@@ -92,7 +113,7 @@ def test_bounds_hold_for_all_weights(seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = random_network(rng)
     for layer in network.layers:
-        least, greatest = LayerNumbers(layer, loaded=True).acc_bounds
+        least, greatest = LayerNumbers(layer, learned={"weights"}).acc_bounds
         for code in range(layer.weight_bases.levels):
             conv = dataclasses.replace(layer.conv, weights=np.full_like(layer.weights, code))
             codes = rng.integers(layer.input_bases.levels, size=(2, *layer.in_shape), dtype=np.uint8)
