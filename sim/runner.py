@@ -48,6 +48,8 @@ class SimulationResult:
     scores, labels : of the simulated hardware, int64 [B, classes] and [B]; absent bits read as 0
     cycles_between_images : cycles from one image's last score to the next one's
     latency : cycles from the first input transfer to the first image's last score
+    latencies : cycles from an image's last input transfer to its last score
+    planned : what the plan says of the first of them, where nobody stalls
     bound : least cycles between images that the folding allows
     finished : did every image come out in time?
     """
@@ -57,6 +59,8 @@ class SimulationResult:
     labels: IntArray
     cycles_between_images: list[int]
     latency: int
+    latencies: list[int]
+    planned: int
     bound: int
     finished: bool
 
@@ -224,6 +228,10 @@ def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> Si
         if finished
         else [],
         latency=done[1] - done[0] if finished else 0,
+        latencies=[after - before for before, after in zip(record["sent_at"], done[1:], strict=True)]
+        if finished
+        else [],
+        planned=accelerator.plan.latency,
         bound=accelerator.plan.cycles,
         finished=finished,
     )

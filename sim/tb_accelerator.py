@@ -66,6 +66,7 @@ async def every_layer_equals_golden(dut: Any) -> None:
         "layers": layers,
         "scores": scores,
         "done_at": read_words(folder / "done_at.hex"),
+        "sent_at": read_words(folder / "sent_at.hex"),
         "timed_out": timed_out,
     }
     temporary = folder / f"result.{os.getpid()}"

@@ -163,6 +163,7 @@ def simulate(
     record(
         network=found.name, simulator=simulator, images=count, foldings=foldings, layers=result.layers,
         cycles_between_images=result.cycles_between_images, bound=result.bound, latency=result.latency,
+        latencies=result.latencies, planned_latency=result.planned,
         finished=result.finished, ok=result.ok, classes=result.labels,
         accuracy=None if labels is None else float((result.labels == labels).mean()),
     )
@@ -190,6 +191,8 @@ def show_comparison(title: str, result: SimulationResult, labels: Labels | None,
     if result.cycles_between_images and not stalls:
         say(cycles_line(result))
     say(f"first image: {result.latency:,} cycles")
+    if result.latencies and not stalls:
+        say(f"from its last pixel to its class: {result.latencies[0]:,} cycles, planned {result.planned:,}")
     if labels is not None:
         say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
 

@@ -49,6 +49,7 @@ def report(
     made = estimate(found, foldings, family=part.family)
     record(
         network=found.name, device=device, foldings=foldings, cycles=made.cycles, limiting=made.limiting,
+        latency=made.plan.latency,
         area=made.area, blocks=made.blocks,
         layers={layer.plan.name: layer.area for layer in made.layers},
     )
@@ -57,7 +58,8 @@ def report(
     show_memories(made, part)
     say(
         f"an image every {made.cycles:,} cycles: {part.clock * 1e6 / made.cycles:,.1f} images/s at "
-        f"{part.clock:g} MHz; {made.limiting} limits"
+        f"{part.clock:g} MHz; {made.limiting} limits; from an image's last pixel to its class "
+        f"{made.plan.latency:,} cycles"
     )
     if html is not None:
         write(html, page(found, made, part).encode())

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..parts.arith import bits_of
 from ..parts.stream import CodeStream
+from ..parts.timing import Row, Taken
 
 __all__ = ["ArgMax", "ArgMaxPlan", "score_layout"]
 
@@ -49,6 +50,10 @@ class ArgMaxPlan:
     def cycles(self) -> int:
         """Least cycles between images: one per score."""
         return self.classes
+
+    def timing(self, after: Taken) -> Taken:
+        """When scores are taken, with ``after`` behind it."""
+        return Row(after, self.latency).take
 
     @property
     def quantities(self) -> dict[str, float]:

@@ -15,6 +15,7 @@ from ..parts.flow import Flow
 from ..parts.loops import LoopNest, Loops
 from ..parts.memory import Memory, MemoryPlan
 from ..parts.stream import CodeStream, MapShape
+from ..parts.timing import Row, Taken
 
 __all__ = ["MaxPool", "PoolPlan"]
 
@@ -100,6 +101,10 @@ class PoolPlan:
         last = (down[:, None] * side + side - 1) * width + along * side + side - 1
         need = (last[:, :, None] * words + np.arange(words) + 1).reshape(-1).astype(np.int64)
         return Flow(height * width * words, need, need)
+
+    def timing(self, after: Taken) -> Taken:
+        """When transfers are taken, with ``after`` behind it."""
+        return Row(after, self.latency, self.flow).take
 
     @property
     def quantities(self) -> dict[str, float]:

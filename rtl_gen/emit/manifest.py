@@ -146,7 +146,8 @@ class Manifest(_Record):
     reset_edges : rising edges for which the reset must be high, at the least
     weights, constants : fixed, or loaded; target : technology
     cycles_per_image : least cycles from image to image, both streams free-running
-    latency : of a part, cycles from its input to its output
+    latency : of a part, cycles from its input to its output; of an accelerator, from an image's last transfer to
+        its class, :attr:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.latency`
     load : where the weights are loaded
     generator : programs and their versions
     """
@@ -233,7 +234,7 @@ def of_accelerator(
     plan = accelerator.plan
     return Manifest(
         module=name, network=network_record(plan.network, source), **loading(plan.weights), target=plan.target,
-        cycles_per_image=plan.cycles, streams=tuple(_streams(accelerator)),
+        cycles_per_image=plan.cycles, latency=plan.latency, streams=tuple(_streams(accelerator)),
         signals=(loaded_signal(),) if plan.loads else (),
         layers=tuple(layer_record(layer, layer.latency) for layer in plan.layers),
         load=load_record(plan.load_words, load_file) if plan.loads else None, generator=versions(),

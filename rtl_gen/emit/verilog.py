@@ -202,6 +202,7 @@ def _header(plan: AcceleratorPlan, name: str) -> list[str]:
         *lines,
         "",
         f"at best one image every {plan.cycles} cycles; popcounts for target {plan.target}",
+        f"from the last transfer of an image that comes alone to its class {plan.latency} cycles",
         "clk, rst   rising edge; synchronous reset, high for at least one edge before use",
         f"i          ready/valid, {plan.i.lanes} channels x {bits} bits, row by row, channels innermost",
         f"o          ready/valid, {{last, label[{label - 1}:0], score[{score - 1}:0]}}: one signed score per"

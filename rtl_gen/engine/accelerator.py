@@ -19,6 +19,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream, LaneAdapter
+from ..parts.timing import Taken, at_once
 from ..schedule import LayerFolding
 from .layer import LayerEngine, LayerPlan
 from .loading import GatePlan, LoadGate, write_memories
@@ -233,6 +234,28 @@ class AcceleratorPlan:
     def limiting(self) -> str:
         """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
         return next(name for name, cycles in self.rates.items() if cycles == self.cycles)
+
+    def timing(self, after: Taken) -> Taken:
+        """When transfers of images are taken, with ``after`` behind the output."""
+        after = self.adapters[-1].timing(self.argmax.timing(after))
+        for layer, adapter in zip(reversed(self.layers), reversed(self.adapters[:-1]), strict=True):
+            after = adapter.timing(layer.timing(after))
+        return self.gate.timing(after) if self.loads else after
+
+    @cached_property
+    def latency(self) -> int:
+        """Cycles from the last transfer of an image to its class, of an image that finds the accelerator empty and
+        whose transfers and scores are waited for by nobody."""
+        done: list[int] = []
+
+        def taken(offered: int) -> int:
+            done.append(offered)
+            return at_once(offered)
+
+        take, last = self.timing(taken), -1
+        for _ in range(self.i_transfers):
+            last = take(last + 1)
+        return done[-1] - last
 
     # -- weights that are loaded ----------------------------------------------------------------------------
 

@@ -27,8 +27,10 @@ from ..parts.loops import AffineCounter, LoopNest
 from ..parts.matches import LayerNumbers
 from ..parts.memory import Memory, write_signature
 from ..parts.stream import CodeStream
+from ..parts.timing import Taken
 from ..schedule import LayerFolding, Schedule
 from .loading import Load
+from .timing import LayerTiming
 
 __all__ = ["LayerEngine", "LayerPlan"]
 
@@ -172,6 +174,11 @@ class LayerPlan:
         """Least cycles between images: those of the slowest block."""
         plans = (self.window, self.scale, self.output, self.queue, self.pool)
         return max(plan.cycles for plan in plans if plan is not None)
+
+    def timing(self, after: Taken) -> Taken:
+        """When transfers are taken, with ``after`` behind it."""
+        behind = after if self.pool is None else self.pool.timing(after)
+        return LayerTiming(self.window, self.queue, behind).take
 
     @cached_property
     def flow(self) -> Flow:

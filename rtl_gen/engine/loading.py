@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from ..parts.arith import ceil_div
 from ..parts.memory import LOAD_BITS, MemoryPlan
 from ..parts.stream import CodeStream
+from ..parts.timing import Row, Taken
 
 __all__ = ["GatePlan", "ImageGate", "Load", "LoadGate", "Loader", "load_layout", "parts", "write_memories"]
 
@@ -86,6 +87,10 @@ class GatePlan:
     def cycles(self) -> int:
         """Least cycles between images: one per transfer."""
         return self.transfers
+
+    def timing(self, after: Taken) -> Taken:
+        """When transfers of images are taken that may begin, with ``after`` behind it."""
+        return Row(after, self.latency).take
 
 
 class Loader(wiring.Component):

@@ -16,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
 from .flow import Flow, in_order
+from .timing import Places, Taken
 
 __all__ = ["AdapterPlan", "CodeStream", "LaneAdapter", "MapShape", "Narrow", "Widen", "code_stream"]
 
@@ -138,6 +139,13 @@ class AdapterPlan:
         """Each part holds the transfer that it splits, or the one that it has joined."""
         parts = [part._part_flow for part in (self.narrow, self.widen) if part is not None]
         return reduce(Flow.then, parts, in_order(self.i.transfers(self.shape), 0))
+
+    def timing(self, after: Taken) -> Taken:
+        """When transfers are taken, with ``after`` behind it."""
+        for part in (self.widen, self.narrow):
+            if part is not None:
+                after = Places(after, part._part_flow).take
+        return after
 
     @property
     def _part_flow(self) -> Flow:

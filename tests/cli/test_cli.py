@@ -184,7 +184,7 @@ def test_a_simulation_that_fails_is_a_mismatch(
     result = SimulationResult(
         layers=[LayerComparison(name="conv1", bits_compared=100, bits_differing=int(finished))],
         scores=np.zeros((3, 3), np.int64), labels=np.zeros(3, np.int64), cycles_between_images=[9, 9] * finished,
-        latency=9, bound=9, finished=finished,
+        latency=9, latencies=[5, 5, 5] * finished, planned=5, bound=9, finished=finished,
     )
     monkeypatch.setattr(runner, "simulate", lambda *_, **__: result)
     place = diagnosis.Place("conv1", "scale", 1, (2, 3), 0, 7, 5)

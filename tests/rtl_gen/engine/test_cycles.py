@@ -83,6 +83,7 @@ def test_steady_state_meets_the_bound(name: str, target: int) -> None:
     assert result.ok, result.layers
     steady = result.cycles_between_images[2:]
     assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
+    assert result.latencies[0] == result.planned == AcceleratorPlan.of(network, foldings).latency
 
 
 def test_a_whole_window_per_cycle() -> None:
@@ -102,6 +103,7 @@ def test_a_whole_window_per_cycle() -> None:
     result = simulate(network, images, foldings=foldings, simulator="verilator")
     assert result.ok, result.layers
     assert max(result.cycles_between_images[2:]) <= 1.01 * height * width, result.cycles_between_images
+    assert result.latencies[0] == made.latency
 
 
 def named(name: str) -> Network:
@@ -134,6 +136,8 @@ def test_examples_meet_the_bound_under_stalls(name: str) -> None:
     steady = result.cycles_between_images[2:]
     assert max(steady) <= 1.01 * bound, (result.cycles_between_images, bound)
     assert result.latency > max(transfers, max(layer.cycles for layer in made.layers))
+    if not stalls:
+        assert result.latencies[0] == made.latency
 
 
 def test_foldings_differ() -> None:

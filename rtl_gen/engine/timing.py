@@ -1,0 +1,85 @@
+"""When a layer's groups of work begin, and its transfers come and go, to the cycle."""
+
+from itertools import accumulate
+
+from ..blocks.queue import QueuePlan
+from ..blocks.ring import row_plan
+from ..blocks.window import WindowPlan
+from ..parts.timing import Fifo, Taken
+
+__all__ = ["LayerTiming"]
+
+
+class LayerTiming:
+    """Rows come in, groups of work begin as soon as rows and room are there, and codes go through the queue.
+
+    Parameters
+    ----------
+    window, queue : of the layer
+    after : who takes what leaves the queue
+    """
+
+    def __init__(self, window: WindowPlan, queue: QueuePlan, after: Taken) -> None:
+        self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.rows
+        self._queue = Fifo(after, queue.storage.latency)
+        rows, self._height = row_plan(self._schedule.layer), self._schedule.layer.in_shape[0]
+        self._row_transfers = self._schedule.in_transfers // self._height
+        self._freed = list(accumulate(freed for _, freed in rows))  # rows let go with each row of windows
+        self._needed = [
+            before + need for before, (need, _) in zip([0, *self._freed[:-1]], rows, strict=True)
+        ]
+        in_last_group = self._schedule.out_transfers - (self._schedule.groups - 1) * queue.per_group
+        self._brings = [queue.per_group] * (self._schedule.groups - 1) + [in_last_group]
+        self._count, self._last = 0, -1  # transfers that came, and when the last one did
+        self._ends: list[int] = []  # last steps of rows of windows
+        self._begun, self._next = -2, 0  # when the last group began, and another one can
+        self._brought = self._before = 0  # transfers of all groups that began, and without the last one
+        self._gone: list[int] = []  # when transfers left the queue
+
+    def take(self, offered: int) -> int:
+        """:data:`abc_hw.rtl_gen.parts.timing.Taken`."""
+        row, place = divmod(self._count, self._row_transfers)
+        self._last = max(offered, self._last + 1, self._room_for(row))
+        self._count += 1
+        if place == self._row_transfers - 1:
+            self._next = max(self._next, self._last + 1)
+            while self._in_all(self._needed, len(self._ends)) <= row + 1:
+                self._row_of_windows()
+        return self._last
+
+    def _in_all(self, per_image: list[int], windows: int) -> int:
+        """Rows at a row of windows, those of earlier images included."""
+        image, index = divmod(windows, len(per_image))
+        return per_image[index] + image * self._height
+
+    def _room_for(self, row: int) -> int:
+        """The first cycle in which a transfer of this row can be taken."""
+        let_go = row - self._rows + 1
+        if let_go <= 0:
+            return 0
+        image, rest = divmod(let_go - 1, self._height)
+        index = next(index for index, freed in enumerate(self._freed) if freed > rest)
+        return self._ends[image * len(self._freed) + index] + 2
+
+    def _row_of_windows(self) -> None:
+        late = self._plan.group_cycles - 1 + self._plan.under_way
+        for _ in range(self._schedule.layer.conv_shape[1]):
+            for brings in self._brings:
+                begins = self._group_begins()
+                self._before, self._brought = self._brought, self._brought + brings
+                self._begun, self._next = begins, begins + self._plan.group_cycles
+                self._gone += [self._queue.put(begins + late + place) for place in range(brings)]
+        self._ends.append(self._next - 1)
+
+    def _group_begins(self) -> int:
+        """When the next group does, for which all rows are there."""
+        most, begins = self._plan.depth - self._plan.per_group, self._next
+        if begins == self._begun + 1:  # what the one before it brings is not counted yet
+            if self._knows_of(self._before + self._plan.per_group - most) <= begins:
+                return begins
+            begins += 1
+        return max(begins, self._knows_of(self._brought - most))
+
+    def _knows_of(self, transfers: int) -> int:
+        """When so many have left the queue and a group can know of it."""
+        return self._gone[transfers - 1] + 2 if transfers > 0 else 0
