@@ -113,6 +113,17 @@ def train(
         Path | None,
         typer.Option(help="TOML file of all this, as the run.toml that every run keeps; options win over it."),
     ] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(help="cpu, gpu, or what else Lightning knows.", show_default="what is there")
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="How many on a machine, or which as in 0,2; they share each batch.", show_default="1"),
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="How many machines.", show_default="1")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="How they train together, such as ddp.", show_default="Lightning's choice")
+    ] = None,
 ) -> None:
     """Train an ABC-Net and keep it as a checkpoint.
 
@@ -141,8 +152,10 @@ def train(
         raise InputError("out: expected the folder of the run that is to be resumed, found none")
     wanted = _resumed_config(out, changes) if resume and out is not None else _new_config(changes)
     folder = out or Path("runs", f"{name_of(wanted.dataset)}-{wanted.model}")
+    machines = {"accelerator": accelerator, "devices": devices, "num_nodes": nodes, "strategy": strategy}
+    said_of_machines = {name: value for name, value in machines.items() if value is not None}
     try:
-        run(wanted, folder, data_dir=data_dir, resume=resume)
+        run(wanted, folder, data_dir=data_dir, resume=resume, **said_of_machines)
     except KeyboardInterrupt:
         complain(f"interrupted; go on with: abc-hw train --resume --out {folder}")
         raise typer.Exit(130) from None
@@ -195,15 +208,19 @@ def telling() -> dict[str, Any]:
     return {"progress": bar, "on_epoch": None if bar and sys.stdout.isatty() else lambda epoch: say(str(epoch))}
 
 
-def run(config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, resume: bool = False) -> Trained:
-    """Train, and show a table of what came out."""
+def run(
+    config: TrainingConfig, folder: Path, *, data_dir: Path | None = None, resume: bool = False, **machines: Any
+) -> Trained:
+    """Train, and show a table of what came out; ``machines`` are options of ``lightning.Trainer``."""
     from abc_hw.training import loop
 
     from .training_page import PAGE, page
 
     need_for_dataset(config.dataset, data_dir)
     start = time.monotonic()
-    trained = loop.train(config, folder, data_dir=data_dir, resume=resume, **telling())
+    trained = loop.train(config, folder, data_dir=data_dir, resume=resume, **telling(), **machines)
+    if not loop.is_first():
+        return trained
     written = folder / PAGE
     test = load(config.dataset, data_dir, config.reading).test
     write(written, page(trained, folder / "log", test).encode())

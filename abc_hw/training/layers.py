@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..network import Bases, ScaleForm
-from . import kernels
+from . import kernels, together
 from .activation_bases import Unquantised, check_count, input_bases
 from .binarize import (
     WEIGHT_KINDS,
@@ -308,7 +308,10 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     A max-pool behind the convolution commutes with a rising function only, so behind a pool the slope must not
     become negative. ``positive=False`` lets it (it is then folded by negating alpha, where no pool stands).
+    ``together`` takes the statistics over all processes that train together, which all must do then.
     """
+
+    together = False
 
     def __init__(self, features: int, *, positive: bool = True, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(features, eps=eps, momentum=momentum)
@@ -331,6 +334,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             self.num_batches_tracked.add_(1)
             if momentum is None:  # cumulative average: every batch counts the same
                 momentum = 1.0 / float(self.num_batches_tracked)
+        if self.training and self.together:
+            numbers = self.running_mean, self.running_var, self.slope, self.bias
+            return together.batch_norm(x, *numbers, momentum or 0.0, self.eps)
         return functional.batch_norm(
             x, self.running_mean, self.running_var, self.slope, self.bias, self.training, momentum or 0.0, self.eps
         )

@@ -16,21 +16,21 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Sampler
-from torch.utils.data import Dataset as TorchDataset
 
-from ..data import Dataset, Features, Split, from_torch, load
+from ..data import Dataset, Features, from_torch, load
 from ..errors import InputError
 from ..writing import own_folder, telling, write
 from . import kernels
+from .batches import Place, augment_images, check_shares, training_batches, validation_batches
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .forward import batch_of, macs_of
-from .layers import abc_layers, is_integer, set_integer, shift_parameters
+from .layers import BatchNorm, abc_layers, is_integer, set_integer, shift_parameters
 from .models import ABCNet, reestimate_batch_norm
 from .origin import check_same_data, origin
 from .progress import Bar, Epoch, TellEpochs, quiet_lightning
@@ -61,69 +61,6 @@ NORM_IMAGES = 12_800
 SHIFT_RATE = 0.3
 """Learning rate of v and beta as a share of that of the weights."""
 
-# -- batches ------------------------------------------------------------------------------------------------
-
-
-class _Images(TorchDataset[tuple[Tensor, Tensor]]):
-    """A split of which whole batches are fetched at once: uint8 [B, H, W, C], int64 [B]."""
-
-    def __init__(self, split: Split) -> None:
-        self.images = torch.from_numpy(np.ascontiguousarray(split.images))
-        self.labels = torch.from_numpy(split.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        index = torch.tensor(indices)
-        return self.images[index], self.labels[index]
-
-
-class _EpochShuffle(Sampler[int]):
-    """An order that depends on seed and epoch only, so that a resumed run sees the same batches."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist())
-
-
-def _whole(batch: Any) -> tuple[Tensor, Tensor]:
-    images, labels = batch  # already a batch: _Images fetches it at once
-    return images, labels
-
-
-def _loader(split: Split, batch: int, sampler: Sampler[int] | None) -> DataLoader[tuple[Tensor, Tensor]]:
-    train = sampler is not None
-    drop = train and len(split) >= batch
-    return DataLoader(_Images(split), batch, sampler=sampler, drop_last=drop, collate_fn=_whole)
-
-
-def augment_images(images: Tensor, kind: str) -> Tensor:
-    """uint8 [B, H, W, C] moved and mirrored at random as ``augment`` of :class:`TrainingConfig` says."""
-    if kind == "none":
-        return images
-    count, height, width, _ = images.shape
-    if kind == "flip-crop":
-        mirrored = torch.rand(count, device=images.device) < 0.5
-        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(2), images)
-    reach = 4 if min(height, width) >= 32 else 2
-    padded = functional.pad(images, (0, 0, reach, reach, reach, reach))
-    moves = torch.randint(0, 2 * reach + 1, (2, count, 1), device=images.device)
-    rows = moves[0] + torch.arange(height, device=images.device)
-    columns = moves[1] + torch.arange(width, device=images.device)
-    everyone = torch.arange(count, device=images.device).view(-1, 1, 1)
-    return padded[everyone, rows.unsqueeze(2), columns.unsqueeze(1)]
-
-
 # -- the Lightning module -----------------------------------------------------------------------------------
 
 
@@ -138,22 +75,54 @@ class ABCTraining(lightning.LightningModule):
         self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
         self.model = build_model(config, shape, len(self.classes)) if model is None else model
         self.begun = False
+        self.data: Dataset | None = None
         self.origin: dict[str, Any] = {}
+        self._told = torch.zeros(2, dtype=torch.float64)
+
+    @property
+    def place(self) -> Place:
+        """Which of the processes that train together this is."""
+        return Place(self.trainer.global_rank, self.trainer.world_size)
+
+    def train_dataloader(self) -> Any:
+        """This process's share of each batch."""
+        assert self.data is not None  # what it trains on
+        return training_batches(self.data.train, self.config.batch, self.config.seed, self.place)
+
+    def val_dataloader(self) -> Any:
+        """This process's share of the validation images."""
+        assert self.data is not None
+        return validation_batches(self.data.validation, self.place)
 
     def on_train_start(self) -> None:
-        """All that a checkpoint holds is in its place."""
+        """All that a checkpoint holds is in its place; batch norm is over the images of all processes."""
         self.begun = True
+        self._share_norms(self.place.of > 1)
+
+    def on_train_end(self) -> None:
+        """From now on every process computes by itself."""
+        self._share_norms(False)
+
+    def _share_norms(self, on: bool) -> None:
+        for part in self.modules():
+            if isinstance(part, BatchNorm):
+                part.together = on
+
+    def _seed(self, index: int, rank: int) -> None:
+        numbers = [self.config.seed, self.current_epoch, index, rank]
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
         """All that is random in a step follows from seed, step and rank; the last epochs are integer ones."""
-        place = [self.config.seed, self.current_epoch, index, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
+        self._seed(index, 0)
         set_integer(self.model, self.current_epoch >= self.config.epochs - self.config.integer_epochs)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """The cross-entropy of a batch."""
         images, labels = batch
-        images = augment_images(images, self.config.augment)
+        images = augment_images(images, self.config.augment, self.place)
+        if self.place.rank:  # what a module draws is its own
+            self._seed(index, self.place.rank)
         mixed = self.config.precision == "bfloat16" and not is_integer(self.model)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
             scores = self.model(batch_of(self.model, images))
@@ -163,14 +132,23 @@ class ABCTraining(lightning.LightningModule):
             raise InputError(
                 f"lr: expected a finite loss, found {loss.item()} at step {self.global_step} with rate {rate:.3g}"
             )
-        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
+        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is told yet."""
+        self._told = torch.zeros(2, dtype=torch.float64)
+
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Logs the accuracy on held-back training images."""
+        """Counts what is right on held-back training images."""
         images, labels = batch
-        right = (self.model(batch_of(self.model, images)).argmax(1) == labels).float().mean()
-        self.log("validation_accuracy", right, prog_bar=True, batch_size=len(labels), sync_dist=True)
+        right = (self.model(batch_of(self.model, images)).argmax(1) == labels).sum()
+        self._told += torch.tensor([float(right), len(labels)], dtype=torch.float64)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the accuracy on the images of all processes."""
+        right, count = self.trainer.strategy.reduce(self._told.to(self.device, torch.float32), reduce_op="sum")
+        self.log("validation_accuracy", right / count, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """Adam; 50 steps of warm-up, then a cosine to 0; v and beta at 0.3 of the rate."""
@@ -231,7 +209,9 @@ def train(
     resume : go on from ``last.ckpt`` in the folder; ends with the same weights as a run without interruption
     progress : show a progress bar
     on_epoch : called with what each epoch came to
-    trainer_options : for ``lightning.Trainer``, such as ``accelerator``, ``devices``, ``num_nodes``
+    trainer_options : for ``lightning.Trainer``, such as ``accelerator``, ``devices`` (1 unless said),
+        ``num_nodes``, ``strategy``. A batch is shared out among all processes, so their number changes rounding
+        only, and a run may be resumed with another; batch norms of torch's own, and dropout, are each process's
 
     Raises
     ------
@@ -248,66 +228,91 @@ def train(
     if model is not None:
         check_module(model, dataset.shape, len(dataset.classes))
     module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features, model).train()
-    module.origin = origin(dataset)
+    module.data, module.origin = dataset, origin(dataset)
     if config.start and not resume:
         if not isinstance(module.model, ABCNet | ResidualNet):
             raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")
         start_from(module.model, config.start, dataset.train)
     with _for_itself(folder), telling(folder, "a folder"):
-        write(folder / RUN, config_text(config).encode())
+        if is_first():
+            write(folder / RUN, config_text(config).encode())
         return _train(module, dataset, folder, resume, progress, on_epoch, trainer_options)
+
+
+def is_first() -> bool:
+    """Whether this process is the first, or the only one, of those that train together; it writes the files."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def _for_itself(folder: Path) -> contextlib.AbstractContextManager[Path]:
     """The run's folder, which the first of the processes that train together takes for all of them."""
-    return own_folder(folder) if not getattr(rank_zero_only, "rank", 0) else contextlib.nullcontext(folder)
+    return own_folder(folder) if is_first() else contextlib.nullcontext(folder)
 
 
 def _train(
     module: ABCTraining, dataset: Dataset, folder: Path, resume: bool, progress: bool,
     on_epoch: Callable[[Epoch], None] | None, options: dict[str, Any],
 ) -> Trained:
-    config = module.config
+    config, final = module.config, folder / FINAL
+    with quiet_lightning():
+        trainer = _trainer(config, folder, _callbacks(folder, progress, on_epoch), options)
+        check_shares(dataset.train, config.batch, trainer.world_size)
+        long = config.epochs * len(dataset.train) * macs_of(module.model, dataset.shape) > LONG_MACS
+        with _as_lightning_ends(module, folder / LAST if resume else None) as last, kernels.compiling(long):
+            trainer.fit(module, ckpt_path=last)
+    if trainer.is_global_zero:
+        with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bars:
+            trained = _finish(module.model.cpu(), config, dataset, final, bars)
+        save_checkpoint(trained)
+    trainer.strategy.barrier()
+    if not trainer.is_global_zero:
+        trained = load_checkpoint(final, model=module.model if config.model == OWN else None)
+    return trained
+
+
+def _trainer(
+    config: TrainingConfig, folder: Path, callbacks: list[Any], options: dict[str, Any]
+) -> lightning.Trainer:
+    """Lightning's trainer; InputError for machines or processes that it cannot train on."""
     if torch.backends.mps.is_available():  # it has no float64, which the integer epochs need
         options.setdefault("accelerator", "cpu")
-    with quiet_lightning():
-        trainer = lightning.Trainer(
+    options.setdefault("devices", 1)
+    try:
+        return lightning.Trainer(
             max_epochs=config.epochs,
             logger=CSVLogger(folder, name="log"),
-            callbacks=_callbacks(folder, progress, on_epoch),
-            enable_progress_bar=progress,
+            callbacks=callbacks,
+            enable_progress_bar=any(isinstance(callback, Bar) for callback in callbacks),
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=50,
             inference_mode=False,  # else validation would need kernels of its own
+            use_distributed_sampler=False,  # the batches are shared out already
             plugins=[_Checkpoints(), *options.pop("plugins", ())],
             **options,
         )
-        handler = signal.getsignal(signal.SIGINT)
-        long = config.epochs * len(dataset.train) * macs_of(module.model, dataset.shape) > LONG_MACS
-        try:
-            with kernels.compiling(long):
-                trainer.fit(
-                    module,
-                    _loader(dataset.train, config.batch, _EpochShuffle(len(dataset.train), config.seed)),
-                    _loader(dataset.validation, 256, None),
-                    ckpt_path=folder / LAST if resume else None,
-                )
-        except SystemExit as ended:  # with 1: Lightning's answer to Ctrl-C, which it ignores from then on
-            if ended.code != 1:
-                raise
-            signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from None
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            if not resume or module.begun or isinstance(error, InputError):
-                raise
-            reason = f"parts that do not fit each other ({type(error).__name__}: {' '.join(str(error).split())})"
-            raise InputError(f"{folder / LAST}: expected what training goes on from, found {reason}") from None
-    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bars:
-        trained = _finish(module.model.cpu(), config, dataset, folder / FINAL, bars)
-    if trainer.is_global_zero:
-        save_checkpoint(trained)
-    return trained
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        said = ", ".join(f"{name} {value}" for name, value in options.items())
+        reason = " ".join(str(error).split())
+        raise InputError(f"machines: expected what Lightning can train on, found {said}: {reason}") from None
+
+
+@contextlib.contextmanager
+def _as_lightning_ends(module: ABCTraining, last: Path | None) -> Iterator[Path | None]:
+    """The checkpoint to go on from, and ways in which Lightning ends a training in the words of this one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield last
+    except SystemExit as ended:  # with 1: Lightning's answer to Ctrl-C, which it ignores from then on
+        if ended.code != 1:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if last is None or module.begun or isinstance(error, InputError):
+            raise
+        reason = f"parts that do not fit each other ({type(error).__name__}: {' '.join(str(error).split())})"
+        raise InputError(f"{last}: expected what training goes on from, found {reason}") from None
 
 
 def _with_own(

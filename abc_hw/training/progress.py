@@ -72,9 +72,10 @@ class Bar(RichProgressBar):
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keeps back what Lightning says about matters that are as they should be."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in (
@@ -88,4 +89,5 @@ def quiet_lightning() -> Iterator[None]:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
