@@ -17,7 +17,7 @@ from abc_hw.rtl_gen.parts.popcount import TARGETS
 from . import link
 from .link import CHUNK, DIGEST_BYTES, MAGIC, MAX_CHUNKS, MAX_WEIGHT_CHUNKS, VERSION, chunks
 
-Folding = tuple[int, int, int, int]
+Folding = tuple[int, int, int, int, int]
 
 
 def _said(wire: str, least: int = 0, most: int | None = None, *, network: bool = True, **options: Any) -> Any:
@@ -63,7 +63,7 @@ class Identity:
     load_next: int = _said("H", network=False, default=0)
 
     FIXED: ClassVar[struct.Struct]  # magic, version, and all up to the number of foldings
-    FOLDING: ClassVar[struct.Struct] = struct.Struct("<2H2B")
+    FOLDING: ClassVar[struct.Struct] = struct.Struct("<2H2BH")
     STATE: ClassVar[struct.Struct]  # load_tag and load_next
 
     @classmethod

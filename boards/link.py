@@ -46,7 +46,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.rtl_gen.engine.accelerator import WeightSource, served_digest
 
-VERSION = 2
+VERSION = 3
 """Of the frames, and of what the weight memories hold."""
 MAGIC = b"ABCH"
 BAUD = 1_000_000
@@ -62,7 +62,7 @@ CHUNK = 224
 MAX_CHUNKS = 255
 """Of an image."""
 MAX_WEIGHT_CHUNKS = (1 << 16) - 1
-MAX_LAYERS = 29
+MAX_LAYERS = 22
 """Of a network whose weights are loaded: so many foldings fit into an identity."""
 DIGEST_BYTES = 16
 LEAST_BUFFER = 512

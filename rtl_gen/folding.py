@@ -71,9 +71,8 @@ Rank = tuple[int, ...]
 
 def _rank(schedule: Schedule, place: int) -> Rank:
     """What is least in the best folding of a layer; summed over layers, of an accelerator."""
-    channels, bases = schedule.scale_lanes
     return (
-        schedule.rows, schedule.xnors, channels * bases, schedule.cycles, -schedule.folding.simd, place
+        schedule.rows, schedule.xnors, schedule.scale_lanes.total, schedule.cycles, -schedule.folding.simd, place
     )
 
 

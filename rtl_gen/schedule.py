@@ -1,7 +1,9 @@
 """How much of a layer is done at once, and the schedule that follows from it."""
 
 import dataclasses
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import NamedTuple
 
 from abc_hw.errors import InputError
 from abc_hw.network import Layer
@@ -10,12 +12,12 @@ from abc_hw.network.fused import Fused
 from .parts.arith import ceil_div
 from .parts.loops import Loops
 
-__all__ = ["KNOBS", "LayerFolding", "Schedule", "candidates"]
+__all__ = ["KNOBS", "LayerFolding", "ScaleLanes", "Schedule", "candidates"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerFolding:
-    """The four parallelism knobs of a layer.
+    """The five parallelism knobs of a layer.
 
     Members
     -------
@@ -23,24 +25,39 @@ class LayerFolding:
         neighbouring pixels, or the whole window
     pe : output channels at once, 1 .. C_out
     mp, np : weight bases (of M) and activation bases (of N) at once
+    px : neighbouring output pixels of a row at once, 1 .. OW, for each of which a weight word serves
     """
 
     simd: int = 1
     pe: int = 1
     mp: int = 1
     np: int = 1
+    px: int = 1
 
 
 KNOBS = tuple(field.name for field in dataclasses.fields(LayerFolding))
 """Names of the knobs, in the order in which they are told everywhere."""
 
 
+class ScaleLanes(NamedTuple):
+    """What is scaled at once: pixels, channels and weight bases."""
+
+    pixels: int
+    channels: int
+    bases: int
+
+    @property
+    def total(self) -> int:
+        """Lanes in all."""
+        return self.pixels * self.channels * self.bases
+
+
 @dataclasses.dataclass(frozen=True)
 class Schedule:
     """What a layer does when, under a folding.
 
-    Per output pixel and group of ``pe`` channels a *group* of work runs without a pause: for each pass over
-    (np of N, mp of M) bases, ``words`` cycles of one window word each.
+    Per ``px`` output pixels and group of ``pe`` channels a *group* of work runs without a pause: for each pass
+    over (np of N, mp of M) bases, ``words`` cycles of one window word each.
 
     Raises
     ------
@@ -55,7 +72,7 @@ class Schedule:
         layer, folding = self.layer, self.folding
         most = {
             "pe": layer.out_channels // layer.groups, "mp": layer.weight_bases.count,
-            "np": layer.input_bases.count,
+            "np": layer.input_bases.count, "px": layer.conv_shape[1],
         }
         for knob, limit in most.items():
             value = getattr(folding, knob)
@@ -119,10 +136,9 @@ class Schedule:
         return self.row_words * self.column_words * self.dot_words
 
     @property
-    def in_transfers(self) -> int:
-        """Transfers of the input stream per image."""
-        height, width, _ = self.layer.in_shape
-        return height * width * self.channel_words
+    def span(self) -> int:
+        """Neighbouring input pixels of a row from which come the words of ``px`` output pixels."""
+        return (self.folding.px - 1) * self.layer.stride[1] + self.columns
 
     # -- the passes -----------------------------------------------------------------------------------------
 
@@ -149,60 +165,77 @@ class Schedule:
         return self.passes_m * self.passes_n * self.words
 
     @property
+    def pixel_groups(self) -> int:
+        """Groups of ``px`` output pixels of a row."""
+        return ceil_div(self.layer.conv_shape[1], self.folding.px)
+
+    @property
+    def absent(self) -> int:
+        """Pixels that the last group of a row has too many."""
+        return self.pixel_groups * self.folding.px - self.layer.conv_shape[1]
+
+    @property
     def cycles(self) -> int:
-        """Cycles per image: OH OW ceil(C_out/pe) ceil(M/mp) ceil(N/np) words."""
-        height, width, _ = self.layer.conv_shape
-        return height * width * self.groups * self.group_cycles
+        """Cycles per image: OH ceil(OW/px) ceil(C_out/pe) ceil(M/mp) ceil(N/np) words."""
+        return self.layer.conv_shape[0] * self.pixel_groups * self.groups * self.group_cycles
 
     @property
     def loops(self) -> Loops:
         """What a layer runs through per image, a window word per step."""
-        height, width, _ = self.layer.conv_shape
         return Loops({
-            "row": height, "column": width, "seen": self.layer.groups, "group": self.groups_each,
-            "pass_n": self.passes_n, "pass_m": self.passes_m, "kernel_row": self.row_words,
-            "kernel_column": self.column_words, "channel_word": self.dot_words,
+            "row": self.layer.conv_shape[0], "column": self.pixel_groups, "seen": self.layer.groups,
+            "group": self.groups_each, "pass_n": self.passes_n, "pass_m": self.passes_m,
+            "kernel_row": self.row_words, "kernel_column": self.column_words, "channel_word": self.dot_words,
         })
 
     # -- what follows the dots ------------------------------------------------------------------------------
 
     @cached_property
-    def scale_lanes(self) -> tuple[int, int]:
-        """(channels, weight bases) that are scaled at once: the fewest that keep up with the dots.
+    def scale_lanes(self) -> ScaleLanes:
+        """The fewest that keep up with the dots.
 
-        They divide pe and mp; of equal products the one with fewer channels is taken.
+        They divide px, pe and mp; of equal products the one with fewer channels, then fewer bases is taken.
         """
-        pe, mp = self.folding.pe, self.folding.mp
+        px, pe, mp = self.folding.px, self.folding.pe, self.folding.mp
         return min(
             (
-                (channels, bases)
-                for channels in range(1, pe + 1)
-                for bases in range(1, mp + 1)
-                if pe % channels == 0 and mp % bases == 0 and (pe // channels) * (mp // bases) <= self.words
+                ScaleLanes(pixels, channels, bases)
+                for pixels in divisors(px) for channels in divisors(pe) for bases in divisors(mp)
+                if (px // pixels) * (pe // channels) * (mp // bases) <= self.words
             ),
-            key=lambda lanes: (lanes[0] * lanes[1], lanes[0]),
+            key=lambda lanes: (lanes.total, lanes.channels, lanes.bases),
         )
 
     @property
     def out_lanes(self) -> int:
         """Lanes of the layer's output stream."""
-        return self.scale_lanes[0]
+        return self.scale_lanes.channels
+
+    @property
+    def alpha_items(self) -> int:
+        """Words of alphas of one pass."""
+        lanes = self.scale_lanes
+        return (self.folding.pe // lanes.channels) * (self.folding.mp // lanes.bases)
+
+    @property
+    def pixel_items(self) -> int:
+        """Items of the scale unit that differ in their pixels only."""
+        return self.folding.px // self.scale_lanes.pixels
 
     @property
     def scale_items(self) -> int:
         """Cycles in which the scale lanes work off the dots of one pass."""
-        channels, bases = self.scale_lanes
-        return (self.folding.pe // channels) * (self.folding.mp // bases)
+        return self.alpha_items * self.pixel_items
 
     @property
     def out_transfers(self) -> int:
-        """Transfers of the output stream per pixel before pooling."""
+        """Transfers of the output stream per group of pixels before pooling."""
         return ceil_div(self.layer.out_channels, self.out_lanes)
 
     @property
     def xnors(self) -> int:
         """XNOR gates of the array: binary multiply-accumulates per cycle."""
-        return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np
+        return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np * self.folding.px
 
 
 def _widths(layer: Fused) -> tuple[list[int], str]:
@@ -210,10 +243,10 @@ def _widths(layer: Fused) -> tuple[list[int], str]:
     channels, (height, width) = layer.in_shape[2], layer.kernel
     if layer.groups > 1:
         each = channels // layer.groups
-        return _divisors(each), f"a divisor of the {each} channels of a group"
+        return list(divisors(each)), f"a divisor of the {each} channels of a group"
     allowed, said = list(range(1, channels + 1)), f"1 to {channels} channels"
     if layer.padding_code and any(layer.padding):  # lanes past the last channel carry code 0, outside as well
-        allowed, said = _divisors(channels), f"a divisor of {channels} channels"
+        allowed, said = list(divisors(channels)), f"a divisor of {channels} channels"
     allowed += [channels * columns for columns in range(2, width + 1)]
     if height > 1:
         allowed.append(layer.dot_length)
@@ -225,7 +258,7 @@ def candidates(layer: Layer | Fused) -> list[Schedule]:
     """Every folding of a layer that wastes no lane, with its schedule."""
     layer = layer.fused
     channels, (height, width) = layer.in_shape[2] // layer.groups, layer.kernel
-    simds = _divisors(channels)
+    simds = list(divisors(channels))
     if layer.groups == 1:
         simds += [channels * columns for columns in range(2, width + 1) if width % columns == 0]
         if height > 1:
@@ -233,11 +266,13 @@ def candidates(layer: Layer | Fused) -> list[Schedule]:
     return [
         Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np))
         for simd in simds
-        for pe in _divisors(layer.out_channels // layer.groups)
-        for mp in _divisors(layer.weight_bases.count)
-        for np in _divisors(layer.input_bases.count)
+        for pe in divisors(layer.out_channels // layer.groups)
+        for mp in divisors(layer.weight_bases.count)
+        for np in divisors(layer.input_bases.count)
     ]
 
 
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+@cache
+def divisors(number: int) -> Sequence[int]:
+    """Ascending."""
+    return tuple(divisor for divisor in range(1, number + 1) if number % divisor == 0)

@@ -160,7 +160,7 @@ class CodeSource(Source):
 
     async def send(self, images: npt.NDArray[Any]) -> None:
         """Send codes [B, H, W, C]; returns when the last one is taken."""
-        await self.send_words(transfers(images, self.stream.lanes, self.stream.code_bits))
+        await self.send_words(transfers(images, self.stream.lanes, self.stream.code_bits, self.stream.px))
 
 
 class CodeSink(Sink):
@@ -175,7 +175,9 @@ class CodeSink(Sink):
         height, width, channels = self._shape
         words = await self.receive_words(images * self.stream.transfers)
         values = np.array([[_value(word, field) for field in self.stream.fields] for word in words], np.int64)
-        return values.reshape(images, height, width, -1)[..., :channels]
+        lanes, px = self.stream.lanes, self.stream.px
+        split = values.reshape(images, height, -(-width // px), -1, px, lanes).swapaxes(3, 4)
+        return split.reshape(images, height, split.shape[2] * px, -1)[:, :, :width, :channels]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,19 +31,23 @@ class Tap:
         return len(self.words)
 
 
-def transfers(codes: npt.NDArray[Any], lanes: int, bits: int) -> list[int]:
-    """Codes [B, H, W, C] as stream transfers of ``lanes`` codes of ``bits`` bits, the first code lowest."""
-    channels = codes.shape[-1]
-    pixels = np.asarray(codes, np.int64).reshape(-1, channels) & ((1 << bits) - 1)
-    padded = np.pad(pixels, ((0, 0), (0, -channels % lanes))).reshape(-1, lanes)
-    if lanes * bits < 63:
-        return (padded << (bits * np.arange(lanes))).sum(axis=1).tolist()
-    return [sum(int(code) << (bits * lane) for lane, code in enumerate(row)) for row in padded]
+def transfers(codes: npt.NDArray[Any], lanes: int, bits: int, px: int = 1) -> list[int]:
+    """Codes [B, H, W, C] as stream transfers of ``lanes`` codes of ``px`` pixels, each of ``bits`` bits, the first
+    code lowest."""
+    width, channels = codes.shape[-2:]
+    rows = np.asarray(codes, np.int64).reshape(-1, width, channels) & ((1 << bits) - 1)
+    padded = np.pad(rows, ((0, 0), (0, -width % px), (0, -channels % lanes)))
+    split = padded.reshape(len(rows), -1, px, padded.shape[2] // lanes, lanes)
+    words = split.transpose(0, 1, 3, 2, 4).reshape(-1, px * lanes)
+    if px * lanes * bits < 63:
+        return (words << (bits * np.arange(px * lanes))).sum(axis=1).tolist()
+    return [sum(int(code) << (bits * lane) for lane, code in enumerate(row)) for row in words]
 
 
 def stimulus(accelerator: Accelerator, images: npt.NDArray[Any]) -> list[int]:
     """Transfers of the input stream for ``images`` [B, H, W, C]."""
-    return transfers(images, accelerator.plan.i.lanes, accelerator.plan.network.layers[0].input_bases.bits)
+    i = accelerator.plan.i
+    return transfers(images, i.lanes, i.shape.width, i.px)
 
 
 def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trace, name: str) -> list[Tap]:
@@ -52,15 +56,15 @@ def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trac
     for plan, layer in zip(accelerator.plan.layers, trace.layers, strict=True):
         bits = plan.o.shape.width
         output = layer.output if layer.output.ndim == 4 else layer.output[:, None, None, :]
-        words = transfers(output, plan.o.lanes, bits)
+        words = transfers(output, plan.o.lanes, bits, plan.o.px)
         # A score past the last class is dropped before anybody looks at it; codes past the last channel are 0.
         counting = np.full_like(output, (1 << bits) - 1) if plan.numbers.layer.hands_on_integers else None
-        full = (1 << plan.o.lanes * bits) - 1
-        masks = [full] * len(words) if counting is None else transfers(counting, plan.o.lanes, bits)
+        full = (1 << plan.o.width) - 1
+        masks = [full] * len(words) if counting is None else transfers(counting, plan.o.lanes, bits, plan.o.px)
         # Bits that nothing downstream reads are not in the emitted port.
         module = accelerator.plan.module_names[layer.name]
         kept = verilog.kept_bits.get((f"{name}.{module}", "o__payload"))
-        width = plan.o.lanes * bits
+        width = plan.o.width
         if kept is not None:
             words, masks = (
                 [sum((word >> bit & 1) << place for place, bit in enumerate(kept)) for word in column]
@@ -115,7 +119,7 @@ def harness_text(
         images=images,
         transfers=words,
         classes=accelerator.plan.network.layers[-1].out_channels,
-        i_width=accelerator.plan.i.lanes * accelerator.plan.network.layers[0].input_bases.bits,
+        i_width=accelerator.plan.i.width,
         o_width=score_bits + label_bits + 1,
         loads=loads[1] if loads else 0,
         second=loads[0] if loads else 0,

@@ -28,7 +28,7 @@ from abc_hw.rtl_gen.parts.arith import ceil_div
 from .fast import Progress
 from .folders import work_folder
 from .golden import check_images
-from .harness import load_stimulus, output_fields, transfers
+from .harness import load_stimulus, output_fields, stimulus
 from .simulators import environment
 
 TOP = "accelerator"
@@ -171,13 +171,12 @@ class _Share:
         self.images = len(images)
         self.input, self.output = folder / f"images.{index}", folder / f"scores.{index}"
         self.done = 0
-        bits, lanes = accelerator.plan.i.shape.width, accelerator.plan.i.lanes
         size = ceil_div(_input_bits(accelerator), 8)
         with self.input.open("wb") as file:
             if accelerator.plan.loads:
                 file.write(_bytes_of(load_stimulus(accelerator), _load_bytes(accelerator)))
             for start in range(0, len(images), BATCH):
-                file.write(_bytes_of(transfers(images[start : start + BATCH], lanes, bits), size))
+                file.write(_bytes_of(stimulus(accelerator, images[start : start + BATCH]), size))
 
     def rows(self) -> IntArray:
         """Scores, label and cycle of each image, int64 [B, classes + 2]."""

@@ -139,15 +139,17 @@ class ScaleDriver:
 
     def passes(self, counts: IntArray) -> list[int]:
         """The words of ``dots`` for matches [pixels, C_out, M, N], pass by pass."""
-        pe, mp, np_ = self._ports["dots"].dims
+        channels_at_once, mp, np_ = self._ports["dots"].dims
+        px = int(self._design.parameters["px"])
+        pe = channels_at_once // px
         groups, passes_n, passes_m = (
             int(self._design.parameters[name]) for name in ("groups", "passes_n", "passes_m")
         )
         pixels, channels, m, n = counts.shape
-        padded = np.zeros((pixels, groups * pe, passes_m * mp, passes_n * np_), np.int64)
-        padded[:, :channels, :m, :n] = counts
-        split = padded.reshape(pixels, groups, pe, passes_m, mp, passes_n, np_).transpose(0, 1, 5, 3, 2, 4, 6)
-        return [_joined(word.ravel(), self._ports["dots"].bits) for word in split.reshape(-1, pe, mp, np_)]
+        padded = np.zeros((pixels + -pixels % px, groups * pe, passes_m * mp, passes_n * np_), np.int64)
+        padded[:pixels, :channels, :m, :n] = counts
+        split = padded.reshape(-1, px, groups, pe, passes_m, mp, passes_n, np_).transpose(0, 2, 6, 4, 1, 3, 5, 7)
+        return [_joined(word.ravel(), self._ports["dots"].bits) for word in split.reshape(-1, px * pe, mp, np_)]
 
     async def matches(self, counts: IntArray) -> IntArray:
         """What the unit makes of matches [pixels, C_out, M, N]: int64 [pixels, C_out]."""
@@ -165,4 +167,8 @@ class ScaleDriver:
             await RisingEdge(clock)
             if dut.valid.value == 1:
                 found.append(_split(int(dut.matches.value), port.bits, port.dims, signed=port.signed))
-        return np.array(found).reshape(len(counts), -1)[:, : counts.shape[1]]
+        px, pixels = (int(self._design.parameters[name]) for name in ("px", "pixels"))
+        lanes = port.dims[0] // pixels
+        items = np.array(found).reshape(-(-len(counts) // px), -1, px // pixels, pixels, lanes)
+        by_pixel = items.transpose(0, 2, 3, 1, 4).reshape(-1, items.shape[1] * lanes)
+        return by_pixel[: len(counts), : counts.shape[1]]

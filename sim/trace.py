@@ -16,6 +16,7 @@ import numpy.typing as npt
 from abc_hw.network import CodeArray, IntArray
 from abc_hw.rtl_gen.engine.layer import LayerPlan
 from abc_hw.rtl_gen.folding import Schedule
+from abc_hw.rtl_gen.parts.stream import CodeStream
 
 from . import golden
 from .parts import scale_matches
@@ -57,9 +58,11 @@ def transfers_of(block: str, plan: LayerPlan, codes: CodeArray) -> Iterator[Tran
     }[block](plan, codes)
 
 
-def _pixels(schedule: Schedule, images: int) -> Iterator[tuple[int, int, int]]:
-    height, width, _ = schedule.layer.conv_shape
-    return itertools.product(range(images), range(height), range(width))
+def _groups(schedule: Schedule, images: int) -> Iterator[tuple[int, int, list[int | None]]]:
+    """(image, row, columns of the pixels that are computed at once; None past the end of the row)"""
+    (height, width, _), px = schedule.layer.conv_shape, schedule.folding.px
+    for image, row, first in itertools.product(range(images), range(height), range(0, width, px)):
+        yield image, row, [column if column < width else None for column in range(first, first + px)]
 
 
 def _windows(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
@@ -75,11 +78,12 @@ def _windows(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
         schedule.lanes,
     ).transpose(0, 2, 4, 1, 3, 5).reshape(schedule.words, -1)
     again = schedule.groups * schedule.passes_n * schedule.passes_m
-    for image, row, column in _pixels(schedule, len(codes)):
-        values = under[image, row, column]
+    for image, row, columns in _groups(schedule, len(codes)):
         made = [
             Transfer(layer.input_bases.bits, [
-                None if at < 0 else Field(image, (row, column), at, int(values[at])) for at in word.tolist()
+                None if at < 0 or column is None
+                else Field(image, (row, column), at, int(under[image, row, column, at]))
+                for column in columns for at in word.tolist()
             ])
             for word in words
         ]
@@ -91,47 +95,61 @@ def _dots(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     schedule, layer, folding = plan.schedule, plan.numbers.layer, plan.folding
     counts = golden.popcounts(layer.conv, codes)
     bits = layer.dot_length.bit_length()
-    for image, row, column in _pixels(schedule, len(codes)):
-        found = counts[image, row, column]
+    for image, row, columns in _groups(schedule, len(codes)):
         for group, n, m in itertools.product(
             range(schedule.groups), range(schedule.passes_n), range(schedule.passes_m)
         ):
             fields: list[Field | None] = []
-            for pe, mp, at in itertools.product(range(folding.pe), range(folding.mp), range(folding.np)):
+            for column, pe, mp, at in itertools.product(
+                columns, range(folding.pe), range(folding.mp), range(folding.np)
+            ):
                 where = group * folding.pe + pe, m * folding.mp + mp, n * folding.np + at
-                there = all(index < size for index, size in zip(where, found.shape, strict=True))
-                fields.append(Field(image, (row, column), where[0], int(found[where])) if there else None)
+                there = all(index < size for index, size in zip(where, counts.shape[3:], strict=True))
+                fields.append(
+                    Field(image, (row, column), where[0], int(counts[image, row, column][where]))
+                    if there and column is not None else None
+                )
             yield Transfer(bits, fields)
 
 
-def _by_lanes(plan: LayerPlan, values: IntArray, bits: int, *, to: int) -> Iterator[Transfer]:
-    """Numbers [B, H, W, C] as transfers of ``out_lanes``, ``to`` channels a pixel; those past C are None."""
-    lanes, channels = plan.o.lanes, values.shape[-1]
-    for image, row, column in itertools.product(*map(range, values.shape[:3])):
-        found = values[image, row, column].tolist()
-        for first in range(0, to, lanes):
-            yield Transfer(bits, [
-                Field(image, (row, column), channel, found[channel]) if channel < channels else None
-                for channel in range(first, first + lanes)
-            ])
+def _by_lanes(
+    values: IntArray, bits: int, lanes: int, px: int, *, to: int, at_once: int = 0
+) -> Iterator[Transfer]:
+    """Numbers [B, H, W, C] as transfers of ``lanes`` channels of ``px`` pixels, ``to`` channels a pixel; those
+    past C or W are None. With ``at_once`` a transfer comes in pieces of so many pixels."""
+    width, channels = values.shape[2:]
+    each = at_once or px
+    for image, row, group, first, start in itertools.product(
+        range(len(values)), range(values.shape[1]), range(0, width, px), range(0, to, lanes), range(0, px, each)
+    ):
+        yield Transfer(bits, [
+            Field(image, (row, column), channel, int(values[image, row, column, channel]))
+            if channel < channels and column < width else None
+            for column in range(group + start, group + start + each) for channel in range(first, first + lanes)
+        ])
 
 
 def _matches(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
-    numbers, channels = plan.numbers, plan.schedule.groups * plan.folding.pe
+    numbers, schedule = plan.numbers, plan.schedule
     counts = golden.popcounts(numbers.layer.conv, codes)
-    return _by_lanes(plan, scale_matches(numbers, counts), numbers.shape.width, to=channels)
+    return _by_lanes(
+        scale_matches(numbers, counts), numbers.shape.width, schedule.out_lanes, schedule.folding.px,
+        to=schedule.groups * plan.folding.pe, at_once=schedule.scale_lanes.pixels,
+    )
 
 
 def _codes(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     trace = golden.run_layer(plan.numbers.layer, codes)
     values: npt.NDArray[Any] = trace.output[:, None, None, :] if trace.levels is None else trace.levels
-    return _by_lanes(plan, values, plan.o.shape.width, to=plan.schedule.out_transfers * plan.o.lanes)
+    return _travelling(plan, values, plan.output.o)
 
 
 def _pooled(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     layer = plan.numbers.layer
     output = golden.run_layer(layer, codes).output
-    return _by_lanes(
-        plan, output.reshape(len(codes), *layer.out_shape), plan.o.shape.width,
-        to=plan.schedule.out_transfers * plan.o.lanes,
-    )
+    return _travelling(plan, output.reshape(len(codes), *layer.out_shape), plan.o)
+
+
+def _travelling(plan: LayerPlan, values: npt.NDArray[Any], stream: CodeStream) -> Iterator[Transfer]:
+    to = plan.schedule.out_transfers * stream.lanes
+    return _by_lanes(values, stream.shape.width, stream.lanes, stream.px, to=to)

@@ -52,7 +52,7 @@ Cycles = Annotated[
     int | None, typer.Option(help="Cycles per image to reach with the least hardware.", show_default="balanced")
 ]
 FoldingOption = Annotated[
-    Path | None, typer.Option(help="TOML file: a table per layer with simd, pe, mp, np; the rest is chosen.")
+    Path | None, typer.Option(help="TOML file: a table per layer with simd, pe, mp, np, px; the rest is chosen.")
 ]
 
 WeightsOption = Annotated[

@@ -77,7 +77,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
 
 
 class FoldingFile(RootModel[dict[str, FoldingDescription]]):
-    """A TOML file of one table per layer, each with some of simd, pe, mp and np."""
+    """A TOML file of one table per layer, each with some of simd, pe, mp, np and px."""
 
 
 def load_folding(path: Path) -> description.Folding:

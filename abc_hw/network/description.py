@@ -38,7 +38,7 @@ from . import MAX_BASES, Bases, BasesKind, IntArray, Layer, Network, ScaleForm, 
 from .limits import Name, Side
 
 Folding = dict[str, dict[str, int]]
-"""Layer name to the folding knobs (simd, pe, mp, np) that a description sets."""
+"""Layer name to the folding knobs (simd, pe, mp, np, px) that a description sets."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_BASES, strict=True)]
 
@@ -90,6 +90,7 @@ class FoldingDescription(_Table):
     pe: Knob | None = None
     mp: Knob | None = None
     np: Knob | None = None
+    px: Knob | None = None
 
 
 class LayerDescription(_Table):

@@ -2,6 +2,7 @@
 """The PE array: codes in, dots out."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,7 +41,7 @@ class ArrayPlan:
     Members
     -------
     weight_bases, input_bases : how codes stand for bases
-    simd, pe, mp, np : folding
+    simd, pe, mp, np, px : folding
     dot_length : K
     pipeline : adder levels between registers of the popcounts
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
@@ -53,6 +54,7 @@ class ArrayPlan:
     mp: int
     np: int
     dot_length: int
+    px: int = 1
     pipeline: int = 1
     target: str = "generic"
 
@@ -126,8 +128,8 @@ class ArrayPlan:
     @property
     def quantities(self) -> dict[str, float]:
         """What its logic grows with."""
-        pairs = self.pe * self.mp * self.np
-        weights, activations = self.pe * self.mp * self.simd, self.np * self.simd
+        pairs = self.px * self.pe * self.mp * self.np
+        weights, activations = self.pe * self.mp * self.simd, self.px * self.np * self.simd
         return {
             "xnors": pairs * self.simd, "pairs": pairs, "count bits": pairs * self.simd.bit_length(),
             "dot bits": pairs * self.dot_length.bit_length(), "narrow": pairs * (self.simd < 4),
@@ -139,12 +141,12 @@ class ArrayPlan:
 
 
 class PEArray(wiring.Component):
-    """``pe`` output channels times ``simd`` positions times ``mp`` x ``np`` bases, one word per cycle.
+    """``px`` pixels times ``pe`` channels times ``simd`` positions times ``mp`` x ``np`` bases, a word per cycle.
 
     ::
 
-        a codes --> expand np of N --> code --+--> every PE
-        w words --> pick mp of M, per PE -----+--> PE 0 .. PE pe-1 --> dots[pe][mp][np]
+        a codes --> expand np of N, per pixel --> code --+--> every PE of the pixel
+        w words --> pick mp of M, per channel -----------+--> PE 0 .. PE px pe-1 --> dots[px pe][mp][np]
 
     Weights come as :meth:`ArrayPlan.stored` puts them into memory: basis bits, complemented and coded as the
     counters want them, where that takes no more bits than level codes (M up to 2, bit-planes); else level codes of
@@ -156,23 +158,25 @@ class PEArray(wiring.Component):
 
     Members
     -------
-    a : In, ``simd`` codes;  w : In, [pe][simd] stored weights, ``weight_delay`` cycles after the codes
+    a : In, [px simd] codes, pixel by pixel;  w : In, [pe][simd] stored weights, ``weight_delay`` cycles later
     group_n, group_m : In, which np of the N (mp of the M) bases are wanted; with the codes (the weights)
     word, last : In(1), codes are valid; they are the last of a dot; the words of a dot come without a pause
-    dots : Out, [pe][mp][np];  valid : Out(1), the dots are complete; ``latency`` cycles after the last word
+    dots : Out, [px pe][mp][np], pixel by pixel;  valid : Out(1), they are complete; ``latency`` cycles after the
+        last word
     """
 
     def __init__(self, plan: ArrayPlan) -> None:
         self._plan = plan
         count = unsigned(plan.dot_length.bit_length())
         super().__init__({
-            "a": In(data.ArrayLayout(unsigned(plan.input_bases.bits), plan.simd)),
+            "a": In(data.ArrayLayout(unsigned(plan.input_bases.bits), plan.px * plan.simd)),
             "w": In(data.ArrayLayout(data.ArrayLayout(unsigned(plan.weight_bases.bits), plan.simd), plan.pe)),
             "group_m": In(range(max(plan.groups_m, 2))),
             "group_n": In(range(max(plan.groups_n, 2))),
             "word": In(1),
             "last": In(1),
-            "dots": Out(data.ArrayLayout(data.ArrayLayout(data.ArrayLayout(count, plan.np), plan.mp), plan.pe)),
+            "dots": Out(data.ArrayLayout(
+                data.ArrayLayout(data.ArrayLayout(count, plan.np), plan.mp), plan.px * plan.pe)),
             "valid": Out(1),
         })
 
@@ -182,29 +186,34 @@ class PEArray(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        activations = [
-            self._coded(m, bits, f"a_{slot}")
-            for slot, bits in enumerate(self._expand(
-                lambda code, index: basis_bit(self._plan.input_bases, code, index), self.a, self.group_n,
-                self._plan.groups_n, self._plan.np,
-            ))
-        ]
+        pixels = [self._activations(m, pixel) for pixel in range(self._plan.px)]
+        weights = [self._weights(m, index) for index in range(self._plan.pe)]
         going_on = delayed(m, self.word & ~self.last, self._plan.latency, name="keep", reset_less=False)
-        for index in range(self._plan.pe):
-            m.submodules[f"pe{index}"] = element = ProcessingElement(self._plan.element)
+        for place, (activation, weight) in enumerate(itertools.product(pixels, weights)):
+            m.submodules[f"pe{place}"] = element = ProcessingElement(self._plan.element)
             m.d.comb += [
-                element.a.as_value().eq(Cat(activations)),
-                element.b.as_value().eq(Cat(self._weights(m, index))),
+                element.a.as_value().eq(Cat(activation)),
+                element.b.as_value().eq(Cat(weight)),
                 element.keep.eq(going_on),
-                self.dots[index].eq(element.dots),
+                self.dots[place].eq(element.dots),
             ]
         m.d.comb += self.valid.eq(
             delayed(m, self.word & self.last, self._plan.latency, name="valid", reset_less=False)
         )
         return m
 
+    def _activations(self, m: Module, pixel: int) -> list[Value]:
+        """The operands of a pixel, one per basis at once."""
+        codes = [self.a[pixel * self._plan.simd + position] for position in range(self._plan.simd)]
+        picked = self._expand(
+            lambda code, index: basis_bit(self._plan.input_bases, code, index), codes, self.group_n,
+            self._plan.groups_n, self._plan.np,
+        )
+        place = f"{pixel}_" if pixel else ""
+        return [self._coded(m, bits, f"a_{place}{slot}") for slot, bits in enumerate(picked)]
+
     def _weights(self, m: Module, index: int) -> list[Value]:
-        """The operands of PE ``index``, one per basis at once."""
+        """The operands of channel ``index``, one per basis at once."""
         def basis(code: Value, index: int) -> Value:
             if not self._plan.stores_bases:
                 # -B_m of a level is the basis as far from the other end of the negated one.

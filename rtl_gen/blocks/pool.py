@@ -1,7 +1,8 @@
 """Max-pool on a stream of level codes."""
 
 import dataclasses
-from functools import cached_property
+import itertools
+from functools import cached_property, reduce
 
 import numpy as np
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -9,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..cost.memories import GENERIC, Technology
-from ..parts.arith import bits_of
+from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import LoopNest, Loops
@@ -28,7 +29,7 @@ class PoolPlan:
     -------
     shape : of the map that comes in
     side : of the square, and its stride
-    i : what comes in, and so what leaves; codes are unsigned
+    i : what comes in; codes are unsigned. Its pixels divide the side, or the side divides them
     technology : of its memory
     """
 
@@ -41,11 +42,33 @@ class PoolPlan:
         most = min(self.shape[:2])
         if self.side < 2 or self.side > most:
             raise ValueError(f"Pool side must be from 2 to {most}, not {self.side}")
+        if self.i.px % self.side and self.side % self.i.px:
+            raise ValueError(f"Pool side must divide, or be a multiple of, {self.i.px} pixels, not {self.side}")
 
     @property
     def o(self) -> CodeStream:
         """What leaves."""
-        return self.i
+        return dataclasses.replace(self.i, px=self.squares)
+
+    @property
+    def squares(self) -> int:
+        """Squares of a transfer."""
+        return max(self.i.px // self.side, 1)
+
+    @property
+    def along(self) -> int:
+        """Groups of pixels in a row of a square."""
+        return max(self.side // self.i.px, 1)
+
+    @property
+    def pixel_groups(self) -> int:
+        """Groups of pixels of a row."""
+        return ceil_div(self.shape[1], self.i.px)
+
+    @property
+    def square_groups(self) -> int:
+        """Groups of squares of a row."""
+        return ceil_div(self.o_shape[1], self.squares)
 
     @property
     def o_shape(self) -> MapShape:
@@ -56,22 +79,23 @@ class PoolPlan:
     @property
     def loops(self) -> Loops:
         """In which transfers come."""
-        height, width, channels = self.shape
-        return Loops({"row": height, "column": width, "transfer": self.i.channel_words(channels)})
+        height, _, channels = self.shape
+        words = self.i.channel_words(channels)
+        return Loops({"row": height, "column": self.pixel_groups, "transfer": words})
 
     @cached_property
     def maxima(self) -> MemoryPlan:
         """A row of running maxima."""
-        words = self.o_shape[1] * self.loops.bounds["transfer"]
+        words = self.square_groups * self.loops.bounds["transfer"]
         return MemoryPlan(
-            name="maxima", width=self.i.width, words=words, write="word", held=True, technology=self.technology
+            name="maxima", width=self.o.width, words=words, write="word", held=True, technology=self.technology
         )
 
     @property
     def distances(self) -> tuple[int, int]:
         """Transfers from one of a square to the next of the same channels: within a row, and from row to row."""
         transfers = self.loops.bounds["transfer"]
-        return transfers, transfers * (self.shape[1] - self.side + 1)
+        return transfers, transfers * (self.pixel_groups - self.along + 1)
 
     @property
     def remembered(self) -> int:
@@ -95,12 +119,11 @@ class PoolPlan:
     @property
     def flow(self) -> Flow:
         """A maximum comes with the last transfer of its square; while it waits nothing more is taken."""
-        height, width, _ = self.shape
         words, side = self.loops.bounds["transfer"], self.side
-        down, along = np.arange(height // side), np.arange(width // side)
-        last = (down[:, None] * side + side - 1) * width + along * side + side - 1
+        down, across = np.arange(self.o_shape[0]), np.arange(self.square_groups)
+        last = (down[:, None] * side + side - 1) * self.pixel_groups + (across + 1) * self.along - 1
         need = (last[:, :, None] * words + np.arange(words) + 1).reshape(-1).astype(np.int64)
-        return Flow(height * width * words, need, need)
+        return Flow(self.loops.steps, need, need)
 
     def timing(self, after: Taken) -> Taken:
         """When transfers are taken, with ``after`` behind it."""
@@ -110,13 +133,16 @@ class PoolPlan:
     def quantities(self) -> dict[str, float]:
         """What its logic grows with; memories apart."""
         return {
-            "one": 1, "word": self.i.width, "lanes": self.i.lanes, "address": bits_of(self.maxima.words),
+            "one": 1, "word": self.o.width, "lanes": self.o.lanes * self.o.px,
+            "neighbours": self.i.width - self.o.width, "address": bits_of(self.maxima.words),
             "loops": sum(map(bits_of, self.loops.counted)), "side": bits_of(self.side) * 2,
         }
 
 
 class MaxPool(wiring.Component):
     """Greatest code of each ``side`` x ``side`` square of pixels; rows and columns left over are dropped.
+
+    Of pixels that come at once, those of one square are compared first.
 
     Equals :func:`abc_hw.sim.golden.max_pool`. One row of running maxima lies in memory; each transfer reads its
     entry, takes the maximum and writes it back, and the last pixel of a square hands it on::
@@ -154,9 +180,9 @@ class MaxPool(wiring.Component):
             return delayed(m, value, cycles, name=name, reset_less=reset_less, enable=moves)
 
         # When the memory's word is there, and a cycle after that:
-        codes = later(Value.cast(self.i.payload), "codes", late)
+        codes = later(self._neighbours(address), "codes", late)
         there = later(accepted, "there", late, reset_less=False)
-        result = Signal(plan.i.width, reset_less=True)
+        result = Signal(plan.o.width, reset_less=True)
         before = self._before(m, memory.data, result, later(beside, "beside", late), there & moves)
         found = [
             Mux(~later(fresh, "fresh", late) & (old > code), old, code)
@@ -175,6 +201,20 @@ class MaxPool(wiring.Component):
         ]
         return m
 
+    def _neighbours(self, address: Value) -> Value:
+        """The greatest codes of the pixels of each square that have just come; 0 of squares that are not there."""
+        plan = self._plan
+        each, rest = plan.i.px // plan.squares, plan.o_shape[1] - (plan.square_groups - 1) * plan.squares
+        last = address >= (plan.square_groups - 1) * plan.loops.bounds["transfer"]
+        found: list[Value] = []
+        for square, lane in itertools.product(range(plan.squares), range(plan.i.lanes)):
+            codes = [
+                Value.cast(self.i.payload[plan.i.place(square * each + pixel, lane)]) for pixel in range(each)
+            ]
+            code = reduce(lambda one, other: Mux(one > other, one, other), codes)
+            found.append(Mux(last, 0, code) if square >= rest else code)
+        return Cat(found)
+
     def _before(self, m: Module, read: Value, result: Value, beside: Value, shifts: Value) -> Value:
         """The maxima so far of the square that a transfer belongs to: the memory's, or those that have just been
         found."""
@@ -185,29 +225,30 @@ class MaxPool(wiring.Component):
             history[distance - 1] if distance <= len(history) and self._plan.remembered else read
             for distance in self._plan.distances
         )
-        return Mux(beside, in_row, from_row)
+        return Mux(beside, in_row, from_row) if self._plan.along > 1 else from_row
 
     def _fields(self, word: Value) -> list[Value]:
         width = self._plan.i.shape.width
-        return [word[lane * width : (lane + 1) * width] for lane in range(self._plan.i.lanes)]
+        return [word[start : start + width] for start in range(0, self._plan.o.width, width)]
 
     def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value, Value, Value]:
         """Of the transfer coming in: address of its maxima; is it first of its square; has it one before it in the
         square's row; is it the last; is it in a square at all?"""
-        side, depth, (rows, columns, _) = self._plan.side, self._plan.maxima.words, self._plan.o_shape
+        side, along, depth = self._plan.side, self._plan.along, self._plan.maxima.words
+        rows, columns = self._plan.o_shape[0], self._plan.square_groups
         m.submodules.nest = nest = LoopNest(self._plan.loops)
         row, column, transfer = (nest.ends[nest.loops.level(name)] for name in ("row", "column", "transfer"))
         transfers = self._plan.loops.bounds["transfer"]
         m.d.comb += nest.step.eq(accepted)
         base, address = Signal(range(max(depth, 2))), Signal(range(max(depth, 2)))
-        x_in, y_in = Signal(range(side)), Signal(range(side))
+        x_in, y_in = Signal(range(along)), Signal(range(side))
         x_over, y_over = Signal(), Signal()
         last_square = (columns - 1) * transfers
         squares_done = Signal(range(rows + 1))
         with m.If(accepted):
             m.d.sync += address.eq(address + 1)
-            with m.If(transfer):  # the pixel is complete
-                with m.If(x_in == side - 1):
+            with m.If(transfer):  # the pixels are complete
+                with m.If(x_in == along - 1):
                     m.d.sync += [x_in.eq(0), base.eq(base + transfers), address.eq(base + transfers)]
                     with m.If(base == last_square):
                         m.d.sync += [x_over.eq(1), base.eq(0), address.eq(0)]
@@ -224,5 +265,5 @@ class MaxPool(wiring.Component):
             with m.If(row):  # the image is complete
                 m.d.sync += [y_in.eq(0), y_over.eq(0), squares_done.eq(0)]
         fresh = (x_in == 0) & (y_in == 0)
-        closing = (x_in == side - 1) & (y_in == side - 1)
+        closing = (x_in == along - 1) & (y_in == side - 1)
         return address, fresh, x_in != 0, closing, ~(x_over | y_over)

@@ -33,17 +33,25 @@ def _row_plan(height: int, rows: int, kernel: int, stride: int, padding: int) ->
 
 @dataclasses.dataclass(frozen=True)
 class Ring:
-    """The ring of rows in ``schedule.rows`` times ``schedule.columns`` banks.
+    """The ring of rows in ``schedule.rows`` times ``columns`` banks.
 
     Row r of the images, one after the other, is in row bank r mod ``schedule.rows``, at slot
-    r // ``schedule.rows`` modulo ``slots``; pixel x of it in column bank x mod ``schedule.columns``.
+    r // ``schedule.rows`` modulo ``slots``; pixel x of it in column bank x mod ``columns``, at words
+    ``x // columns * channel_words`` and following of it.
 
     Members
     -------
     schedule : layer and folding
+    px_in : pixels that come at once
     """
 
     schedule: Schedule
+    px_in: int = 1
+
+    @property
+    def columns(self) -> int:
+        """Column banks: as many as pixels are read at once, and a multiple of those that come."""
+        return ceil_div(self.schedule.span, self.px_in) * self.px_in
 
     @cached_property
     def held(self) -> int:
@@ -64,7 +72,7 @@ class Ring:
     @property
     def row_words(self) -> int:
         """Words of one row in one bank."""
-        return ceil_div(self.schedule.layer.in_shape[1], self.schedule.columns) * self.schedule.channel_words
+        return ceil_div(self.schedule.layer.in_shape[1], self.columns) * self.schedule.channel_words
 
     @property
     def pitch(self) -> int:

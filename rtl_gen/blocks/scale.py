@@ -60,8 +60,8 @@ class ScalePlan:
         )
 
     def alpha_items(self) -> IntArray:
-        """Alphas in order of use, [groups x passes_m x scale_items, channels, bases]; 0 where there is none."""
-        schedule, (channels, bases) = self.schedule, self.schedule.scale_lanes
+        """Alphas in order of use, [groups x passes_m x alpha_items, channels, bases]; 0 where there is none."""
+        schedule, (_, channels, bases) = self.schedule, self.schedule.scale_lanes
         layer, folding = self.numbers.layer, schedule.folding
         padded = np.zeros(self._padded, np.int64)
         padded[: layer.out_channels, : layer.weight_bases.count] = layer.alpha
@@ -75,12 +75,12 @@ class ScalePlan:
     @cached_property
     def alphas(self) -> MemoryPlan:
         """The memory of alphas, an item a word."""
-        channels, bases = self.schedule.scale_lanes
+        _, channels, bases = self.schedule.scale_lanes
         folding = self.schedule.folding
         key = (self.technology.name, "alphas", self._padded, folding.pe, folding.mp, channels, bases)
         return self.numbers.shared(key, lambda: MemoryPlan(
             name="alphas", width=self.code.width * channels * bases,
-            words=self.schedule.groups * self.schedule.passes_m * self.schedule.scale_items,
+            words=self.schedule.groups * self.schedule.passes_m * self.schedule.alpha_items,
             contents=self.alpha_words if self.numbers.alpha_choices is None else None,
             write="none" if self.numbers.alpha_choices is None else "parts", technology=self.technology,
         ))
@@ -110,10 +110,11 @@ class ScalePlan:
     @property
     def loops(self) -> Loops:
         """In which items are worked off."""
-        schedule, folding, (channels, bases) = self.schedule, self.schedule.folding, self.schedule.scale_lanes
+        schedule, folding, (_, channels, bases) = self.schedule, self.schedule.folding, self.schedule.scale_lanes
         return Loops({
             "group": schedule.groups, "pass_n": schedule.passes_n, "pass_m": schedule.passes_m,
             "basis": folding.mp // bases, "channel": folding.pe // channels,
+            "pixel": schedule.pixel_items,
         })
 
     @property
@@ -126,6 +127,16 @@ class ScalePlan:
         """Are the matches of a channel the sum of more than one item?"""
         bounds = list(self.loops.bounds.values())
         return any(bounds[level] > 1 for level in self.summed)
+
+    @property
+    def turns(self) -> int:
+        """Items of one basis, each with accumulators of its own."""
+        return self.loops.bounds["channel"] * self.loops.bounds["pixel"]
+
+    @property
+    def lanes(self) -> int:
+        """Accumulators that are handed on at once."""
+        return self.schedule.scale_lanes.pixels * self.schedule.scale_lanes.channels
 
     # -- cycles ---------------------------------------------------------------------------------------------
 
@@ -142,21 +153,20 @@ class ScalePlan:
     @property
     def item_cycles(self) -> int:
         """From an item to its contribution: sum over activation bases, terms, product, sum of bases."""
-        _, bases = self.schedule.scale_lanes
+        bases = self.schedule.scale_lanes.bases
         addends = bases + int(self.code.has_signs)
         return self.beta_cycles + 1 + sum_cycles(self.code.term_count) + sum_cycles(addends)
 
     @property
     def latency(self) -> int:
         """Cycles from ``load``, of the last pass of a group, to the group's first ``valid``."""
-        waits = self.schedule.scale_items - self.loops.bounds["channel"]  # for the last basis
+        waits = self.schedule.scale_items - self.turns  # for the last basis
         return self.choice_cycles + self.item_cycles + 2 + waits
 
     @property
     def cycles(self) -> int:
         """Least cycles between images: one per item."""
-        height, width, _ = self.schedule.layer.conv_shape
-        return height * width * self.loops.steps
+        return self.schedule.layer.conv_shape[0] * self.schedule.pixel_groups * self.loops.steps
 
     # -- cost -----------------------------------------------------------------------------------------------
 
@@ -164,8 +174,8 @@ class ScalePlan:
     def quantities(self) -> dict[str, float]:
         """What its logic grows with; memories apart."""
         schedule, layer, folding = self.schedule, self.numbers.layer, self.schedule.folding
-        channels, bases = schedule.scale_lanes
-        lanes, code, width = channels * bases, self.code, self.numbers.shape.width
+        outputs, bases = self.lanes, schedule.scale_lanes.bases
+        lanes, code, width = outputs * bases, self.code, self.numbers.shape.width
         dot = layer.dot_length.bit_length()
         beta_adders, beta_choices = self._beta_work()
         terms = shifts = signs = 1
@@ -174,13 +184,13 @@ class ScalePlan:
             signs = code.term_count * (code.sign_bits + code.enable_bits)
         return {
             "one": 1, "loops": sum(map(bits_of, self.loops.counted)),
-            "held": folding.pe * folding.mp * folding.np * dot,
+            "held": folding.px * folding.pe * folding.mp * folding.np * dot,
             "chosen": lanes * folding.np * dot * chosen_gates(schedule.scale_items),
             "adders": lanes * beta_adders + (
-                lanes * (terms - 1) + channels * (bases - 1 + self.sums_items)
+                lanes * (terms - 1) + outputs * (bases - 1 + self.sums_items)
             ) * width,
             "choices": lanes * (beta_choices + shifts * width), "signs": lanes * signs * width,
-            "ring": (folding.pe if self.sums_items else channels) * width,
+            "ring": (folding.px * folding.pe if self.sums_items else outputs) * width,
             "alpha address": bits_of(self.alphas.words),
         }
 
@@ -202,14 +212,13 @@ class ScalePlan:
     @property
     def products(self) -> list[tuple[int, int, int]]:
         """(how many, bits of the one factor, bits of the other) of products that need a multiplier."""
-        channels, bases = self.schedule.scale_lanes
-        at_once = self.schedule.folding.np
+        at_once, lanes = self.schedule.folding.np, self.schedule.scale_lanes.total
         found = []
         if self.code.multiplies:
-            found.append((channels * bases, self.code.width, self.numbers.beta_shape(at_once).width))
+            found.append((lanes, self.code.width, self.numbers.beta_shape(at_once).width))
         if self.betas is not None and self.betas.code.multiplies:
             dot = self.numbers.layer.dot_length.bit_length()
-            found.append((channels * bases * at_once, self.betas.code.width, dot))
+            found.append((lanes * at_once, self.betas.code.width, dot))
         return found
 
 
@@ -220,10 +229,10 @@ class ScaleUnit(wiring.Component):
 
         dots --> hold --> beta sum --> x alpha --> sum of bases --> + --> matches, when the last pass is in
                   |                      |                         ^ |
-                  choose an item       alpha ROM                   ring of pe / lanes accumulators
+                  choose an item       alpha ROM                   ring of px pe / lanes accumulators
 
     Equals :func:`abc_hw.sim.golden.scale` up to the constant of :mod:`abc_hw.rtl_gen.parts.matches`. The passes
-    of a group come as ``for n: for m``; within a pass the items go ``for m: for channels``.
+    of a group come as ``for n: for m``; within a pass the items go ``for m: for channels: for pixels``.
 
     Parameters
     ----------
@@ -231,8 +240,9 @@ class ScaleUnit(wiring.Component):
 
     Members
     -------
-    dots : In, [pe][mp][np];  load : In(1), dots are complete; at least ``scale_items`` cycles apart
-    matches : Out, one accumulator per output lane;  valid : Out(1)
+    dots : In, [px pe][mp][np], pixel by pixel;  load : In(1), they are complete; at least ``scale_items`` cycles
+        apart
+    matches : Out, an accumulator for each pixel and channel at once, pixel by pixel;  valid : Out(1)
     write_alphas, write_betas : In, where they are loaded: what writes them
     """
 
@@ -242,9 +252,9 @@ class ScaleUnit(wiring.Component):
         layer, folding = plan.numbers.layer, plan.schedule.folding
         dots = data.ArrayLayout(unsigned(layer.dot_length.bit_length()), folding.np)
         super().__init__({
-            "dots": In(data.ArrayLayout(data.ArrayLayout(dots, folding.mp), folding.pe)),
+            "dots": In(data.ArrayLayout(data.ArrayLayout(dots, folding.mp), folding.px * folding.pe)),
             "load": In(1),
-            "matches": Out(data.ArrayLayout(plan.numbers.shape, plan.schedule.out_lanes)),
+            "matches": Out(data.ArrayLayout(plan.numbers.shape, plan.lanes)),
             "valid": Out(1),
             **({"write_alphas": In(write_signature(plan.alphas))} if plan.alphas.write != "none" else {}),
             **({"write_betas": In(write_signature(plan.betas.memory))} if plan.betas is not None else {}),
@@ -270,11 +280,12 @@ class ScaleUnit(wiring.Component):
         return m
 
     def _items(self, m: Module, nest: LoopNest) -> tuple[Value, list[list[Value]]]:
-        """Hold the dots of a pass and hand them on item by item: (valid, [channel][basis] -> np counts)."""
+        """Hold the dots of a pass and hand them on item by item: (valid, [lane][basis] -> np counts)."""
         schedule, folding = self._schedule, self._schedule.folding
-        channels, bases = schedule.scale_lanes
+        pixels, channels, bases = schedule.scale_lanes
         width = len(Value.cast(self.dots[0][0]))
-        held = Signal(data.ArrayLayout(data.ArrayLayout(width, folding.mp), folding.pe), reset_less=True)
+        each = data.ArrayLayout(width, folding.mp)
+        held = Signal(data.ArrayLayout(each, folding.px * folding.pe), reset_less=True)
         busy = Signal()
         items = schedule.scale_items
         turns = Signal(items)  # one bit on: the item that is handed on
@@ -285,18 +296,20 @@ class ScaleUnit(wiring.Component):
         m.d.sync += turns.eq(Cat(self.load, turns[:-1]))
         counts = [
             [
-                chosen(m, turns, [held[c][b] for b in range(basis, folding.mp, bases)
-                                  for c in range(lane, folding.pe, channels)], f"item_{lane}_{basis}")
+                chosen(m, turns, [
+                    held[p * folding.pe + c][b] for b in range(basis, folding.mp, bases)
+                    for c in range(channel, folding.pe, channels) for p in range(pixel, folding.px, pixels)
+                ], f"item_{pixel * channels + channel}_{basis}")
                 for basis in range(bases)
             ]
-            for lane in range(channels)
+            for pixel in range(pixels) for channel in range(channels)
         ]
         valid = delayed(m, busy, chosen_cycles(items), name="item_valid", reset_less=False)
         m.d.comb += nest.step.eq(valid)
         return valid, counts
 
     def _beta_sums(self, m: Module, nest: LoopNest, item: list[list[Value]]) -> list[list[Value]]:
-        """sum_n beta[n] p[m, n] for each channel and basis of the item, ``beta_cycles`` later."""
+        """sum_n beta[n] p[m, n] for each lane and basis of the item, ``beta_cycles`` later."""
         numbers, at_once = self._plan.numbers, self._schedule.folding.np
         passes, shape = numbers.beta_passes(at_once), numbers.beta_shape(at_once)
         m.submodules.pass_n = pass_n = AffineCounter(nest.loops, {"pass_n": 1})
@@ -324,15 +337,15 @@ class ScaleUnit(wiring.Component):
         return sums
 
     def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:
-        """Stored alphas of the item, ``beta_cycles`` later: [channel][basis]."""
-        schedule, (channels, bases) = self._schedule, self._schedule.scale_lanes
+        """Stored alphas of the item, ``beta_cycles`` later: [lane][basis]."""
+        schedule, (pixels, channels, bases) = self._schedule, self._schedule.scale_lanes
         memory, width = self._plan.alphas, self._plan.code.width
         if not width:
-            return [[Value.cast(0)] * bases for _ in range(channels)]
+            return [[Value.cast(0)] * bases for _ in range(pixels * channels)]
         m.submodules.alphas = rom = Memory(memory)
         if memory.write != "none":
             wiring.connect(m, wiring.flipped(self.write_alphas), rom.write)
-        items = schedule.scale_items
+        items = schedule.alpha_items
         m.submodules.alpha_addr = address = AffineCounter(nest.loops, {
             "group": schedule.passes_m * items, "pass_m": items, "basis": nest.loops.bounds["channel"],
             "channel": 1,
@@ -343,12 +356,12 @@ class ScaleUnit(wiring.Component):
             rom.addr.eq(delayed(m, address.value, waits, name="alpha_addr")),
         ]
         return [
-            [rom.data[(lane * bases + basis) * width :][:width] for basis in range(bases)]
-            for lane in range(channels)
-        ]
+            [rom.data[(channel * bases + basis) * width :][:width] for basis in range(bases)]
+            for channel in range(channels)
+        ] * pixels
 
     def _products(self, m: Module, sums: list[list[Value]], alphas: list[list[Value]]) -> list[Value]:
-        """sum_m alpha[c, m] x beta sum per channel lane, in the accumulator's shape, when it is added there."""
+        """sum_m alpha[c, m] x beta sum per lane, in the accumulator's shape, when it is added there."""
         shape, code_of = self._plan.numbers.shape, self._plan.code
         added = []
         for lane, (row, codes) in enumerate(zip(sums, alphas, strict=True)):
@@ -368,9 +381,8 @@ class ScaleUnit(wiring.Component):
         return added
 
     def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:
-        """Add the passes of a group; the accumulators of a lane's channels take turns in a ring."""
-        schedule = self._schedule
-        depth = schedule.folding.pe // schedule.out_lanes if self._plan.sums_items else 1
+        """Add the passes of a group; the accumulators of a lane take turns in a ring."""
+        depth = self._plan.turns if self._plan.sums_items else 1
         for lane, value in enumerate(added):
             ring = [
                 Signal(value.shape(), name=f"matches_{lane}_{slot}", reset_less=True) for slot in range(depth)

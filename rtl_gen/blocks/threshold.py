@@ -1,10 +1,11 @@
 """From accumulators to what a layer hands on: level codes, or the classifier's scores."""
 
 import dataclasses
+import itertools
 from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,7 +45,17 @@ class OutputPlan:
     @property
     def o(self) -> CodeStream:
         """What leaves it."""
-        return CodeStream(self.schedule.out_lanes, self.numbers.output_shape)
+        return CodeStream(self.schedule.out_lanes, self.numbers.output_shape, self.schedule.folding.px)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that come at once."""
+        return self.schedule.scale_lanes.pixels
+
+    @property
+    def items(self) -> int:
+        """Times that they come for a transfer."""
+        return self.schedule.pixel_items
 
     # -- constants ------------------------------------------------------------------------------------------
 
@@ -106,26 +117,32 @@ class OutputPlan:
 
     @property
     def latency(self) -> int:
-        """Cycles from ``i_valid`` to ``valid``: constants, comparisons, sum."""
+        """Cycles from the first ``i_valid`` of a transfer to ``valid``, nothing between: as long as the last one
+        takes, and those before it."""
+        return self.item_latency + self.items - 1
+
+    @property
+    def item_latency(self) -> int:
+        """Cycles from the last ``i_valid`` of a transfer to ``valid``: constants, comparisons, sum."""
         return self.constants.latency + 2
 
     @property
     def cycles(self) -> int:
-        """Least cycles between images: one per transfer."""
-        height, width, _ = self.schedule.layer.conv_shape
-        return height * width * self.slots
+        """Least cycles between images: one each time that something comes."""
+        return self.schedule.layer.conv_shape[0] * self.schedule.pixel_groups * self.slots * self.items
 
     # -- cost -----------------------------------------------------------------------------------------------
 
     @property
     def quantities(self) -> dict[str, float]:
         """What its logic grows with; memories apart."""
-        layer, lanes, width = self.numbers.layer, self.schedule.out_lanes, self.numbers.shape.width
+        layer, lanes, width = self.numbers.layer, self.pixels * self.schedule.out_lanes, self.numbers.shape.width
         compared = 0 if layer.thresholds is None else layer.thresholds.shape[1]
         return {
             "one": 1, "slots": bits_of(self.slots), "compared": lanes * compared * width,
             "levels": lanes * compared, "lanes": lanes * width,
             "scores": self.o.width if layer.hands_on_integers else 0,
+            "collected": self.o.width * (self.items - 1) // self.items,
         }
 
 
@@ -135,7 +152,7 @@ class OutputUnit(wiring.Component):
     Equals :func:`abc_hw.sim.golden.threshold` and :func:`abc_hw.sim.golden.scores`: ``level = #{n : matches >=
     T[n]}``,
     ``score = 2 matches + constant``. Groups that reach past the last channel are cut off there: lanes past it
-    carry code 0, and transfers of only such lanes do not happen.
+    carry code 0, and transfers of only such lanes do not happen. Pixels past the end of a row carry code 0.
 
     Parameters
     ----------
@@ -143,17 +160,17 @@ class OutputUnit(wiring.Component):
 
     Members
     -------
-    matches : In, one accumulator per lane;  i_valid : In(1)
-    o : Out, one code or score per lane;  valid : Out(1), ``latency`` cycles later
+    matches : In, accumulators of a transfer's channels for some of its pixels, pixel by pixel;  i_valid : In(1)
+    o : Out, codes or scores of a transfer;  valid : Out(1)
     write_constants : In, if they are loaded: writes their memory
     """
 
     def __init__(self, plan: OutputPlan) -> None:
         self._plan = plan
         super().__init__({
-            "matches": In(data.ArrayLayout(plan.numbers.shape, plan.o.lanes)),
+            "matches": In(data.ArrayLayout(plan.numbers.shape, plan.pixels * plan.o.lanes)),
             "i_valid": In(1),
-            "o": Out(data.ArrayLayout(plan.o.shape, plan.o.lanes)),
+            "o": Out(plan.o.payload),
             "valid": Out(1),
             **({"write_constants": In(write_signature(plan.constants))} if plan.loaded else {}),
         })
@@ -165,22 +182,72 @@ class OutputUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan, slots, real_slots = self._plan, self._plan.slots, self._plan.schedule.out_transfers
-        slot = Signal(range(slots))
+        item, slot = Signal(range(plan.items)), Signal(range(slots))
+        complete = item == plan.items - 1
         with m.If(self.i_valid):
-            m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
+            m.d.sync += item.eq(Mux(complete, 0, item + 1))
+            with m.If(complete):
+                m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
         constants = self._read_constants(m, slot)
-        for lane, row in enumerate(constants):
-            value = delayed(m, Value.cast(self.matches[lane]), plan.constants.latency, name=f"matches_{lane}")
-            if plan.numbers.layer.hands_on_integers:
-                addends = [value << 1, row[0]]
-            else:
-                addends = [value >= threshold for threshold in row]
-            addends = [delayed(m, addend, 1, name=f"addend_{lane}_{n}") for n, addend in enumerate(addends)]
-            result = total(addends, plan.o.shape)
-            m.d.comb += self.o[lane].eq(delayed(m, result, 1, name=f"result_{lane}"))
-        real = self.i_valid & (slot < real_slots) if slots > real_slots else self.i_valid
-        m.d.comb += self.valid.eq(delayed(m, Value.cast(real), plan.latency, name="valid", reset_less=False))
+        absent = self._absent(m, item, self.i_valid & complete & (slot == slots - 1))
+        results = [
+            self._result(m, pixel * plan.o.lanes + lane, row, absent[pixel])
+            for pixel in range(plan.pixels) for lane, row in enumerate(constants)
+        ]
+        late = plan.item_latency - 1
+        self._collect(m, results, delayed(m, self.i_valid, late, name="result_valid", reset_less=False))
+        real = self.i_valid & complete
+        real = real & (slot < real_slots) if slots > real_slots else real
+        m.d.comb += self.valid.eq(
+            delayed(m, Value.cast(real), plan.item_latency, name="valid", reset_less=False)
+        )
         return m
+
+    def _result(self, m: Module, lane: int, constants: list[Value], absent: Value | None) -> Value:
+        """What becomes of an accumulator, a cycle before it goes out."""
+        plan = self._plan
+        value = delayed(m, Value.cast(self.matches[lane]), plan.constants.latency, name=f"matches_{lane}")
+        if plan.numbers.layer.hands_on_integers:
+            addends = [value << 1, constants[0]]
+        else:
+            addends = [value >= threshold for threshold in constants]
+        addends = [delayed(m, addend, 1, name=f"addend_{lane}_{n}") for n, addend in enumerate(addends)]
+        result = total(addends, plan.o.shape)
+        return result if absent is None else Mux(absent, Const(0, plan.o.shape), result)
+
+    def _absent(self, m: Module, item: Value, row_moves: Value) -> list[Value | None]:
+        """For each pixel at once: does it lie past the end of the row? A cycle before it goes out."""
+        plan, schedule = self._plan, self._plan.schedule
+        if not schedule.absent:
+            return [None] * plan.pixels
+        groups = schedule.pixel_groups
+        group = Signal(range(groups))
+        with m.If(row_moves):
+            m.d.sync += group.eq(Mux(group == groups - 1, 0, group + 1))
+        found: list[Value | None] = []
+        for pixel in range(plan.pixels):
+            items = [
+                item == index for index in range(plan.items)
+                if index * plan.pixels + pixel >= schedule.folding.px - schedule.absent
+            ]
+            here = (group == groups - 1) & Cat(items).any()
+            late = plan.item_latency - 1
+            found.append(delayed(m, here, late, name=f"absent_{pixel}") if items else None)
+        return found
+
+    def _collect(self, m: Module, results: list[Value], valid: Value) -> None:
+        """The results of a transfer, which come one after another, in registers side by side."""
+        plan = self._plan
+        each = len(results)
+        for index, result in enumerate(results):
+            row = [
+                Signal(plan.o.shape, name=f"result_{index}_{item + 1}", reset_less=True)
+                for item in range(plan.items)
+            ]
+            with m.If(valid if plan.items > 1 else Const(1)):
+                m.d.sync += row[-1].eq(result)
+                m.d.sync += [earlier.eq(later) for earlier, later in itertools.pairwise(row)]
+            m.d.comb += [self.o[item * each + index].eq(register) for item, register in enumerate(row)]
 
     def _read_constants(self, m: Module, slot: Signal) -> list[list[Value]]:
         """The constants of a slot's lanes, when the memory gives them: [lane][constant]."""

@@ -23,7 +23,7 @@ def fold(
     cycles : per image, to be reached with the least hardware; None: as fast as the device has room for, and
         without a device a balanced accelerator of middling size
     device : a name of :mod:`abc_hw.rtl_gen.cost.devices`;  budget : the share of it that may be taken
-    knobs : simd, pe, mp and np of some layers, set by hand
+    knobs : simd, pe, mp, np and px of some layers, set by hand
 
     Raises
     ------

@@ -22,6 +22,7 @@ from abc_hw.validation import validate
 from ..engine.accelerator import Accelerator, WeightSource, weight_source
 from ..engine.layer import LayerPlan
 from ..engine.loading import GatePlan
+from ..parts.stream import CodeStream
 
 __all__ = [
     "FORMAT_VERSION", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal", "Stream",
@@ -56,7 +57,9 @@ class Stream(_Record):
     payload, valid, ready : names of its ports
     bits : of the payload
     fields : of the payload, lowest first
-    lanes : codes per transfer, each ``code_bits``, the lowest channel lowest; 0 where the payload has other fields
+    lanes : codes of each pixel, each ``code_bits``, the lowest channel lowest; 0 where there are other
+        fields
+    px : pixels of a transfer, the first one lowest
     transfers : of an image, or of everything that is loaded
     """
 
@@ -68,6 +71,7 @@ class Stream(_Record):
     bits: Count
     fields: tuple[Bits, ...]
     lanes: Count = 0
+    px: Count = 1
     code_bits: Count = 0
     transfers: Count
 
@@ -112,6 +116,7 @@ class LayerRecord(_Record):
     pe: Count
     mp: Count
     np: Count
+    px: Count = 1
     cycles: Count
     latency: Count
 
@@ -270,7 +275,7 @@ def layer_record(plan: LayerPlan, latency: int) -> LayerRecord:
 
 def _streams(accelerator: Accelerator) -> Iterable[Stream]:
     plan = accelerator.plan
-    yield codes("i", "in", lanes=plan.i.lanes, code_bits=plan.i.shape.width, transfers=plan.i_transfers)
+    yield codes("i", "in", plan.i, transfers=plan.i_transfers)
     score, label = len(accelerator.o.payload.score), len(accelerator.o.payload.label)
     yield packed("o", "out", (
         Bits(name="score", lsb=0, bits=score, signed=True), Bits(name="label", lsb=score, bits=label),
@@ -288,15 +293,16 @@ def packed(name: str, direction: Literal["in", "out"], fields: tuple[Bits, ...],
     )
 
 
-def codes(
-    name: str, direction: Literal["in", "out"], *, lanes: int, code_bits: int, transfers: int, signed: bool = False
-) -> Stream:
-    """A stream of ``lanes`` codes a transfer."""
+def codes(name: str, direction: Literal["in", "out"], stream: CodeStream, *, transfers: int) -> Stream:
+    """A stream of codes."""
+    bits = stream.shape.width
     fields = tuple(
-        Bits(name=f"lane{lane}", lsb=lane * code_bits, bits=code_bits, signed=signed) for lane in range(lanes)
+        Bits(name=(f"pixel{pixel}_" if stream.px > 1 else "") + f"lane{lane}",
+             lsb=stream.place(pixel, lane) * bits, bits=bits, signed=stream.shape.signed)
+        for pixel in range(stream.px) for lane in range(stream.lanes)
     )
-    stream = packed(name, direction, fields, transfers=transfers)
-    return stream.model_copy(update={"lanes": lanes, "code_bits": code_bits})
+    made = packed(name, direction, fields, transfers=transfers)
+    return made.model_copy(update={"lanes": stream.lanes, "code_bits": bits, "px": stream.px})
 
 
 def check_ports(old: Manifest, new: Manifest, where: str) -> None:

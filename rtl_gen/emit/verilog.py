@@ -196,7 +196,7 @@ def _header(plan: AcceleratorPlan, name: str) -> list[str]:
             f"{module:<14} {shape:>9} {kernel:>9} {layer.out_channels:5} {layer.weight_bases.count:3}"
             f"{layer.input_bases.count:3} {knobs} {one.schedule.cycles:9}"
         )
-    bits = network.layers[0].input_bases.bits
+    bits, pixels = network.layers[0].input_bases.bits, f"{plan.i.px} pixels x " if plan.i.px > 1 else ""
     score, label = plan.o_layout["score"].width, plan.o_layout["label"].width
     return [
         *lines,
@@ -204,7 +204,7 @@ def _header(plan: AcceleratorPlan, name: str) -> list[str]:
         f"at best one image every {plan.cycles} cycles; popcounts for target {plan.target}",
         f"from the last transfer of an image that comes alone to its class {plan.latency} cycles",
         "clk, rst   rising edge; synchronous reset, high for at least one edge before use",
-        f"i          ready/valid, {plan.i.lanes} channels x {bits} bits, row by row, channels innermost",
+        f"i          ready/valid, {pixels}{plan.i.lanes} channels x {bits} bits, row by row, channels innermost",
         f"o          ready/valid, {{last, label[{label - 1}:0], score[{score - 1}:0]}}: one signed score per"
         " class, class 0",
         "           first; with last, label is the class with the greatest score",

@@ -105,7 +105,7 @@ class AcceleratorPlan:
     def of(
         cls, network: Network, foldings: Mapping[str, LayerFolding], *, pipeline: int = 1,
         weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
-        numbers: Sequence[LayerNumbers] | None = None, large: int = 0,
+        numbers: Sequence[LayerNumbers] | None = None, large: int = 0, input_px: int = 1,
     ) -> "AcceleratorPlan":
         """The plan of ``network`` with these foldings of each layer, by name.
 
@@ -119,15 +119,18 @@ class AcceleratorPlan:
         target, score_bits : as of the plan
         numbers : of the layers, where they are there already
         large : large memories of the part, which those weights take that would take most blocks
+        input_px : pixels of a transfer of images
 
         Raises
         ------
         InputError
             if a layer has no folding, a folding no layer, one does not fit, ``weights`` is neither, the target is
-            unknown, or the scores need more bits than ``score_bits``.
+            unknown, the scores need more bits than ``score_bits``, or rows have fewer pixels than ``input_px``.
         """
         if target not in TARGETS:
             raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
+        if not 1 <= input_px <= network.input_shape[1]:
+            raise InputError(f"input_px: expected 1 to {network.input_shape[1]}, found {input_px}")
         names = [layer.name for layer in network.layers]
         strangers = sorted(set(foldings) - set(names))
         if strangers:
@@ -136,10 +139,10 @@ class AcceleratorPlan:
         if missing:
             raise InputError(f"folding: expected one for each layer, found none for {', '.join(missing)}")
         numbers = numbers or layer_numbers(network, weights)
-        layers = tuple(
-            LayerPlan(one, foldings[name], pipeline=pipeline, target=target)
-            for one, name in zip(numbers, names, strict=True)
-        )
+        layers: list[LayerPlan] = []
+        for one, name in zip(numbers, names, strict=True):
+            px = layers[-1].o.px if layers else input_px
+            layers.append(LayerPlan(one, foldings[name], pipeline=pipeline, target=target, px_in=px))
         return cls(
             network=network, layers=_with_large_memories(layers, large), target=target, weights=weights,
             score_bits=score_bits,
@@ -190,7 +193,7 @@ class AcceleratorPlan:
         after = [*(layer.i for layer in self.layers), self.argmax.i]
         shapes = [*(layer.numbers.layer.in_shape for layer in self.layers), (1, 1, self.argmax.classes)]
         return tuple(
-            AdapterPlan(shape=shape, i=CodeStream(one.lanes, other.shape), o=other)
+            AdapterPlan(shape=shape, i=dataclasses.replace(other, lanes=one.lanes), o=other)
             for shape, one, other in zip(shapes, before, after, strict=True)
         )
 
@@ -221,8 +224,9 @@ class AcceleratorPlan:
         into each but the first."""
         found = {"input": self.i_transfers, "output": max(self.adapters[-1].cycles, self.argmax.cycles)}
         found |= {layer.name: layer.schedule.cycles for layer in self.layers}
-        for layer, adapter in zip(self.layers[1:], self.adapters[1:], strict=False):
-            found[f"input of {layer.name}"] = max(adapter.cycles, layer.schedule.in_transfers)
+        for before, layer, adapter in zip(self.layers, self.layers[1:], self.adapters[1:], strict=False):
+            pixels = 0 if before.pixels is None else before.pixels.cycles
+            found[f"input of {layer.name}"] = max(pixels, adapter.cycles, layer.window.i_transfers)
         return found
 
     @property
@@ -292,7 +296,7 @@ class Accelerator(wiring.Component):
 
     Members
     -------
-    i : In, stream of input codes (pixels), row by row, channels innermost, ``plan.i``
+    i : In, stream of input codes (pixels), row by row, groups of pixels, channels innermost, ``plan.i``
     o : Out, stream of scores, one class per transfer, :func:`abc_hw.rtl_gen.blocks.classifier.score_layout`
     load : In, if loaded: stream of ``plan.load_words``, the first one marked. It waits until all images that have
         begun are done; from the cycle in which it is valid until its last word is taken no other image begins: at

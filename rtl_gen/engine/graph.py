@@ -95,7 +95,7 @@ class GraphPlan:
     Raises
     ------
     InputError
-        if a convolution has no folding, a folding no convolution, or one does not fit.
+        if a convolution has no folding, a folding no convolution, one does not fit, or has several pixels at once.
     """
 
     graph: Graph
@@ -110,6 +110,11 @@ class GraphPlan:
         if strangers:
             found = ", ".join(strangers)
             raise InputError(f"folding: expected the convolutions {', '.join(names)}, found {found}")
+        for name, folding in self.foldings.items():
+            if folding.px != 1:
+                raise InputError(
+                    f"{name}.folding.px: expected 1, a pixel at a time in accelerators of graphs, found {folding.px}"
+                )
         missing = [name for name in names if name not in self.foldings]
         if missing:
             raise InputError(f"folding: expected one for each convolution, found none for {', '.join(missing)}")

@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..blocks.array import ArrayPlan, PEArray
+from ..blocks.pixels import PixelAdapter, PixelPlan
 from ..blocks.pool import MaxPool, PoolPlan
 from ..blocks.queue import Queue, QueuePlan
 from ..blocks.ring import row_plan
@@ -20,7 +21,7 @@ from ..blocks.threshold import OutputPlan, OutputUnit
 from ..blocks.weights import WeightsPlan
 from ..blocks.window import WindowBuffer, WindowPlan
 from ..cost.memories import TECHNOLOGIES, Technology
-from ..parts.arith import bits_of
+from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import AffineCounter, LoopNest
@@ -46,6 +47,7 @@ class LayerPlan:
     pipeline : adder levels between registers of the popcounts
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
     large : have large memories of the part been set aside for the weights?
+    px_in : pixels that come at once
 
     Raises
     ------
@@ -58,6 +60,7 @@ class LayerPlan:
     pipeline: int = 1
     target: str = "generic"
     large: bool = False
+    px_in: int = 1
 
     def __post_init__(self) -> None:
         self.schedule  # noqa: B018 - refuses a folding that does not fit
@@ -81,7 +84,7 @@ class LayerPlan:
     @cached_property
     def window(self) -> WindowPlan:
         """Its words come no sooner than those of the weights can."""
-        window = WindowPlan(self.schedule, self.technology)
+        window = WindowPlan(self.schedule, self.technology, px_in=self.px_in)
         lacking = self.weights.memory.latency - self.array.weight_delay - window.latency
         return dataclasses.replace(window, waits=max(lacking, 0))
 
@@ -90,7 +93,8 @@ class LayerPlan:
         layer, folding = self.numbers.layer, self.folding
         return ArrayPlan(
             weight_bases=layer.weight_bases, input_bases=layer.input_bases, simd=folding.simd, pe=folding.pe,
-            mp=folding.mp, np=folding.np, dot_length=layer.dot_length, pipeline=self.pipeline, target=self.target,
+            mp=folding.mp, np=folding.np, px=folding.px, dot_length=layer.dot_length, pipeline=self.pipeline,
+            target=self.target,
         )
 
     @cached_property
@@ -108,12 +112,20 @@ class LayerPlan:
     @cached_property
     def queue(self) -> QueuePlan:
         schedule = self.schedule
-        height, width, _ = schedule.layer.conv_shape
         return QueuePlan(
             i=self.output.o, per_group=self.folding.pe // schedule.out_lanes, group_cycles=schedule.group_cycles,
-            under_way=self.work_latency, transfers=height * width * schedule.out_transfers,
+            under_way=self.work_latency, transfers=self.output.o.transfers(schedule.layer.conv_shape),
             technology=self.technology,
         )
+
+    @cached_property
+    def pixels(self) -> PixelPlan | None:
+        """From the pixels of the array to such as the pool can take; None where they are."""
+        layer, px = self.numbers.layer, self.folding.px
+        if not px % layer.pool or not layer.pool % px:
+            return None
+        o = dataclasses.replace(self.queue.o, px=ceil_div(px, layer.pool) * layer.pool)
+        return PixelPlan(shape=layer.conv_shape, i=self.queue.o, o=o, technology=self.technology)
 
     @cached_property
     def pool(self) -> PoolPlan | None:
@@ -121,7 +133,8 @@ class LayerPlan:
         layer = self.numbers.layer
         if layer.pool == 1:
             return None
-        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=self.queue.o, technology=self.technology)
+        i = self.queue.o if self.pixels is None else self.pixels.o
+        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=i, technology=self.technology)
 
     @cached_property
     def loads(self) -> Mapping[str, Load]:
@@ -143,7 +156,8 @@ class LayerPlan:
         """Plans by name, in the order of the data."""
         found = {
             "window": self.window, "control": self, "weights": self.weights, "array": self.array,
-            "scale": self.scale, "output": self.output, "queue": self.queue, "pool": self.pool,
+            "scale": self.scale, "output": self.output, "queue": self.queue, "pixels": self.pixels,
+            "pool": self.pool,
         }
         return {name: plan for name, plan in found.items() if plan is not None}
 
@@ -167,12 +181,13 @@ class LayerPlan:
     @property
     def latency(self) -> int:
         """Cycles from the step of a group's last word to its first codes at ``o``."""
-        return self.work_latency + self.queue.latency + (0 if self.pool is None else self.pool.latency)
+        behind = (plan.latency for plan in (self.pixels, self.pool) if plan is not None)
+        return self.work_latency + self.queue.latency + sum(behind)
 
     @property
     def cycles(self) -> int:
         """Least cycles between images: those of the slowest block."""
-        plans = (self.window, self.scale, self.output, self.queue, self.pool)
+        plans = (self.window, self.scale, self.output, self.queue, self.pixels, self.pool)
         return max(plan.cycles for plan in plans if plan is not None)
 
     def timing(self, after: Taken) -> Taken:
@@ -187,8 +202,9 @@ class LayerPlan:
         rows = row_plan(layer)
         need, freed = (np.array([row[index] for row in rows], np.int64) for index in (0, 1))
         released = np.cumsum(freed) - freed  # before each row of windows
-        row_transfers = schedule.in_transfers // layer.in_shape[0]
-        per_row = schedule.out_transfers * layer.conv_shape[1]
+        transfers = self.window.i_transfers
+        row_transfers = transfers // layer.in_shape[0]
+        per_row = schedule.out_transfers * schedule.pixel_groups
         outputs = np.arange(per_row * len(rows), dtype=np.int64)
         needed = (released + need)[outputs // per_row] * row_transfers
         # Groups begin as long as the queue has room for all that one brings; a row's rows go after its last group.
@@ -196,8 +212,9 @@ class LayerPlan:
         begun = (outputs + queue.depth - queue.per_group + in_last_group) // per_row  # rows of windows, in all
         image, row = np.divmod(begun, len(rows))
         before = image * layer.in_shape[0] + released[row]
-        flow = Flow(schedule.in_transfers, needed, (before + self.window.ring.rows) * row_transfers)
-        return flow if self.pool is None else flow.then(self.pool.flow)
+        flow = Flow(transfers, needed, (before + self.window.ring.rows) * row_transfers)
+        behind = (plan.flow for plan in (self.pixels, self.pool) if plan is not None)
+        return reduce(Flow.then, behind, flow)
 
     # -- control --------------------------------------------------------------------------------------------
 
@@ -346,6 +363,10 @@ class LayerEngine(wiring.Component):
         """Max-pool on the queue's stream, where the layer has one."""
         if self._plan.pool is None:
             return queued
+        if self._plan.pixels is not None:
+            m.submodules.pixels = pixels = PixelAdapter(self._plan.pixels)
+            wiring.connect(m, queued, pixels.i)
+            queued = pixels.o
         m.submodules.pool = pool = MaxPool(self._plan.pool)
         wiring.connect(m, queued, pool.i)
         return pool.o

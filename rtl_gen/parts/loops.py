@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from .arith import range_shape
 
-__all__ = ["AffineCounter", "LoopNest", "Loops"]
+__all__ = ["Affine", "AffineCounter", "LoopNest", "Loops", "Quotient"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +109,68 @@ class LoopNest(wiring.Component):
         return m
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Affine:
+    """A number that is affine in the counters of loops: ``start + sum_l index[l] * strides[l]``.
+
+    Members
+    -------
+    loops : by name
+    strides : change of the value when a loop advances by one, of any sign; 0 of those that are not named
+    start : where all stand at their first value
+    """
+
+    loops: Loops
+    strides: Mapping[str, int]
+    start: int = 0
+
+    @property
+    def reaches(self) -> list[int]:
+        """What each loop adds from its first value to its last, outermost first."""
+        strides = self.loops.strides(self.strides)
+        return [(bound - 1) * stride for bound, stride in zip(self.loops.bounds.values(), strides, strict=True)]
+
+    @property
+    def deltas(self) -> list[int]:
+        """What to add when a loop advances and all inside it go back to their first value, outermost first."""
+        reaches, strides = self.reaches, self.loops.strides(self.strides)
+        return [stride - sum(reaches[level + 1 :]) for level, stride in enumerate(strides)]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Least and greatest value."""
+        low = sum(min(reach, 0) for reach in self.reaches)
+        high = sum(max(reach, 0) for reach in self.reaches)
+        return self.start + low, self.start + high
+
+    @property
+    def values(self) -> set[int]:
+        """All that it can be."""
+        found = {self.start}
+        for bound, stride in zip(self.loops.bounds.values(), self.loops.strides(self.strides), strict=True):
+            found = {one + index * stride for one in found for index in range(bound if stride else 1)}
+        return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Quotient:
+    """A part of a number: ``step * floor(of / divisor)``.
+
+    Members
+    -------
+    of : what is divided
+    divisor, step : positive
+    """
+
+    of: Affine
+    divisor: int
+    step: int
+
+    def at(self, value: int) -> int:
+        """The part for one value of ``of``."""
+        return self.step * (value // self.divisor)
+
+
 class AffineCounter(wiring.Component):
     """A number that is affine in the counters of a :class:`LoopNest`, kept by one addition per step.
 
@@ -122,65 +184,78 @@ class AffineCounter(wiring.Component):
     start : value before the first step
     turn : change of the value from one run of the nest to the next
     modulus : the value stays in 0..modulus - 1; without one, ``turn`` must be 0
-    carry_loop, carry_reach : a loop whose stride is one more when ``carry`` is 1 in the step that advances it,
-        and what its strides and carries add up to from its first value to its last
+    plus : what comes to it of another number of the same loops
 
     Members
     -------
     step, ends : In, as in the nest
-    carry : In(1), only with ``carry_loop``
+    rest : In, only with ``plus``: its number modulo its divisor
     value : Out, registered
     """
 
     def __init__(
         self, loops: Loops, strides: Mapping[str, int], *, start: int = 0, turn: int = 0, modulus: int = 0,
-        carry_loop: str | None = None, carry_reach: int = 0,
+        plus: Quotient | None = None,
     ) -> None:
         if not modulus and turn:
             raise ValueError(f"Without a modulus the turn must be 0, not {turn}")
         self._bounds = tuple(loops.bounds.values())
-        self._start = start
-        self._modulus = modulus
-        by_level = loops.strides(strides)
-        reaches = [(bound - 1) * stride for bound, stride in zip(self._bounds, by_level, strict=True)]
-        self._carry_level = None if carry_loop is None else loops.level(carry_loop)
-        if self._carry_level is not None:
-            reaches[self._carry_level] = carry_reach
-        # What to add when loop l advances: its stride, and every loop inside it back to its first value.
-        self._deltas = [stride - sum(reaches[level + 1 :]) for level, stride in enumerate(by_level)]
-        self._turn_delta = turn - sum(reaches)
+        self._modulus, self._plus = modulus, plus
+        affine = Affine(loops=loops, strides=strides, start=start)
+        self._deltas = [*affine.deltas, turn - sum(affine.reaches)]
+        low, high = affine.ends
+        if plus is not None:
+            start += plus.at(plus.of.start)
+            low, high = (end + plus.at(other) for end, other in zip((low, high), plus.of.ends, strict=True))
         if modulus:
-            low, high = 0, modulus - 1
-            self._start %= modulus
-        else:
-            low = start + sum(min(reach, 0) for reach in reaches)
-            high = start + sum(max(reach, 0) for reach in reaches)
+            start, low, high = start % modulus, 0, modulus - 1
         members = {
             "step": In(1),
             "ends": In(1).array(len(self._bounds)),
-            "value": Out(range_shape(low, high), init=self._start),
+            "value": Out(range_shape(low, high), init=start),
         }
-        super().__init__(members if carry_loop is None else members | {"carry": In(1)})
+        super().__init__(members if plus is None else members | {"rest": In(range(max(plus.divisor, 2)))})
 
     def follow(self, step: Value, ends: Iterable[Value]) -> list[object]:
         """Statements that tie the counter to a nest."""
         return [self.step.eq(step), *(mine.eq(theirs) for mine, theirs in zip(self.ends, ends, strict=True))]
 
+    def _changes(self) -> list[tuple[int, int, int]]:
+        """What to add when a loop advances, and last when the nest turns: (number, the same where the rest
+        is at least the third, from where on another multiple of the divisor is passed)."""
+        found = [(delta, delta, 0) for delta in self._deltas]
+        if self._plus is not None:
+            divisor, step, of = self._plus.divisor, self._plus.step, self._plus.of
+            moves = [*of.deltas, -sum(of.reaches)]
+            found = [
+                (delta + step * (move // divisor), delta + step * (move // divisor + (move % divisor > 0)),
+                 divisor - move % divisor)
+                for delta, move in zip(self._deltas, moves, strict=True)
+            ]
+        if not self._modulus:
+            return found
+        return [(delta % self._modulus, carried % self._modulus, least) for delta, carried, least in found]
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        delta_of: dict[int, int] = {}  # which constant each level adds; loops of bound 1 never advance
-        for level, bound in enumerate(self._bounds):
-            if bound > 1:
-                delta_of[level] = self._deltas[level] % self._modulus if self._modulus else self._deltas[level]
-        turn = self._turn_delta % self._modulus if self._modulus else self._turn_delta
-        deltas = [*delta_of.values(), turn]
-        shape = range_shape(min(*deltas, 0), max(*deltas, 0) + (self._carry_level is not None))
-        delta = Signal(shape)
+        *changes, turn = self._changes()
+        # Loops of bound 1 never advance.
+        used = {level: change for level, change in enumerate(changes) if self._bounds[level] > 1}
+        deltas = [delta for change in (*used.values(), turn) for delta in change[:2]]
+        delta = Signal(range_shape(min(*deltas, 0), max(*deltas, 0)))
+
+        def added(change: tuple[int, int, int]) -> Value:
+            number, carried, least = change
+            shape = delta.shape()
+            if number == carried:
+                return Const(number, shape)
+            return Mux(self.rest >= least, Const(carried, shape), Const(number, shape))
+
         # The loop that advances is the innermost one not at its end: later assignments win.
-        m.d.comb += delta.eq(turn)
-        for level, constant in delta_of.items():
+        m.d.comb += delta.eq(added(turn))
+        for level, change in used.items():
             with m.If(~self.ends[level]):
-                m.d.comb += delta.eq(constant + self.carry if level == self._carry_level else constant)
+                m.d.comb += delta.eq(added(change))
         following: Value = self.value + delta
         if self._modulus:
             # Both candidates at once; the one past the modulus is wrong where it is negative.
@@ -191,4 +266,3 @@ class AffineCounter(wiring.Component):
             with m.If(self.step):
                 m.d.sync += self.value.eq(following)
         return m
-

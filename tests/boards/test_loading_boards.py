@@ -221,7 +221,7 @@ def test_run_loads_what_it_needs(bench: Bench) -> None:
 def test_identity_with_most_layers_fits_its_frame() -> None:
     identity = Identity(
         digest=bytes(16), height=1, width=2, channels=3, classes=4, code_bits=8, score_bytes=3, window=1, clock=5,
-        cycles=6, load_bytes=100, target="ecp5-slices", foldings=((700, 2, 3, 4),) * link.MAX_LAYERS,
+        cycles=6, load_bytes=100, target="ecp5-slices", foldings=((700, 2, 3, 4, 300),) * link.MAX_LAYERS,
         load_tag=1 << 31, load_next=1,
     )
     assert Identity.unpack(identity.pack()) == identity

@@ -260,7 +260,7 @@ class Liar:
         field = str(rng.choice(fields))
         if field == "foldings":
             count = int(rng.integers(4))
-            return dataclasses.replace(told, foldings=((*rng.integers(9, size=4).tolist(),),) * count).pack()
+            return dataclasses.replace(told, foldings=((*rng.integers(9, size=5).tolist(),),) * count).pack()
         return dataclasses.replace(told, **{field: int(rng.integers(12))}).pack()
 
 

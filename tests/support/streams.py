@@ -23,12 +23,12 @@ def transfers(values: np.ndarray, lanes: int, px: int = 1) -> np.ndarray:
 
 def run_stream(
     component: wiring.Component, sent: list[Any], *, expected: int, stalls: float = 0.0, seed: int = 0,
-    most_cycles: int = 20_000,
+    most_cycles: int = 20_000, moments: list[int] | None = None,
 ) -> tuple[list[Any], int]:
     """Send transfers into ``component.i``; returns what came out of ``component.o`` and the cycles it took.
 
     Ends when ``expected`` transfers have come, or fails after ``most_cycles``; a few cycles more show whether
-    something comes that should not.
+    something comes that should not. ``moments`` takes the cycle in which each came.
     """
     received: list[Any] = []
     cycles = 0
@@ -56,6 +56,8 @@ def run_stream(
             )
             if valid and ready:
                 received.append(payload)
+                if moments is not None:
+                    moments.append(cycles)
             if len(received) < expected:
                 cycles += 1
             else:

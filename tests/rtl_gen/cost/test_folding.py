@@ -74,9 +74,10 @@ def test_ring_of_row_banks(height: int, stride: int, banks: list[int]) -> None:
 
 
 def test_scale_lanes_keep_up() -> None:
-    for simd, pe, mp in itertools.product((1, 6, 18), range(1, 9), (1, 2, 3)):
-        schedule = Schedule(conv().fused, LayerFolding(simd=simd, pe=pe, mp=mp))
-        channels, bases = schedule.scale_lanes
+    for simd, pe, mp, px in itertools.product((1, 6, 18), range(1, 9), (1, 2, 3), (1, 4, 6)):
+        schedule = Schedule(conv().fused, LayerFolding(simd=simd, pe=pe, mp=mp, px=px))
+        pixels, channels, bases = schedule.scale_lanes
+        assert px % pixels == 0
         assert pe % channels == 0
         assert mp % bases == 0
         assert schedule.scale_items <= schedule.words

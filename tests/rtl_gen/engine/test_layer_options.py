@@ -1,5 +1,5 @@
-"""What only convolutions of graphs have, in a layer's engine: padding by side and code, strides by axis, groups,
-and integers that leave, with random stalls."""
+"""Options of a layer's engine, with random stalls: what only convolutions of graphs have (padding by side and
+code, strides by axis, groups, integers that leave), and several pixels at once."""
 
 from __future__ import annotations
 
@@ -78,18 +78,57 @@ def expected(layer: Fused, codes: np.ndarray) -> np.ndarray:
     return golden.max_pool(MaxPool(name="p", inputs=("c",), size=side, stride=side), levels)
 
 
+POOLED = {
+    "pooled": Case((5, 9, 3), (2, 3), padding=(0, 0, 1, 1), pool=2, folding=LayerFolding(simd=3, pe=2)),
+    "pooled by three": Case((6, 11, 2), (1, 2), pool=3, folding=LayerFolding(simd=4, pe=2, np=2)),
+    "columns": Case((4, 8, 2), (3, 3), folding=LayerFolding(simd=4, pe=3, mp=2)),
+    "window": Case((5, 8, 2), (3, 3), (2, 1), (1, 1, 1, 1), folding=LayerFolding(simd=18, pe=4, np=2, mp=2)),
+    "many words": Case((3, 7, 5), (3, 3), (1, 2), (0, 0, 2, 2), folding=LayerFolding(simd=2, pe=4, mp=2)),
+}
+PIXELS = [(2, 1), (3, 2), (4, 3), (7, 1), (2, 4), (1, 3), (5, 2)]
+"""Pixels at once, and pixels that come at once."""
+
+
+def checked(plan: LayerPlan, images: int, stalls: float) -> list[int]:
+    """The cycles in which images are complete, each code as the golden functions have it."""
+    layer = plan.numbers.layer
+    codes = np.random.default_rng(1).integers(0, 4, (images, *layer.in_shape)).astype(np.uint8)
+    right = expected(layer, codes)
+    sent, wanted = transfers(codes, plan.i.lanes, plan.i.px), transfers(right, plan.o.lanes, plan.o.px)
+    assert (plan.flow.inputs * images, plan.flow.outputs * images) == (len(sent), len(wanted))
+    moments: list[int] = []
+    received, _ = run_stream(
+        LayerEngine(plan), sent.tolist(), expected=len(wanted), stalls=stalls, moments=moments
+    )
+    found = np.array([[int(lane) for lane in transfer] for transfer in received])
+    real = transfers(np.ones_like(right), plan.o.lanes, plan.o.px).astype(bool)
+    counts = real | (layer.thresholds is not None)  # codes of what is not there are 0
+    assert (found[counts] == wanted[counts]).all()
+    return moments[plan.flow.outputs - 1 :: plan.flow.outputs]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_golden_functions(name: str) -> None:
-    case = CASES[name]
+    checked(LayerPlan(LayerNumbers(CASES[name].layer()), CASES[name].folding), 2, 0.2)
+
+
+@pytest.mark.parametrize(("name", "turn"), [
+    ("sides", 0), ("strides", 0), ("groups, pooled", 0), ("pooled by three", 0), ("window", 0), ("many words", 0),
+    *(
+        pytest.param(name, turn, marks=pytest.mark.long)
+        for name in (*CASES, *POOLED) for turn in range(len(PIXELS))
+    ),
+])
+def test_several_pixels_equal_the_golden_functions(name: str, turn: int) -> None:
+    """Under stalls; and with none every image takes what the plan says."""
+    case = {**CASES, **POOLED}[name]
     layer = case.layer()
-    codes = np.random.default_rng(1).integers(0, 4, (2, *case.shape)).astype(np.uint8)
-    right = expected(layer, codes)
-    plan = LayerPlan(LayerNumbers(layer), case.folding)
-    sent, wanted = transfers(codes, plan.i.lanes), transfers(right, plan.o.lanes)
-    received, _ = run_stream(LayerEngine(plan), sent.tolist(), expected=len(wanted), stalls=0.2)
-    found = np.array([[int(lane) for lane in transfer] for transfer in received])
-    real = transfers(np.ones_like(right), plan.o.lanes).astype(bool)
-    assert (found[real] == wanted[real]).all()
+    px, px_in = PIXELS[([*CASES, *POOLED].index(name) + turn) % len(PIXELS)]
+    folding = dataclasses.replace(case.folding, px=min(px, layer.conv_shape[1]))
+    plan = LayerPlan(LayerNumbers(layer), folding, px_in=px_in)
+    checked(plan, 1, 0.2)
+    complete = checked(plan, 5, 0.0)
+    assert complete[-1] - complete[-2] == plan.cycles
 
 
 def test_foldings_of_groups_waste_no_lane() -> None:

@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abc_hw.rtl_gen.parts.loops import AffineCounter, LoopNest, Loops
+from abc_hw.rtl_gen.parts.loops import Affine, AffineCounter, LoopNest, Loops, Quotient
 
 BOUNDS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 
@@ -22,13 +22,17 @@ def named(bounds: list[int]) -> Loops:
     return Loops({f"level{level}": bound for level, bound in enumerate(bounds)})
 
 
-def watch(nest: LoopNest, counter: AffineCounter | None, steps: int, seed: int) -> list[tuple[Any, ...]]:
+def watch(
+    nest: LoopNest, counter: AffineCounter | None, steps: int, seed: int, beside: Module | None = None
+) -> list[tuple[Any, ...]]:
     """(begins, ends, value) at each of ``steps`` steps, with pauses between them."""
     m = Module()
     m.submodules.nest = nest
     if counter is not None:
         m.submodules.counter = counter
         m.d.comb += counter.follow(nest.step, nest.ends)
+    if beside is not None:
+        m.submodules.beside = beside
     seen: list[tuple[Any, ...]] = []
     chance = random.Random(seed)
 
@@ -78,6 +82,38 @@ def test_affine_value(data: st.DataObject, bounds: list[int], start: int, turn: 
         expected = [value % modulus for value in expected]
     seen = watch(LoopNest(named(bounds)), counter, 3 * len(once), seed)
     assert [value for _, _, value in seen] == expected
+
+
+@settings(max_examples=25)
+@given(
+    data=st.data(), bounds=BOUNDS, start=st.integers(-9, 9), divisor=st.integers(1, 9),
+    modulus=st.sampled_from([0, 40]), seed=st.integers(0, 99),
+)
+def test_quotients(
+    data: st.DataObject, bounds: list[int], start: int, divisor: int, modulus: int, seed: int
+) -> None:
+    """``4 floor(x / divisor) + index`` of an affine x whose rest another counter keeps."""
+    loops = named(bounds)
+    strides = dict(zip(loops.bounds, data.draw(
+        st.lists(st.integers(-7, 7), min_size=len(bounds), max_size=len(bounds))), strict=True))
+    x = Affine(loops=loops, strides=strides, start=start)
+    nest = LoopNest(loops)
+    counter = AffineCounter(
+        loops, {"level0": 1}, modulus=modulus, plus=Quotient(of=x, divisor=divisor, step=4)
+    )
+    rest = AffineCounter(loops, strides, start=start, modulus=divisor)
+    inner = Module()
+    inner.submodules.rest = rest
+    inner.d.comb += [*rest.follow(nest.step, nest.ends), counter.rest.eq(rest.value)]
+    values = [
+        index[0] + 4 * ((start + sum(count * strides[name] for count, name in zip(index, strides, strict=True)))
+                        // divisor)
+        for index in itertools.product(*map(range, bounds))
+    ]
+    assert {start + sum(n * strides[f"level{k}"] for k, n in enumerate(index))
+            for index in itertools.product(*map(range, bounds))} == x.values
+    seen = watch(nest, counter, 2 * len(values), seed, inner)
+    assert [value for _, _, value in seen] == [value % modulus if modulus else value for value in values * 2]
 
 
 def test_refusals() -> None:
