@@ -113,7 +113,7 @@ class GraphPlan:
         for name, folding in self.foldings.items():
             if folding.px != 1:
                 raise InputError(
-                    f"{name}.folding.px: expected 1, a pixel at a time in accelerators of graphs, found {folding.px}"
+                    f"{name}.folding.px: expected 1, a graph has one pixel at a time, found {folding.px}"
                 )
         missing = [name for name in names if name not in self.foldings]
         if missing:
