@@ -15,6 +15,7 @@ from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.memory import Memory, MemoryPlan
 from ..parts.stream import CodeStream, MapShape
+from ..parts.timing import Row, Taken
 
 __all__ = ["PixelAdapter", "PixelPlan"]
 
@@ -116,6 +117,10 @@ class PixelPlan:
         take = taken[place] + image * taken[-1]
         return Flow(int(taken[-1]), taken[of].astype(np.int64), take.astype(np.int64))
 
+    def timing(self, after: Taken) -> Taken:
+        """When transfers are taken, with ``after`` behind it."""
+        return _Timing(self, after).take
+
     @property
     def quantities(self) -> dict[str, float]:
         """What its logic grows with; memories apart."""
@@ -124,6 +129,33 @@ class PixelPlan:
         each, _ = self.groups(self.o)
         return {"one": 1, "word": self.o.width, "choices": (each - 1) * self.o.width,
                 "words": bits_of(self.words), "groups": sum(map(bits_of, (each, self.groups(self.i)[0])))}
+
+
+class _Timing:
+    """Blocks come in while there is room for one, and go out as soon as they are complete."""
+
+    def __init__(self, plan: PixelPlan, after: Taken) -> None:
+        self._row = Row(after, plan.half.latency + 1)
+        each = zip(plan.groups(plan.i), plan.groups(plan.o), strict=True)
+        block, last = ((came * plan.words, went * plan.words) for came, went in each)
+        self._blocks = [block] * (plan.blocks - 1) + [last]
+        self._place, self._last, self._leaves = 0, -1, -1
+        self._gone: list[int] = []  # when blocks had left their memories
+
+    def take(self, offered: int) -> int:
+        """:data:`abc_hw.rtl_gen.parts.timing.Taken`."""
+        block = len(self._gone)  # all before it have gone as far as is known of them
+        room = self._gone[block - 2] + 1 if block > 1 else 0
+        self._last = max(offered, self._last + 1, room)
+        comes, goes = self._blocks[block % len(self._blocks)]
+        self._place += 1
+        if self._place == comes:
+            self._place, self._leaves = 0, max(self._leaves, self._last)
+            for _ in range(goes):
+                self._leaves = self._row.moves_at(self._leaves + 1)
+                self._row.enters(self._leaves)
+            self._gone.append(self._leaves)
+        return self._last
 
 
 class PixelAdapter(wiring.Component):

@@ -246,20 +246,20 @@ class AcceleratorPlan:
             after = adapter.timing(layer.timing(after))
         return self.gate.timing(after) if self.loads else after
 
+    def moments(self, images: int) -> list[tuple[int, int]]:
+        """Of images whose transfers come one after the other, into an accelerator that is empty, and whose scores
+        are taken at once: the cycles in which the last transfer of each is taken, and its class comes."""
+        came: list[int] = []
+        take, last = self.timing(lambda offered: came.append(offered) or at_once(offered)), -1
+        sent = [last := take(last + 1) for _ in range(images * self.i_transfers)]
+        scores = self.argmax.cycles
+        return list(zip(sent[self.i_transfers - 1 :: self.i_transfers], came[scores - 1 :: scores], strict=True))
+
     @cached_property
     def latency(self) -> int:
-        """Cycles from the last transfer of an image to its class, of an image that finds the accelerator empty and
-        whose transfers and scores are waited for by nobody."""
-        done: list[int] = []
-
-        def taken(offered: int) -> int:
-            done.append(offered)
-            return at_once(offered)
-
-        take, last = self.timing(taken), -1
-        for _ in range(self.i_transfers):
-            last = take(last + 1)
-        return done[-1] - last
+        """Cycles from the last transfer of an image that comes alone (:meth:`moments`) to its class."""
+        (sent, classified), = self.moments(1)
+        return classified - sent
 
     # -- weights that are loaded ----------------------------------------------------------------------------
 

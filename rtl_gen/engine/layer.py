@@ -192,8 +192,10 @@ class LayerPlan:
 
     def timing(self, after: Taken) -> Taken:
         """When transfers are taken, with ``after`` behind it."""
-        behind = after if self.pool is None else self.pool.timing(after)
-        return LayerTiming(self.window, self.queue, behind).take
+        for plan in (self.pool, self.pixels):
+            if plan is not None:
+                after = plan.timing(after)
+        return LayerTiming(self.window, self.output, self.queue, after).take
 
     @cached_property
     def flow(self) -> Flow:

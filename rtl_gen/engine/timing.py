@@ -4,6 +4,7 @@ from itertools import accumulate
 
 from ..blocks.queue import QueuePlan
 from ..blocks.ring import row_plan
+from ..blocks.threshold import OutputPlan
 from ..blocks.window import WindowPlan
 from ..parts.timing import Fifo, Taken
 
@@ -15,15 +16,16 @@ class LayerTiming:
 
     Parameters
     ----------
-    window, queue : of the layer
+    window, output, queue : of the layer
     after : who takes what leaves the queue
     """
 
-    def __init__(self, window: WindowPlan, queue: QueuePlan, after: Taken) -> None:
+    def __init__(self, window: WindowPlan, output: OutputPlan, queue: QueuePlan, after: Taken) -> None:
         self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.rows
+        self._apart = output.items  # cycles from one transfer of a group to the next
         self._queue = Fifo(after, queue.storage.latency)
         rows, self._height = row_plan(self._schedule.layer), self._schedule.layer.in_shape[0]
-        self._row_transfers = self._schedule.in_transfers // self._height
+        self._row_transfers = window.i_transfers // self._height
         self._freed = list(accumulate(freed for _, freed in rows))  # rows let go with each row of windows
         self._needed = [
             before + need for before, (need, _) in zip([0, *self._freed[:-1]], rows, strict=True)
@@ -63,12 +65,12 @@ class LayerTiming:
 
     def _row_of_windows(self) -> None:
         late = self._plan.group_cycles - 1 + self._plan.under_way
-        for _ in range(self._schedule.layer.conv_shape[1]):
+        for _ in range(self._schedule.pixel_groups):
             for brings in self._brings:
                 begins = self._group_begins()
                 self._before, self._brought = self._brought, self._brought + brings
                 self._begun, self._next = begins, begins + self._plan.group_cycles
-                self._gone += [self._queue.put(begins + late + place) for place in range(brings)]
+                self._gone += [self._queue.put(begins + late + place * self._apart) for place in range(brings)]
         self._ends.append(self._next - 1)
 
     def _group_begins(self) -> int:

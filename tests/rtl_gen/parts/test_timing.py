@@ -12,6 +12,7 @@ from amaranth.lib import stream, wiring
 from amaranth.sim import Simulator
 
 from abc_hw.rtl_gen.blocks.classifier import ArgMax, ArgMaxPlan
+from abc_hw.rtl_gen.blocks.pixels import PixelAdapter, PixelPlan
 from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
 from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
@@ -59,6 +60,9 @@ def made(name: str) -> tuple[wiring.Component, Callable[[Taken], Taken]]:
     if name == "pool":
         pool = PoolPlan(shape=(4, 5, 2), side=2, i=CodeStream(1, CODE))
         return MaxPool(pool), pool.timing
+    if name == "pixels":
+        pixels = PixelPlan(shape=(2, 7, 1), i=CodeStream(1, CODE, 2), o=CodeStream(1, CODE, 3))
+        return PixelAdapter(pixels), pixels.timing
     if name == "queue":
         return (queued := Queued()), queued.timing
     return adapter(*{"narrow": (5, 4, 2), "widen": (7, 1, 3), "both": (8, 4, 6)}[name])
@@ -91,7 +95,7 @@ def seen(component: Any, offers: list[bool], ready: list[bool]) -> tuple[list[in
 
 
 @pytest.mark.parametrize(("offering", "taking"), [(1.0, 1.0), (0.3, 1.0), (1.0, 0.3), (0.5, 0.5)])
-@pytest.mark.parametrize("name", ["argmax", "pool", "queue", "narrow", "widen", "both"])
+@pytest.mark.parametrize("name", ["argmax", "pool", "pixels", "queue", "narrow", "widen", "both"])
 def test_cycles_are_the_plans(name: str, offering: float, taking: float) -> None:
     chance = random.Random(f"{name} {offering} {taking}")
     offers, ready = ([chance.random() < share for _ in range(CYCLES)] for share in (offering, taking))
