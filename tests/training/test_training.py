@@ -130,7 +130,7 @@ def test_validation_accuracy_of_every_epoch_is_in_the_log(run: tuple[Trained, Pa
 
 
 def test_nothing_but_the_announced_files_is_written(run: tuple[Trained, Path]) -> None:
-    assert sorted(path.name for path in run[1].iterdir()) == ["last.ckpt", "log", "model.ckpt"]
+    assert sorted(path.name for path in run[1].iterdir()) == ["last.ckpt", "log", "model.ckpt", "run.toml"]
 
 
 def test_the_last_epochs_compute_with_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
