@@ -27,6 +27,7 @@ from .inputs import (
     need_for_dataset,
     size_of,
 )
+from .sweep_page import PAGE, page
 from .sweeping import Training, one_by_one, side_by_side
 from .training import Model, reading_changes
 
@@ -104,21 +105,30 @@ def sweep(
     ]
     with own_folder(folder):
         results = _results(trainings, folder, scheduler)
-    record(results=results, table=folder / "table.md")
+    record(results=results, table=folder / "table.md", page=folder / PAGE)
     shown = table(*(name if index < 2 else f">{name}" for index, name in enumerate(COLUMNS)))
     for cells in rows(results):
         shown.add_row(*cells)
-    show(f"{some.model} on {some.dataset}, {some.epochs} epochs each", shown)
+    show(_title(trainings), shown)
     say(f"table: {folder / 'table.md'}")
+    say(f"page:  {folder / PAGE}")
 
 
 def _results(trainings: Sequence[Training], folder: Path, scheduler: str | None) -> list[Result]:
     """Of all trainings, in their order; the table grows with each."""
     found: dict[int, Result] = {}
+    results: list[Result] = []
     for index, result in one_by_one(trainings) if scheduler is None else side_by_side(trainings, scheduler):
         found[index] = result
-        write(folder / "table.md", markdown(found[place] for place in sorted(found)).encode())
-    return [found[place] for place in sorted(found)]
+        results = [found[place] for place in sorted(found)]
+        write(folder / "table.md", markdown(results).encode())
+        write(folder / PAGE, page(_title(trainings), results, len(trainings)).encode())
+    return results
+
+
+def _title(trainings: Sequence[Training]) -> str:
+    some = trainings[0].config
+    return f"{some.model} on {some.dataset}, {some.epochs} epochs each"
 
 
 def _numbers(text: str) -> list[int]:

@@ -113,10 +113,15 @@ COLUMNS = (
 
 def rows(results: Iterable[Result]) -> list[list[str]]:
     """One row per variant, in the order of their first result: accuracies are means over the seeds."""
+    return [_row(variant, of_seeds) for variant, of_seeds in by_variant(results).items()]
+
+
+def by_variant(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """The results of each variant, in the order of their first one."""
     grouped: dict[str, list[Result]] = {}
     for result in results:
         grouped.setdefault(result.variant, []).append(result)
-    return [_row(variant, of_seeds) for variant, of_seeds in grouped.items()]
+    return grouped
 
 
 def _row(variant: str, of_seeds: list[Result]) -> list[str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import amount, drawn, needs_browser
 from command_line import done
 from PIL import Image
 from places import EXAMPLES
@@ -20,8 +19,6 @@ from abc_hw import data
 from abc_hw.cli.training_page import epochs_of, picture
 from abc_hw.training.checkpoints import load_checkpoint
 from abc_hw.training.quantised import evaluate_integer
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 Element = ElementTree.Element
 
@@ -125,25 +122,7 @@ def test_full_precision_has_a_page_without_integers(tmp_path: Path) -> None:
 # -- in a browser -------------------------------------------------------------------------------------------
 
 
-def drawn(path: Path, folder: Path) -> np.ndarray:
-    """The page as a browser draws it, [H, W, 3]."""
-    shot = folder / "shot.png"
-    subprocess.run(
-        [
-            str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
-            "--hide-scrollbars", "--window-size=1100,2400", f"--screenshot={shot}", path.as_uri(),
-        ],
-        check=True, capture_output=True, timeout=120,
-    )
-    return np.asarray(Image.open(shot).convert("RGB")).astype(int)
-
-
-def amount(pixels: np.ndarray, colour: str) -> int:
-    wanted = [int(colour[i : i + 2], 16) for i in (0, 2, 4)]
-    return int((abs(pixels - wanted).max(2) <= 3).sum())
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here that could draw the page")
+@needs_browser
 def test_a_browser_draws_curves_bars_steps_and_images(trained: Path, tmp_path: Path) -> None:
     pixels = drawn(trained / "page.html", tmp_path)
     blue, red = amount(pixels, "4c78a8"), amount(pixels, "e45756")
@@ -155,7 +134,7 @@ def test_a_browser_draws_curves_bars_steps_and_images(trained: Path, tmp_path: P
     assert amount(pixels, "ffffff") < 0.95 * pixels[..., 0].size
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here that could draw the page")
+@needs_browser
 def test_a_browser_draws_the_report_of_an_accelerator(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     done("report", EXAMPLES / "digits-small.toml", "--device", "ecp5-25k", "--cycles", "3000", "--html", path)
