@@ -41,7 +41,7 @@ from .harness import transfers
 
 __all__ = [
     "CodeSink", "CodeSource", "DifferenceError", "Received", "ScoreSink", "Scoreboard", "Sink", "Source",
-    "WeightLoader", "burst_stalls", "random_stalls", "read", "signal", "start",
+    "WeightLoader", "burst_stalls", "load_words", "random_stalls", "read", "signal", "start",
 ]
 
 PERIOD_NS = 10
@@ -228,14 +228,20 @@ class WeightLoader(Source):
         ------
         InputError : another number of words than the memories have
         """
-        if isinstance(words, Path | str):
-            words = [int(line, 16) for line in Path(words).read_text().split()]
-        if len(words) != self.stream.transfers:
-            raise InputError(f"load: expected {self.stream.transfers} words, found {len(words)}")
+        words = load_words(words, self.stream.transfers)
         first = 1 << self.stream.field("first").lsb
         await self.send_words([words[0] | first, *words[1:]])
         while self._loaded.value != 1:
             await RisingEdge(self._clock)
+
+
+def load_words(words: Sequence[int] | Path | str, count: int) -> Sequence[int]:
+    """The words, or those in a ``.load.hex`` file; InputError if they are not ``count``."""
+    if isinstance(words, Path | str):
+        words = [int(line, 16) for line in Path(words).read_text().split()]
+    if len(words) != count:
+        raise InputError(f"load: expected {count} words, found {len(words)}")
+    return words
 
 
 class DifferenceError(AssertionError):

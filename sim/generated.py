@@ -17,8 +17,14 @@ from .simulators import cocotb_runner
 __all__ = ["check_generated"]
 
 
-def check_generated(path: Path | str, *, simulator: str = "icarus", seed: int = 0) -> str | None:
+def check_generated(
+    path: Path | str, *, simulator: str = "icarus", seed: int = 0, images: int = 3
+) -> str | None:
     """Simulate the module of a manifest, whose Verilog lies beside it, on random input with pauses.
+
+    Parameters
+    ----------
+    images : of an accelerator
 
     Returns
     -------
@@ -44,7 +50,8 @@ def check_generated(path: Path | str, *, simulator: str = "icarus", seed: int = 
             runner.test(
                 test_module="abc_hw.sim.tb_generated", hdl_toplevel=design.module, test_dir=folder,
                 build_dir=folder, log_file=log, results_xml=str(results),
-                extra_env={"ABC_HW_DESIGN": str(path), "ABC_HW_SEED": str(seed), "COCOTB_ANSI_OUTPUT": "0"},
+                extra_env={"ABC_HW_DESIGN": str(path), "ABC_HW_SEED": str(seed), "ABC_HW_IMAGES": str(images),
+                           "COCOTB_ANSI_OUTPUT": "0"},
             )
         said = log.read_text() if log.exists() else ""
         if not results.exists():

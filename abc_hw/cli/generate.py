@@ -12,7 +12,7 @@ import typer
 from abc_hw.errors import InputError
 from abc_hw.writing import check_writable, write
 
-from .console import progress, record, say, text_aside
+from .console import need, progress, record, say, text_aside
 from .hardware import (
     ConstantsOption,
     Cycles,
@@ -25,9 +25,10 @@ from .hardware import (
 
 if TYPE_CHECKING:
     from abc_hw.network import Network
+    from abc_hw.rtl_gen.bus.accelerator import AxiPlan
     from abc_hw.rtl_gen.emit.manifest import Manifest
     from abc_hw.rtl_gen.emit.parts import Part
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
     from abc_hw.rtl_gen.folding import LayerFolding
 
 Size = int | None
@@ -55,6 +56,14 @@ def generate(
     ports_of: Annotated[
         Path | None, typer.Option(help="A manifest: refuse what would not fit where that module is.")
     ] = None,
+    interface: Annotated[
+        str, typer.Option(help="stream: ready/valid; axi: AXI4-Stream and, for all but images, AXI4-Lite.")
+    ] = "stream",
+    axi_in_bits: Annotated[int, typer.Option(help="TDATA of images, with --interface axi.")] = 32,
+    axi_out_bits: Annotated[int, typer.Option(help="TDATA of scores, likewise.")] = 32,
+    register_pages: Annotated[
+        Path | None, typer.Option(help="Write the registers of --interface axi as HTML into this folder.")
+    ] = None,
     part: Annotated[
         str | None,
         typer.Option(help="array, popcount, layer:NAME or scale:NAME by itself.", show_default="the whole"),
@@ -72,12 +81,14 @@ def generate(
     The manifest, NAME.json, tells programs what the header tells people: ports, fields, lanes, folding, cycles,
     digests. With --weights loaded there is NAME.load.hex too, the words that load the weights; with --constants
     loaded they load all that training changes, and one module serves every training. --part makes a module of a
-    part; `abc-hw simulate NAME.json` compares any of them with the golden model.
+    part. With --interface axi there is NAME.h too, the registers in C. `abc-hw simulate NAME.json` compares any of
+    them with the golden model.
 
     Exit code 0: written; 2: something cannot be used.
     """
     files = design_files(output)
     check_writable(*files.values())
+    check_interface(interface, part, register_pages)
     sizes = {"simd": simd, "pe": pe, "M": m, "N": n, "mp": mp, "np": np, "dot_length": dot_length}
     given = {size: value for size, value in sizes.items() if value is not None}
     source = weight_source(weights, constants)
@@ -95,19 +106,47 @@ def generate(
         deliver_part(part_of(part, source, files)(found, foldings, name, str(network), target), files, ports_of)
         return
     from abc_hw.rtl_gen.emit import verilog
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator
 
-    accelerator = verilog.make_accelerator(
-        found, foldings, weights=source, target=target, score_bits=score_bits
-    )
-    told = describe(accelerator, files, name, str(network))
+    plan = verilog.make_plan(found, foldings, weights=source, target=target, score_bits=score_bits)
+    whole = Accelerator(plan) if interface == "stream" else axi_plan(plan, axi_in_bits, axi_out_bits)
+    told = describe(whole, files, name, str(network))
     check_ports(ports_of, told)
     with progress("generating Verilog"):
-        made = design_texts(accelerator, told)
+        made = design_texts(whole, told)
     deliver(made, told, files)
     show_folding(found, foldings)
     for kind in made:
         if kind in files:
             say(f"{kind}: {files[kind]}")
+    if register_pages is not None:
+        write_pages(register_pages)
+
+
+def check_interface(interface: str, part: str | None, pages: Path | None) -> None:
+    """InputError unless options on the interface agree."""
+    if interface not in ("stream", "axi"):
+        raise InputError(f"interface: expected stream or axi, found {interface}")
+    if interface == "axi" and part is not None:
+        raise InputError(f"interface: expected stream with --part {part}, found axi")
+    if interface == "stream" and pages is not None:
+        raise InputError("register-pages: expected it with --interface axi, found stream")
+
+
+def axi_plan(plan: AcceleratorPlan, in_bits: int, out_bits: int) -> AxiPlan:
+    """The accelerator behind AXI."""
+    from abc_hw.rtl_gen.bus.accelerator import AxiPlan
+
+    return AxiPlan(inner=plan, in_bits=in_bits, out_bits=out_bits)
+
+
+def write_pages(folder: Path) -> None:
+    """The registers as pages for people."""
+    need("docs", "peakrdl_html")
+    from abc_hw.rtl_gen.bus.register_map import html_pages
+
+    html_pages(folder)
+    say(f"registers: {folder / 'index.html'}")
 
 
 def check_ports(old: Path | None, told: Manifest) -> None:
@@ -140,15 +179,19 @@ def design_files(output: Path) -> dict[str, Path]:
     if output == Path("-"):
         return {}
     return {
-        "Verilog": output, "manifest": output.with_suffix(".json"), "load words": output.with_suffix(".load.hex")
+        "Verilog": output, "manifest": output.with_suffix(".json"), "load words": output.with_suffix(".load.hex"),
+        "C header": output.with_suffix(".h"),
     }
 
 
-def describe(accelerator: Accelerator, files: Mapping[str, Path], name: str, source: str) -> Manifest:
+def describe(design: Accelerator | AxiPlan, files: Mapping[str, Path], name: str, source: str) -> Manifest:
     """The manifest of a design whose texts go to those files."""
-    from abc_hw.rtl_gen.emit import manifest
+    from abc_hw.rtl_gen.emit import axi, manifest
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator
 
-    return manifest.of_accelerator(accelerator, name=name, source=source, load_file=load_file(files))
+    if isinstance(design, Accelerator):
+        return manifest.of_accelerator(design, name=name, source=source, load_file=load_file(files))
+    return axi.of_axi(design, name=name, source=source, load_file=load_file(files))
 
 
 def load_file(files: Mapping[str, Path]) -> str:
@@ -156,14 +199,21 @@ def load_file(files: Mapping[str, Path]) -> str:
     return files["load words"].name if "load words" in files else ""
 
 
-def design_texts(accelerator: Accelerator, told: Manifest) -> dict[str, str]:
-    """Verilog, manifest and, if the weights are loaded, the words that load them."""
-    from abc_hw.rtl_gen.emit import manifest, verilog
+def design_texts(design: Accelerator | AxiPlan, told: Manifest) -> dict[str, str]:
+    """Verilog, manifest and, if there are, the words that load it and the header of its registers."""
+    from abc_hw.rtl_gen.bus.register_map import c_header
+    from abc_hw.rtl_gen.emit import axi, manifest, verilog
+    from abc_hw.rtl_gen.engine.accelerator import Accelerator
 
-    made = {"Verilog": verilog.emit_accelerator(accelerator, name=told.module).text, "manifest": told.text()}
-    if accelerator.plan.loads:
-        made["load words"] = manifest.load_text(accelerator.plan.load_words)
-    return made
+    made = {"manifest": told.text()}
+    if isinstance(design, Accelerator):
+        plan, emitted = design.plan, verilog.emit_accelerator(design, name=told.module)
+    else:
+        plan, emitted = design.inner, axi.emit_axi(design, name=told.module)
+        made["C header"] = c_header()
+    if plan.loads:
+        made["load words"] = manifest.load_text(plan.load_words)
+    return {"Verilog": emitted.text, **made}
 
 
 # -- parts ------------------------------------------------------------------------------------------------------

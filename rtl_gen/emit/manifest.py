@@ -25,8 +25,8 @@ from ..engine.loading import GatePlan
 from ..parts.stream import CodeStream
 
 __all__ = [
-    "FORMAT_VERSION", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal", "Stream",
-    "check_ports", "layer_record", "load_record", "load_stream", "load_text", "loaded_signal", "loading",
+    "FORMAT_VERSION", "AxiRecord", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal",
+    "Stream", "check_ports", "layer_record", "load_record", "load_stream", "load_text", "loaded_signal", "loading",
     "of_accelerator", "read", "versions",
 ]
 
@@ -142,6 +142,30 @@ class LoadRecord(_Record):
     sha256: str
 
 
+class AxiRecord(_Record):
+    """What stands around an accelerator behind AXI.
+
+    Members
+    -------
+    images, scores, lite : what stands before the names of the ports of images, scores and registers
+    in_bits, out_bits : of TDATA
+    image_bytes : of a packet that comes in, a byte a code
+    score_bytes : of a score, and of the class behind the scores
+    packet_bytes : of a packet that leaves
+    registers : address of each, in bytes
+    """
+
+    images: str
+    scores: str
+    lite: str
+    in_bits: Count
+    out_bits: Count
+    image_bytes: Count
+    score_bytes: Count
+    packet_bytes: Count
+    registers: dict[str, int]
+
+
 class Manifest(_Record):
     """What a generated module is.
 
@@ -153,6 +177,7 @@ class Manifest(_Record):
     cycles_per_image : least cycles from image to image, both streams free-running
     latency : of a part, cycles from its input to its output; of an accelerator, from an image's last transfer to
         its class, :attr:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.latency`
+    axi : of an accelerator behind AXI, in the place of streams
     load : where the weights are loaded
     generator : programs and their versions
     """
@@ -173,6 +198,7 @@ class Manifest(_Record):
     streams: tuple[Stream, ...] = ()
     signals: tuple[Signal, ...] = ()
     layers: tuple[LayerRecord, ...] = ()
+    axi: AxiRecord | None = None
     load: LoadRecord | None = None
     parameters: dict[str, int | str] = {}
     generator: dict[str, str]
@@ -313,6 +339,7 @@ def check_ports(old: Manifest, new: Manifest, where: str) -> None:
     """
     for field in ("module", "part", "clock", "reset"):
         _equal(where, field, getattr(old, field), getattr(new, field))
+    _equal(where, "axi", old.axi, new.axi)
     for kind in ("streams", "signals"):
         before = {item.name: item for item in getattr(old, kind)}
         after = {item.name: item for item in getattr(new, kind)}

@@ -1,0 +1,1 @@
+"""Buses that an accelerator can be asked through."""
