@@ -250,7 +250,12 @@ class AcceleratorPlan:
         """Of images whose transfers come one after the other, into an accelerator that is empty, and whose scores
         are taken at once: the cycles in which the last transfer of each is taken, and its class comes."""
         came: list[int] = []
-        take, last = self.timing(lambda offered: came.append(offered) or at_once(offered)), -1
+
+        def end(offered: int) -> int:
+            came.append(offered)
+            return at_once(offered)
+
+        take, last = self.timing(end), -1
         sent = [last := take(last + 1) for _ in range(images * self.i_transfers)]
         scores = self.argmax.cycles
         return list(zip(sent[self.i_transfers - 1 :: self.i_transfers], came[scores - 1 :: scores], strict=True))
