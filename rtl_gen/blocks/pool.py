@@ -5,7 +5,7 @@ import itertools
 from functools import cached_property, reduce
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -205,7 +205,8 @@ class MaxPool(wiring.Component):
         """The greatest codes of the pixels of each square that have just come; 0 of squares that are not there."""
         plan = self._plan
         each, rest = plan.i.px // plan.squares, plan.o_shape[1] - (plan.square_groups - 1) * plan.squares
-        last = address >= (plan.square_groups - 1) * plan.loops.bounds["transfer"]
+        first = (plan.square_groups - 1) * plan.loops.bounds["transfer"]
+        last = address >= first if first else Const(1)
         found: list[Value] = []
         for square, lane in itertools.product(range(plan.squares), range(plan.i.lanes)):
             codes = [

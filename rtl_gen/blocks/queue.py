@@ -24,6 +24,7 @@ class QueuePlan:
     i : what comes, and so what leaves
     per_group : transfers that a group of work brings
     group_cycles : from one group to the next
+    apart : cycles from one transfer of a group to the next
     under_way : cycles from a group's last word to its first transfer
     transfers : per image
     technology : of its memory
@@ -34,6 +35,7 @@ class QueuePlan:
     group_cycles: int
     under_way: int
     transfers: int
+    apart: int = 1
     technology: Technology = GENERIC
 
     @property
@@ -44,7 +46,7 @@ class QueuePlan:
     @property
     def depth(self) -> int:
         """Transfers that it holds, those included that groups under way will bring."""
-        waits = self.under_way + self.per_group + SPARE_CYCLES + self.latency
+        waits = self.under_way + self.per_group * self.apart + SPARE_CYCLES + self.latency
         groups = ceil_div(waits, self.group_cycles) + 2
         return groups * self.per_group
 

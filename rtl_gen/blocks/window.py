@@ -272,7 +272,8 @@ class WindowBuffer(wiring.Component):
         words = schedule.channel_words
         following = address + words
         if schedule.rows == 1:
-            following = Mux(address >= ring.words - words, address - (ring.words - words), following)
+            wraps = ring.words - words
+            following = Mux(address >= wraps, address - wraps, following) if wraps else address
         # Pixels from bank q on take their later ones, from the banks before q, the words of a pixel further on.
         highest = self._plan.first_banks[-1]
         addresses = [

@@ -115,6 +115,7 @@ class LayerPlan:
         return QueuePlan(
             i=self.output.o, per_group=self.folding.pe // schedule.out_lanes, group_cycles=schedule.group_cycles,
             under_way=self.work_latency, transfers=self.output.o.transfers(schedule.layer.conv_shape),
+            apart=schedule.pixel_items,
             technology=self.technology,
         )
 

@@ -12,6 +12,7 @@ from abc_hw.network.description import random_layer
 from abc_hw.rtl_gen.folding import LayerFolding
 
 BASIS_COUNTS = (1, 2, 3, 5)
+PIXELS = (1, 2, 3, 4, 7)
 FORMS = (
     ScaleForm(kind="fixed", bits=6),
     ScaleForm(kind="csd", bits=6, terms=2),
@@ -37,11 +38,13 @@ class Case:
     mp: int
     np: int
     seed: int
+    px: int = 1
 
     def __str__(self) -> str:
         return (
             f"M{self.M}N{self.N}-k{self.kernel}s{self.stride}p{self.padding}-{self.form.kind}"
-            f"-{'x'.join(map(str, self.shape))}to{self.channels}-simd{self.simd}pe{self.pe}mp{self.mp}np{self.np}"
+            f"-{'x'.join(map(str, self.shape))}to{self.channels}"
+            f"-simd{self.simd}pe{self.pe}mp{self.mp}np{self.np}px{self.px}"
         )
 
     def network(self) -> Network:
@@ -61,7 +64,7 @@ class Case:
 
     def foldings(self) -> dict[str, LayerFolding]:
         return {
-            "conv": LayerFolding(simd=self.simd, pe=self.pe, mp=self.mp, np=self.np),
+            "conv": LayerFolding(simd=self.simd, pe=self.pe, mp=self.mp, np=self.np, px=self.px),
             "dense": LayerFolding(simd=1 + self.seed % self.channels, pe=1 + self.seed % 3),
         }
 
@@ -76,12 +79,14 @@ def sweep() -> list[Case]:
     for seed, ((kernel, stride, padded, form), (M, N), shape) in enumerate(turns):
         rng = np.random.default_rng(seed)
         inputs, channels = shape[2], int(rng.integers(3, 8))
+        padding = kernel // 2 if padded else 0
+        columns = (shape[1] + 2 * padding - kernel) // stride + 1
         simds = [*range(1, inputs + 1), *(inputs * columns for columns in range(2, kernel + 1))]
         cases.append(Case(
-            M=M, N=N, kernel=kernel, stride=stride, padding=kernel // 2 if padded else 0, form=form,
+            M=M, N=N, kernel=kernel, stride=stride, padding=padding, form=form,
             pool=1 + seed % 2, shape=shape, channels=channels, simd=int(rng.choice(simds)),
             pe=int(rng.integers(1, channels + 1)), mp=int(rng.integers(1, M + 1)), np=int(rng.integers(1, N + 1)),
-            seed=seed,
+            seed=seed, px=min(PIXELS[seed % len(PIXELS)], columns),
         ))
     return cases
 
@@ -90,11 +95,12 @@ def whole_windows() -> list[Case]:
     """Convolutions whose words are whole windows."""
     shared = {"M": 3, "N": 2, "channels": 4, "mp": 3, "np": 2, "stride": 1}
     return [
-        Case(kernel=3, padding=1, form=FORMS[2], pool=2, shape=(7, 9, 3), simd=27, pe=4, seed=101, **shared),
+        Case(kernel=3, padding=1, form=FORMS[2], pool=2, shape=(7, 9, 3), simd=27, pe=4, seed=101, px=2, **shared),
         Case(
             kernel=3, padding=0, form=FORMS[0], pool=1, shape=(10, 8, 2), simd=18, pe=2, seed=102,
             **shared | {"stride": 2},
         ),
-        Case(kernel=5, padding=0, form=FORMS[1], pool=1, shape=(11, 9, 1), simd=25, pe=4, seed=103, **shared),
+        Case(kernel=5, padding=0, form=FORMS[1], pool=1, shape=(11, 9, 1), simd=25, pe=4, seed=103, px=3,
+             **shared),
         Case(kernel=3, padding=1, form=FORMS[0], pool=1, shape=(6, 4, 2), simd=18, pe=3, seed=104, **shared),
     ]

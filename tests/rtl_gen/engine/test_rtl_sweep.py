@@ -32,6 +32,11 @@ def test_sweep_meets_every_option() -> None:
     assert any(c.channels % c.pe for c in CASES), "channels that pe does not divide"
     assert any(c.M % c.mp for c in CASES)
     assert any(c.N % c.np for c in CASES)
+    assert {c.px for c in CASES} >= {1, 2, 3, 4, 7}
+    absent = [c for c in CASES if c.network().layers[0].conv_shape[1] % c.px]
+    assert any(c.pool > 1 for c in absent), "rows that px does not divide, pooled"
+    assert any(c.stride > 1 for c in absent)
+    assert any(c.pool > 1 and c.px % c.pool and c.pool % c.px for c in CASES), "pixels that the pool cannot take"
     assert all(c.simd == c.kernel**2 * c.shape[2] for c in whole_windows())
     assert any(c.shape[0] % c.kernel for c in whole_windows()), "images that begin in different row banks"
     layers = [layer for case in CASES for layer in case.network().layers]
