@@ -20,6 +20,7 @@ import numpy.typing as npt
 from abc_hw.network import CodeArray, Graph, IntArray, Integers, Network, graph_of
 from abc_hw.network.edges import Edge
 from abc_hw.network.graph import INPUT
+from abc_hw.network.node import PointwiseNode
 from abc_hw.network.nodes import (
     Add,
     Conv,
@@ -147,7 +148,12 @@ def _widest(graph: Graph) -> int:
 
 
 def _step(node: Node, arriving: tuple[Edge, ...], leaving: Edge) -> Step:
-    return STEPS[node.kind](node, arriving, leaving)
+    return STEPS.get(node.kind, _offered)(node, arriving, leaving)
+
+
+def _offered(node: PointwiseNode, arriving: tuple[Edge, ...], leaving: Edge) -> Step:
+    """A node of another package, which knows integers only."""
+    return lambda values: node.compute(values.astype(np.int64)).astype(_type(leaving))
 
 
 def _exact(bound: int) -> type:

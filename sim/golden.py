@@ -32,6 +32,7 @@ from abc_hw.network import BoolArray, CodeArray, Graph, IntArray, Layer, Network
 from abc_hw.network.edges import swept
 from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT
+from abc_hw.network.node import PointwiseNode
 from abc_hw.network.nodes import (
     Add,
     Conv,
@@ -237,6 +238,12 @@ NODES: Mapping[str, Callable[..., npt.NDArray[Any]]] = {
 }
 """The function of each node's kind: the node and its inputs in, its output out."""
 
+
+def _offered(node: PointwiseNode, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A node of another package."""
+    return node.compute(values)
+
+
 # -- layers and networks ------------------------------------------------------------------------------------
 
 
@@ -277,7 +284,8 @@ def run_graph(graph: Graph, images: npt.NDArray[Any]) -> GraphTrace:
     """
     values: dict[str, npt.NDArray[Any]] = {INPUT: check_images(graph, images)}
     for node in graph.nodes:
-        values[node.name] = NODES[node.kind](node, *(values[name] for name in node.inputs))
+        function = NODES.get(node.kind, _offered)
+        values[node.name] = function(node, *(values[name] for name in node.inputs))
     return GraphTrace(values=values, output=values[graph.nodes[-1].name])
 
 

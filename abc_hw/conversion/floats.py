@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +37,6 @@ OFF_GRID = 0.02
 """How far, in steps of 1/255, an image that is said to be normalised may be from pixels."""
 
 FloatLayer = nn.Conv2d | nn.Linear
-Kind = Literal["abc", "residual"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +68,7 @@ class Converted:
 
 def convert(
     model: nn.Module, *, calibration: Iterable[Any] | Split, M: int | Sequence[int] = 3,
-    N: int | Sequence[int] = 3, kind: Kind = "abc", scale: ScaleForm | None = None,
+    N: int | Sequence[int] = 3, kind: str = "abc", scale: ScaleForm | None = None,
     mean: float | Sequence[float] | None = None, std: float | Sequence[float] | None = None,
 ) -> Converted:
     """Put binary bases in the place of the convolutions and linear layers of a trained module.
@@ -84,7 +83,7 @@ def convert(
     calibration : batches of images, or of (images, labels): pixels uint8 [B, C, H, W], or floats normalised with
         ``mean`` and ``std``; or a :class:`abc_hw.data.Split`
     M, N : numbers of bases, one for all layers or one per layer (the first entry of N is 8, the bits of a pixel)
-    kind : ``abc`` or ``residual`` bases
+    kind : a key of :data:`abc_hw.training.kinds.KINDS`
     scale : form of the integers alpha and beta
     mean, std : of pixels over 255, one number or one per channel; None: what the module's Normalise has, else 0
         and 1
@@ -124,7 +123,7 @@ def convert(
 
 
 def _options(
-    paths: list[str], M: int | Sequence[int], N: int | Sequence[int], kind: Kind, scale: ScaleForm | None
+    paths: list[str], M: int | Sequence[int], N: int | Sequence[int], kind: str, scale: ScaleForm | None
 ) -> dict[str, dict[str, Any]]:
     """Of each layer on bases."""
     counts_m = per_layer("M", M, len(paths))

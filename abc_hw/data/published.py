@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..registry import Registry
 from .packed import read_cifar_pickle, unpack
 from .parts import SPLIT_SEED, Dataset, Split, split
 from .tables import read_pixel_tables
@@ -206,7 +207,7 @@ def _download(name: str, url: str, md5: str, *, tar: bool = False) -> list[str]:
 
 # -- the data sets by name ----------------------------------------------------------------------------------
 
-DATASETS: dict[str, Load] = {
+DATASETS: Registry[Load] = Registry("dataset", "abc_hw.datasets", {
     "digits": _digits,
     "mnist": _idx_dataset(
         "mnist", _digit_names(), "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -229,5 +230,5 @@ DATASETS: dict[str, Load] = {
         },
     ),
     "cifar-10": _cifar,
-}
+})
 """name -> function from the data folder (None: download) to the data set"""

@@ -16,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import NetworkError
+from .codings import CODINGS
 
 IntArray = npt.NDArray[np.int64]
 CodeArray = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
 
-BasesKind = Literal["thermometer", "planes"]
+BasesKind = str
+"""A key of :data:`abc_hw.network.codings.CODINGS`."""
+
 ScaleKind = Literal["fixed", "csd", "pow2"]
 
 MAX_BASES = 8
@@ -41,15 +44,15 @@ class Bases:
     count: int
 
     def __post_init__(self) -> None:
-        if self.kind not in ("thermometer", "planes"):
-            raise NetworkError("bases.kind", "thermometer or planes", repr(self.kind))
+        if self.kind not in CODINGS:
+            raise NetworkError("bases.kind", " or ".join(CODINGS), repr(self.kind))
         if type(self.count) is not int or not 1 <= self.count <= MAX_BASES:
             raise NetworkError("bases.count", f"an integer from 1 to {MAX_BASES}", repr(self.count))
 
     @property
     def levels(self) -> int:
         """How many codes there are."""
-        return self.count + 1 if self.kind == "thermometer" else 1 << self.count
+        return CODINGS[self.kind].levels(self.count)
 
     @property
     def bits(self) -> int:
@@ -59,9 +62,7 @@ class Bases:
     def expand(self, codes: npt.NDArray[Any]) -> BoolArray:
         """Bases of ``codes`` (any shape) as booleans, True for +1, in a new last axis of ``count``."""
         index = np.arange(self.count)
-        if self.kind == "thermometer":
-            return np.asarray(codes)[..., None] > index
-        return ((np.asarray(codes)[..., None] >> index) & 1).astype(bool)
+        return np.asarray(CODINGS[self.kind].basis(np.asarray(codes)[..., None], index), np.bool_)
 
     def values(self, coefficients: npt.NDArray[Any]) -> IntArray:
         """Sum of coefficient x basis for each code: ``[..., count] -> [..., levels]``."""

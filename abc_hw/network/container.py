@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import InputError
 from ..reading import check_depth
 from ..validation import shown
 from . import limits
-from .bases import MAX_BASES, Bases, BasesKind, CodeArray, IntArray, ScaleForm, ScaleKind
+from .bases import MAX_BASES, Bases, CodeArray, IntArray, ScaleForm, ScaleKind
+from .codings import CODINGS
 
 FORMAT = "abc-hw network"
 VERSIONS = (1, 2)
@@ -47,8 +48,15 @@ class Record(BaseModel):
 class BasesRecord(Record):
     """:class:`abc_hw.network.Bases`."""
 
-    kind: BasesKind
+    kind: str
     count: Annotated[int, Field(ge=1, le=MAX_BASES, strict=True)]
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in CODINGS:
+            raise ValueError(" or ".join(map(repr, CODINGS)))
+        return kind
 
     @property
     def bases(self) -> Bases:

@@ -9,10 +9,11 @@ bits each, lowest bit first, in the order [C_out, kernel height, kernel width, C
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, ClassVar, Literal
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, create_model
 
 from ..errors import InputError
 from ..validation import shown, validate
@@ -145,6 +146,12 @@ AnyRecord = Annotated[
 ]  # fmt: skip
 
 
+OWN_KINDS = {
+    get_args(record.model_fields["kind"].annotation)[0] for record in get_args(get_args(AnyRecord)[0])
+}
+"""Those of :data:`AnyRecord`."""
+
+
 class InputRecord(Record):
     """The codes of an image (:class:`abc_hw.network.Codes`), and whether they are signed numbers."""
 
@@ -194,6 +201,35 @@ def to_bytes(graph: Graph) -> bytes:
     return seal(document, tensors)
 
 
+class OfferedRecord(NodeRecord):
+    """Of a node of another package."""
+
+
+@lru_cache
+def _offered_record(kind: str) -> type[OfferedRecord]:
+    """Of that kind: its integers are fields, its arrays tensors."""
+    own = {
+        field.name: field.type in (int, "int")
+        for field in dataclasses.fields(KINDS[kind]) if field.name not in NodeRecord.model_fields
+    }
+    integers: dict[str, Any] = {name: (Integer, ...) for name, integer in own.items() if integer}
+    said: dict[str, Any] = {"kind": (Literal[kind], ...), **integers}
+    made = create_model(f"{kind}Record", __base__=OfferedRecord, **said)
+    made.tensors = tuple(name for name in own if name not in integers)
+    return made
+
+
+def _document(kinds: set[str]) -> type[Document]:
+    """A document whose nodes are of the program's own and of those ``kinds``."""
+    offered = [_offered_record(kind) for kind in sorted(kinds - OWN_KINDS)]
+    if not offered:
+        return Document
+    record: Any = Annotated[Union[AnyRecord, *offered], Field(discriminator="kind")]
+    nodes: Any = (Annotated[tuple[record, ...], Field(max_length=limits.MAX_NODES)], ...)
+    made: type[Document] = create_model("Document", __base__=Document, nodes=nodes)
+    return made
+
+
 def _record(node: Node, tensors: Tensors) -> dict[str, Any]:
     """The JSON fields of a node; its arrays go into ``tensors``."""
     record: dict[str, Any] = {"kind": node.kind}
@@ -230,7 +266,8 @@ def graph(raw: dict[str, Any], tensors: Tensors) -> Graph:
         if not isinstance(kind, str) or kind not in KINDS:
             where = f"description: nodes[{index}].kind"
             raise InputError(f"{where}: expected one of {', '.join(KINDS)}, found {shown(kind)}")
-    document = validate(Document, raw, "description")
+    kinds = {node["kind"] for node in listed} if isinstance(listed, list) else set()
+    document = validate(_document(kinds), raw, "description")
     weights = 0
     for record in document.nodes:
         if isinstance(record, ConvRecord):

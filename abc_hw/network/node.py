@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import numpy.typing as npt
+
 from ..errors import NetworkError
 from . import rules
 from .bases import Bases, ScaleForm
@@ -61,6 +63,21 @@ class Node:
         if channels is not None and edge.shape[2] != channels:
             raise NetworkError(f"{self.name}.inputs", f"{channels} channels", edge)
         return edge
+
+
+class PointwiseNode(Node):
+    """A node of another package that acts on each number by itself (:data:`abc_hw.network.nodes.KINDS`).
+
+    Its fields are integers of Python and arrays of int64. Golden model, fast path and hardware ask it.
+    """
+
+    def compute(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The function of integers or codes [B, H, W, C], in that shape: int64 for integers, uint8 for codes."""
+        raise NotImplementedError
+
+    def express(self, value: Any) -> Any:
+        """The same of one Amaranth value, in operators; a register follows."""
+        raise NotImplementedError
 
 
 def check_window(node: Any, size_field: str) -> None:

@@ -33,6 +33,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import NetworkError
+from ..registry import Registry
 from . import rules
 from .bases import Bases, BoolArray, CodeArray, IntArray, ScaleForm
 from .convolution import Conv
@@ -364,10 +365,10 @@ class Output(Node):
         return edge
 
 
-KINDS: dict[str, type[Node]] = {
+KINDS: Registry[type[Node]] = Registry("kind", "abc_hw.nodes", {
     node.kind: node
     for node in (
         Table, Conv, Threshold, Encode, Decode, Requantise, Add, MaxPool, SumPool, Scores, Output
     )
-}
-"""Every node class by its kind, which is also the name of its golden function."""
+})
+"""Every node class by its kind, which is also the name of its golden function; others have ``compute``."""

@@ -84,6 +84,8 @@ def model(network: Network | Graph) -> onnx.ModelProto:
     graph = network if isinstance(network, Graph) else graph_of(network)
     maker = _Maker(graph)
     for node in graph.nodes:
+        if node.kind not in HANDLERS:
+            raise NetworkError(node.name, f"one of {', '.join(HANDLERS)} in an ONNX export", node.kind)
         HANDLERS[node.kind](maker, node)
     kind = TensorProto.INT8 if graph.signed else TensorProto.UINT8
     made = helper.make_model(

@@ -202,28 +202,6 @@ def _check_pixels(x: Tensor) -> None:
 InputBases = ThresholdBases | ResidualBases | PixelBases | Unquantised
 
 
-def input_bases(
-    kind: str, N: int, *, scale: ScaleForm, rectified: bool = False, tie_steps: bool = False
-) -> InputBases:
-    """The activation bases of that kind: ``abc``, ``residual``, ``pixels`` (N = 8), or ``float`` for none.
-
-    Raises
-    ------
-    InputError : no such kind, or a count that the kind cannot have.
-    """
-    if kind == "abc":
-        return ThresholdBases(N, scale=scale, rectified=rectified, tie_steps=tie_steps)
-    if kind == "residual":
-        return ResidualBases(N, scale=scale, rectified=rectified)
-    if kind == "float":
-        return Unquantised()
-    if kind != "pixels":
-        raise InputError(f"activation_kind: expected abc, residual, pixels or float, found {kind!r}")
-    if N != PIXEL_BITS:
-        raise InputError(f"N: expected {PIXEL_BITS} for a layer on {PIXEL_BITS}-bit pixels, found {N!r}")
-    return PixelBases()
-
-
 def check_count(name: str, count: int) -> None:
     if type(count) is not int or not 1 <= count <= MAX_BASES:
         raise InputError(f"{name}: expected an integer from 1 to {MAX_BASES}, found {count!r}")

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from ..network import Bases, BasesKind, ScaleForm
+from ..network import Bases, ScaleForm
+from ..network.codings import CODINGS
 from . import kernels
 
 # -- straight-through functions -----------------------------------------------------------------------------
@@ -132,26 +132,6 @@ def residual_signs(weight: Tensor, u: Tensor) -> Tensor:
     return torch.stack(cut).to(weight).reshape(-1, *weight.shape)
 
 
-@dataclass(frozen=True)
-class WeightKind:
-    """A way to cut weights into bases.
-
-    Members
-    -------
-    coding : how a stored code stands for the bases (:class:`abc_hw.network.Bases`)
-    bases : (weight [C_out, ...], u [M]) -> [M, C_out, ...] of +-1; the coefficients are always least squares
-    """
-
-    coding: BasesKind
-    bases: Callable[[Tensor, Tensor], Tensor]
-
-
-WEIGHT_KINDS = {
-    "abc": WeightKind("thermometer", shifted_signs),
-    "residual": WeightKind("planes", residual_signs),
-}
-
-
 def least_squares(weight: Tensor, bases: Tensor, *, channel_wise: bool = True) -> tuple[Tensor, Tensor]:
     """The alpha that minimises ``|W - sum_m alpha_m B_m|^2`` (equation 5), from the M x M Gram matrix.
 
@@ -183,26 +163,29 @@ def step_groups(keys: Tensor, tie: bool) -> Tensor:
     return groups
 
 
-def codes_of_bases(bases: Tensor, coding: BasesKind) -> tuple[Tensor, list[int]]:
+def codes_of_bases(bases: Tensor, coding: str) -> tuple[Tensor, list[int]]:
     """Codes that stand for ``bases`` [M, ...] of +-1, and the order in which the code holds the bases.
 
-    A thermometer code counts the bases that are +1, and holds the basis that is most often +1 first; planes
-    keep their order. Returns codes [...] (int64) and a permutation of 0..M-1.
+    ``coding`` is a key of :data:`abc_hw.network.codings.CODINGS`. A sorted one, such as a thermometer, holds the
+    basis that is most often +1 first; others keep their order. Returns codes [...] (int64) and a permutation of
+    0..M-1.
 
     Raises
     ------
-    InputError : thermometer coding asked for bases that are not nested.
+    InputError : no code stands for some of the bases, such as a thermometer's for bases that are not nested.
     """
-    high = bases > 0
-    count = high.shape[0]
-    if coding == "planes":
-        powers = 2 ** torch.arange(count).view(-1, *[1] * (high.ndim - 1))
-        return (high * powers).sum(0), list(range(count))
-    order = torch.argsort(high.flatten(1).sum(1), descending=True, stable=True).tolist()
-    codes = high.sum(0)
-    expanded = torch.from_numpy(Bases(kind=coding, count=count).expand(codes.numpy())).movedim(-1, 0)
-    if not torch.equal(expanded, high[order]):
-        raise InputError("weights: expected nested bases for a thermometer code, found others")
+    high, count = bases > 0, bases.shape[0]
+    order = list(range(count))
+    if CODINGS[coding].sorted:
+        order = torch.argsort(high.flatten(1).sum(1), descending=True, stable=True).tolist()
+    held = Bases(kind=coding, count=count)
+    powers = 2 ** torch.arange(count)
+    table = torch.full((1 << count,), -1)
+    signs = torch.from_numpy(held.expand(np.arange(held.levels)))
+    table[(signs * powers).sum(1)] = torch.arange(held.levels)
+    codes = table[(high[order] * powers.view(-1, *[1] * (high.ndim - 1))).sum(0)]
+    if bool((codes < 0).any()):
+        raise InputError(f"weights: expected nested bases for a {coding} code, found others")
     return codes, order
 
 

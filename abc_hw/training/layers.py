@@ -16,16 +16,14 @@ from torch.nn import functional
 from ..errors import InputError
 from ..network import Bases, ScaleForm
 from . import kernels, together
-from .activation_bases import Unquantised, check_count, input_bases
+from .activation_bases import Unquantised, check_count
 from .binarize import (
-    WEIGHT_KINDS,
-    WeightKind,
     least_squares,
     spread_shifts,
-    step_groups,
     straight_through,
     to_integers,
 )
+from .kinds import KINDS, Kind, find_kind, input_bases
 
 # -- layers -------------------------------------------------------------------------------------------------
 
@@ -51,11 +49,11 @@ class _ABCLayer(nn.Module):
     ) -> None:
         super().__init__()
         check_count("M", M)
-        if weight_kind not in (*WEIGHT_KINDS, "float"):
-            kinds = ", ".join(WEIGHT_KINDS)
-            raise InputError(f"weight_kind: expected one of {kinds} or float, found {weight_kind!r}")
-        if tie_steps and weight_kind != "abc":
+        kind = find_kind("weight_kind", weight_kind)
+        if tie_steps and (kind is None or not kind.ties):
             raise InputError(f"tie_steps: expected weights of kind abc, found {weight_kind}")
+        if kind is not None and M not in kind.counts:
+            raise InputError(f"M: expected one of {[*kind.counts]} for the kind {weight_kind}, found {M}")
         self.M = M
         self.scale = scale or ScaleForm()
         self.channel_wise = channel_wise
@@ -72,11 +70,11 @@ class _ABCLayer(nn.Module):
         )
 
     @property
-    def weight_kind(self) -> WeightKind:
+    def weight_kind(self) -> Kind:
         """How the weights are cut into bases; InputError if they are not."""
         if self.kind == "float":
             raise InputError("kind: expected weights on bases, found float, which has no integers")
-        return WEIGHT_KINDS[self.kind]
+        return KINDS[self.kind]
 
     @property
     def weight_bases(self) -> Bases:
@@ -99,7 +97,7 @@ class _ABCLayer(nn.Module):
 
     def binary_weight(self) -> Tensor:
         """The bases B_m, [M, *weight.shape], of +-1."""
-        return self.weight_kind.bases(self.weight, self.u)
+        return self.weight_kind.weights(self.weight, self.u)
 
     @torch.no_grad()
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,7 +112,7 @@ class _ABCLayer(nn.Module):
 
     def _fitted_alpha(self, weight: Tensor, bases: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The alpha that differ, float64 [rows, groups], the group of each basis, and the Gram matrix."""
-        groups = step_groups(self.u, self.tie_steps)
+        groups = self.weight_kind.groups(self.u, self.tie_steps)
         count = int(groups.max()) + 1
         if count < self.M:  # least squares on the sums of the bases that weigh the same
             bases = torch.stack([bases[groups == group].sum(0) for group in range(count)])
@@ -139,11 +137,14 @@ class _ABCLayer(nn.Module):
             return self.weight
         if self.integer:
             value = self._combined(self.binary_weight().detach()).detach()
-        else:
-            groups = tuple(step_groups(self.u, self.tie_steps).tolist())
+        elif (approximation := self.weight_kind.approximation) is not None:
+            groups = self.weight_kind.groups(self.u, self.tie_steps).tolist()
             rows = kernels.rows_of(self.weight.detach())
-            flat = kernels.approximation(rows, self.u.detach(), self.kind == "residual", groups, self.channel_wise)
-            value = kernels.ordered_like(flat, self.weight)
+            value = kernels.ordered_like(
+                approximation(rows, self.u.detach(), groups, self.channel_wise), self.weight
+            )
+        else:
+            value = self._combined(self.binary_weight()).detach()
         through = straight_through(self.weight, value)
         if not self.u.requires_grad:
             return through

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..network import ScaleForm
+from ..registry import Registry
 from .activation_bases import PIXEL_BITS
 from .layers import ABCConv2d, ABCLinear, BatchNorm, is_integer, set_integer
 
@@ -147,14 +148,14 @@ def cnv(shape: Shape, classes: int) -> list[Block]:
     ]
 
 
-MODELS: dict[str, Callable[[Shape, int], list[Block]]] = {
+MODELS: Registry[Callable[[Shape, int], list[Block]]] = Registry("model", "abc_hw.models", {
     "mlp": mlp,
     "lenet": lenet,
     "seed-lenet": seed_lenet,
     "vgg": vgg,
     "vgg-small": vgg_small,
     "cnv": cnv,
-}
+})
 """name -> (image shape, number of classes) -> blocks"""
 
 

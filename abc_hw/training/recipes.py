@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..network import ScaleForm, ScaleKind
 from ..reading import read_toml
 from ..validation import validate
+from .kinds import FLOAT, KINDS
 from .models import MODELS, ABCNet, blocks_of
 from .residual import DESIGNS, ResidualNet
 
@@ -42,7 +43,7 @@ class TrainingConfig(pydantic.BaseModel):
     scale: ScaleKind = "csd"
     scale_bits: int = pydantic.Field(6, ge=1, le=16)
     scale_terms: int = pydantic.Field(2, ge=1, le=4)
-    kind: Literal["abc", "residual", "float"] = "abc"
+    kind: str = "abc"
     width: float = pydantic.Field(1.0, gt=0, le=16)
     channel_wise: bool = True
     learnable_u: bool = False
@@ -56,6 +57,13 @@ class TrainingConfig(pydantic.BaseModel):
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
     start: str = ""
     seed: int = pydantic.Field(1, ge=0, lt=1 << 63)
+
+    @pydantic.field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in (*KINDS, FLOAT):
+            raise ValueError(f"Input should be {', '.join(map(repr, KINDS))} or {FLOAT!r}")
+        return kind
 
     @property
     def scale_form(self) -> ScaleForm:
@@ -108,7 +116,8 @@ def config_for(dataset: str, **changes: Any) -> TrainingConfig:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"][:1]))
-        raise InputError(f"{field}: {first['msg'].lower()}, found {first['input']!r}") from None
+        rule = first["msg"].removeprefix("Value error, ").lower()
+        raise InputError(f"{field}: {rule}, found {first['input']!r}") from None
 
 
 def _recipe(dataset: str) -> dict[str, Any]:

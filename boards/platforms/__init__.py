@@ -1,6 +1,6 @@
 """The boards, one file each."""
 
-from abc_hw.errors import InputError
+from abc_hw.registry import Registry
 
 from ..board import Board
 from .hx8k import HX8K
@@ -11,10 +11,10 @@ from .ulx3s import ULX3S_85F
 
 __all__ = ["BOARDS", "find"]
 
-BOARDS: dict[str, Board] = {
+BOARDS: Registry[Board] = Registry("board", "abc_hw.boards", {
     board.name: board
     for board in (ICEBREAKER, HX8K, ULX3S_85F, ORANGECRAB_25F, ORANGECRAB_85F, TANG_NANO_9K)
-}
+})
 
 
 def find(name: str) -> Board:
@@ -25,6 +25,4 @@ def find(name: str) -> Board:
     InputError
         if there is none.
     """
-    if name not in BOARDS:
-        raise InputError(f"board: expected one of {', '.join(BOARDS)}, found {name}")
-    return BOARDS[name]
+    return BOARDS.find(name)

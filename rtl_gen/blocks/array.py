@@ -13,6 +13,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import Bases, IntArray
+from abc_hw.network.codings import CODINGS
 
 from ..parts.arith import ceil_div, select
 from ..parts.coding import ParityCoder, operand_word
@@ -31,7 +32,8 @@ def basis_bit(bases: Bases, code: Value, index: int) -> Value:
     """
     if index >= bases.count:
         return Value.cast(0)
-    return code > index if bases.kind == "thermometer" else code[index]
+    bit: Value = CODINGS[bases.kind].hardware(code, index)
+    return bit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 from abc_hw.network.edges import Codes, Edge
+from abc_hw.network.node import PointwiseNode
 from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table, Threshold
 
 from ..cost.memories import GENERIC, Technology
@@ -25,7 +26,7 @@ __all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
 FUNCTION_CYCLES: dict[type[Node], int] = {
     Table: 1, Encode: 1, Decode: 1, Threshold: 2, Requantise: 3, Scores: 1,
 }
-"""Registers from a number and its constants to the result."""
+"""Registers from a number and its constants to the result; one for nodes of other packages."""
 
 
 def edge_shape(edge: Edge) -> Shape:
@@ -53,7 +54,7 @@ class PointwisePlan:
     technology: Technology = GENERIC
 
     def __post_init__(self) -> None:
-        if type(self.node) not in FUNCTION_CYCLES:
+        if type(self.node) not in FUNCTION_CYCLES and not isinstance(self.node, PointwiseNode):
             raise ValueError(f"A pointwise node must be one of them, not {self.node.kind}")
 
     @property
@@ -84,7 +85,7 @@ class PointwisePlan:
     @property
     def latency(self) -> int:
         """Cycles from a transfer taken to its results handed out, if nothing waits."""
-        return self.constant_cycles + FUNCTION_CYCLES[type(self.node)]
+        return self.constant_cycles + FUNCTION_CYCLES.get(type(self.node), 1)
 
     @property
     def flow(self) -> Flow:
@@ -239,6 +240,8 @@ class Pointwise(wiring.Component):
                     row.held(first, x >= threshold, f"above_{name}_{n}") for n, threshold in enumerate(constants)
                 ]
                 return row.held(first + 1, total(above, plan.o_shape), f"level_{name}")
+            case PointwiseNode():
+                return row.held(first, extend(node.express(x), plan.o_shape), f"{node.kind}_{name}")
             case _:
                 return self._requantise(x, constants, row, name)
 

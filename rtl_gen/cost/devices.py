@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from abc_hw.errors import InputError
+from abc_hw.registry import Registry
 
 __all__ = ["DEVICES", "Device", "find_device"]
 
@@ -30,14 +30,14 @@ class Device:
     clock: float
 
 
-DEVICES: dict[str, Device] = {
+DEVICES: Registry[Device] = Registry("device", "abc_hw.devices", {
     device.name: device
     for device in (
         Device(name="ecp5-25k", family="ecp5", luts=24_288, brams=56, bram_bits=18_432, dsps=28, clock=100),
         Device(name="ecp5-45k", family="ecp5", luts=43_848, brams=108, bram_bits=18_432, dsps=72, clock=100),
         Device(name="ecp5-85k", family="ecp5", luts=83_640, brams=208, bram_bits=18_432, dsps=156, clock=100),
     )
-}
+})
 """By name, the smallest of a family first."""
 
 
@@ -49,6 +49,4 @@ def find_device(name: str) -> Device:
     InputError
         if there is none.
     """
-    if name not in DEVICES:
-        raise InputError(f"device: expected one of {', '.join(DEVICES)}, found {name}")
-    return DEVICES[name]
+    return DEVICES.find(name)

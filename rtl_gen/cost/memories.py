@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal
 
+from abc_hw.registry import Registry
+
 from ..parts.arith import ceil_div
 from ..parts.delay import chosen_gates
 from ..parts.memory_cells import CellMaker, PlainCell
@@ -107,10 +109,10 @@ ICE40 = Technology("ice40", (
     MemoryCells(kind="large", shapes=((16, 16384),), cost=0, writable=("parts",), constant=False),
 ))
 
-TECHNOLOGIES: dict[str, Technology] = {
+TECHNOLOGIES: Registry[Technology] = Registry("target", "abc_hw.memories", {
     "generic": GENERIC, "ecp5": GENERIC, "ecp5-slices": ECP5, "ice40": ICE40, "gowin": GOWIN, "lut6": GENERIC,
     "asic": GENERIC,
-}
+})
 """By target, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`; only ``ecp5-slices`` has vendor cells."""
 
 

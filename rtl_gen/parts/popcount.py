@@ -8,6 +8,8 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.registry import Registry
+
 from .coding import CODES
 from .popcount_forms import FORMS, Form, parity_count, parity_levels
 from .popcount_rows import Mismatch, Stages
@@ -22,7 +24,7 @@ class Technology(NamedTuple):
     code: str
 
 
-TARGETS = {
+TARGETS: Registry[Technology] = Registry("target", "abc_hw.targets", {
     "generic": Technology("carry", "parity"),
     "ecp5": Technology("carry", "parity"),
     "ecp5-slices": Technology("ccu2c", "plain"),
@@ -30,7 +32,7 @@ TARGETS = {
     "gowin": Technology("carry", "parity"),
     "lut6": Technology("carry", "parity"),
     "asic": Technology("full_adder", "parity"),
-}
+})
 """Technologies by name. All but ``ecp5-slices`` are described in plain operators."""
 
 
