@@ -55,9 +55,12 @@ class Ring:
 
     @cached_property
     def held(self) -> int:
-        """Rows that must be held: those of a window, and those that the next one waits for."""
-        plan = row_plan(self.schedule.layer)
-        return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
+        """Rows that must be held: those of a window, and those that the next one waits for. One more where rows
+        come just as fast as they are read, for a row that is let go can be written a cycle later."""
+        schedule, plan = self.schedule, row_plan(self.schedule.layer)
+        height, width, _ = schedule.layer.in_shape
+        in_step = height * ceil_div(width, self.px_in) * schedule.channel_words == schedule.cycles
+        return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0]) + in_step
 
     @property
     def slots(self) -> int:

@@ -115,7 +115,7 @@ class Loader(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(load_layout(self._shapes))),
             "idle": In(1),
-            "addr": Out(range(max(depth for _, depth in shapes))),
+            "addr": Out(range(max(2, *(depth for _, depth in shapes)))),
             "data": Out(unsigned(LOAD_BITS)),
             "en": Out(unsigned(sum(self.counts))),
             "loaded": Out(1),
