@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from abc_hw import sources
 from abc_hw.errors import InputError
@@ -74,15 +74,20 @@ def signal(dut: Any, name: str) -> Any:
 
 
 async def start(dut: Any, design: Manifest, *, prefix: str = "", clock: bool = True) -> None:
-    """Start the clock, if ``clock``, and reset the module for as many edges as it asks for."""
+    """Start the clock, if ``clock``, and reset the module for as many edges as it asks for.
+
+    A reset that needs no edge of the clock comes and goes between two.
+    """
     edge, reset = signal(dut, design.clock), signal(dut, design.reset)
     for stream in design.streams:
         signal(dut, f"{prefix}{stream.valid if stream.direction == 'in' else stream.ready}").value = 0
-    reset.value = 1
+    reset.value = design.reset_active
     if clock:
         Clock(edge, PERIOD_NS, unit="ns").start()
     await ClockCycles(edge, design.reset_edges + 1)
-    reset.value = 0
+    if design.reset_kind != "sync":
+        await FallingEdge(edge)
+    reset.value = 1 - design.reset_active
     await RisingEdge(edge)
 
 

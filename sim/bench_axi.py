@@ -44,6 +44,11 @@ def _record(design: Manifest) -> AxiRecord:
     return design.axi
 
 
+def _clocking(dut: Any, design: Manifest) -> tuple[Any, Any, bool]:
+    """Clock, reset, and whether it resets where it is high, as cocotbext-axi takes them."""
+    return signal(dut, design.clock), signal(dut, design.reset), bool(design.reset_active)
+
+
 def _quiet(end: Any) -> Any:
     """An end that does not log every transfer."""
     end.log.setLevel(logging.WARNING)
@@ -55,7 +60,7 @@ class AxiCodeSource:
 
     def __init__(self, dut: Any, design: Manifest, *, prefix: str = "", stalls: Stalls = ()) -> None:
         bus = AxiStreamBus.from_prefix(dut, prefix + _record(design).images)
-        self._source = _quiet(AxiStreamSource(bus, signal(dut, design.clock), signal(dut, design.reset)))
+        self._source = _quiet(AxiStreamSource(bus, *_clocking(dut, design)))
         self._source.set_pause_generator(iter(stalls))
 
     async def send(self, images: npt.NDArray[Any]) -> None:
@@ -63,6 +68,10 @@ class AxiCodeSource:
         for image in np.asarray(images, np.uint8):
             await self.send_packet(image.tobytes())
         await self._source.wait()
+
+    def clear(self) -> None:
+        """Forget what is in line, before or after a reset."""
+        self._source.clear()
 
     async def send_packet(self, data: bytes) -> None:
         """Send any bytes as one packet, right or not; returns when it is in line."""
@@ -75,8 +84,12 @@ class AxiScoreSink:
     def __init__(self, dut: Any, design: Manifest, *, prefix: str = "", stalls: Stalls = ()) -> None:
         self._told = _record(design)
         bus = AxiStreamBus.from_prefix(dut, prefix + self._told.scores)
-        self._sink = _quiet(AxiStreamSink(bus, signal(dut, design.clock), signal(dut, design.reset)))
+        self._sink = _quiet(AxiStreamSink(bus, *_clocking(dut, design)))
         self._sink.set_pause_generator(iter(stalls))
+
+    def clear(self) -> None:
+        """Forget what has come, before or after a reset."""
+        self._sink.clear()
 
     async def receive(self, images: int) -> Received:
         """The scores and classes of the next images.
@@ -111,7 +124,7 @@ class AxiRegisters:
         told = _record(design)
         self._addresses = told.registers
         bus = AxiLiteBus.from_prefix(dut, prefix + told.lite)
-        self._master = AxiLiteMaster(bus, signal(dut, design.clock), signal(dut, design.reset))
+        self._master = AxiLiteMaster(bus, *_clocking(dut, design))
         for half in (self._master.write_if, self._master.read_if):
             _quiet(half)
         channels = (

@@ -12,7 +12,8 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import RisingEdge
+import numpy.typing as npt
+from cocotb.triggers import ClockCycles, RisingEdge
 
 from abc_hw import sources
 from abc_hw.network import Network
@@ -111,13 +112,23 @@ async def scale(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
 async def layer(dut: Any, design: Manifest, rng: np.random.Generator) -> None:
     _, plan = of_layer(design)
     found = plan.numbers.layer
-    await load(dut, design)
     codes = rng.integers(found.input_bases.levels, size=(IMAGES, *found.in_shape), dtype=np.uint8)
     source = CodeSource(dut, design, stalls=random_stalls(0.3, seed=1))
     sink = CodeSink(dut, design, stalls=random_stalls(0.3, seed=2))
+    await load(dut, design)
+    await interrupted(dut, design, rng, source.send(codes))
+    await load(dut, design)
     cocotb.start_soon(source.send(codes))
     expected = golden.run_layer(found, codes).output.reshape(IMAGES, *found.out_shape)
     equal(f"{found.name} [image, row, column, channel]", expected, await sink.receive(IMAGES))
+
+
+async def interrupted(dut: Any, design: Manifest, rng: np.random.Generator, sending: Any) -> None:
+    """Begin to send, and reset the module in the middle of the first image or so."""
+    begun = cocotb.start_soon(sending)
+    await ClockCycles(getattr(dut, design.clock), int(rng.integers(5, (design.cycles_per_image or 0) + 50)))
+    begun.cancel()
+    await start(dut, design, clock=False)
 
 
 async def load(dut: Any, design: Manifest) -> None:
@@ -127,17 +138,27 @@ async def load(dut: Any, design: Manifest) -> None:
         await WeightLoader(dut, design, stalls=random_stalls(0.3, seed=3)).load(folder / design.load.file)
 
 
-async def axi(dut: Any, design: Manifest, board: Scoreboard, images: Any) -> None:
+async def axi(
+    dut: Any, design: Manifest, rng: np.random.Generator, board: Scoreboard, images: npt.NDArray[Any]
+) -> None:
     """The same behind AXI, with pauses on all channels."""
     from .bench_axi import AxiCodeSource, AxiRegisters, AxiScoreSink, AxiWeightLoader
 
     source = AxiCodeSource(dut, design, stalls=random_stalls(0.3, seed=1))
     sink = AxiScoreSink(dut, design, stalls=random_stalls(0.3, seed=2))
     registers = AxiRegisters(dut, design, stalls=lambda channel: random_stalls(0.3, seed=3 + channel))
+
+    async def load() -> None:
+        if design.load is not None:
+            folder = Path(os.environ["ABC_HW_DESIGN"]).parent
+            await AxiWeightLoader(registers).load(folder / design.load.file)
+
     await start(dut, design)
-    if design.load is not None:
-        folder = Path(os.environ["ABC_HW_DESIGN"]).parent
-        await AxiWeightLoader(registers).load(folder / design.load.file)
+    await load()
+    await interrupted(dut, design, rng, source.send(images))
+    source.clear()
+    sink.clear()
+    await load()
     sending = cocotb.start_soon(source.send(images))
     board.check(images, await sink.receive(len(images)))
     await sending
@@ -149,11 +170,13 @@ async def accelerator(dut: Any, design: Manifest, rng: np.random.Generator) -> N
     board = Scoreboard(design)
     images = board.random_images(int(os.environ["ABC_HW_IMAGES"]), seed=int(rng.integers(1 << 30)))
     if design.axi is not None:
-        await axi(dut, design, board, images)
+        await axi(dut, design, rng, board, images)
         return
-    await load(dut, design)
     source = CodeSource(dut, design, stalls=random_stalls(0.3, seed=1))
     sink = ScoreSink(dut, design, stalls=random_stalls(0.3, seed=2))
+    await load(dut, design)
+    await interrupted(dut, design, rng, source.send(images))
+    await load(dut, design)
     cocotb.start_soon(source.send(images))
     board.check(images, await sink.receive(len(images)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from abc_hw.rtl_gen.bus.accelerator import AxiPlan
     from abc_hw.rtl_gen.emit.manifest import Manifest
     from abc_hw.rtl_gen.emit.parts import Part
+    from abc_hw.rtl_gen.emit.resets import ResetKind
     from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
     from abc_hw.rtl_gen.folding import LayerFolding
 
@@ -56,6 +58,9 @@ def generate(
     ports_of: Annotated[
         Path | None, typer.Option(help="A manifest: refuse what would not fit where that module is.")
     ] = None,
+    reset: Annotated[
+        str, typer.Option(help="sync: at a clock edge, high; async: at once, high; async-low: at once, low.")
+    ] = "sync",
     interface: Annotated[
         str, typer.Option(help="stream: ready/valid; axi: AXI4-Stream and, for all but images, AXI4-Lite.")
     ] = "stream",
@@ -89,13 +94,14 @@ def generate(
     files = design_files(output)
     check_writable(*files.values())
     check_interface(interface, part, register_pages)
+    resets = reset_kind(reset)
     sizes = {"simd": simd, "pe": pe, "M": m, "N": n, "mp": mp, "np": np, "dot_length": dot_length}
     given = {size: value for size, value in sizes.items() if value is not None}
     source = weight_source(weights, constants)
     if source != "rom" and part is not None and not part.startswith("layer:"):
         raise InputError(f"weights: expected rom with --part {part}, found loaded")
     if part in ("array", "popcount"):
-        deliver_part(free_part(part, given, network, name, target), files, ports_of)
+        deliver_part(free_part(part, given, network, name, target), files, ports_of, resets)
         return
     if given:
         raise InputError(f"{next(iter(given))}: expected it with --part array or popcount, found {part or 'none'}")
@@ -103,14 +109,15 @@ def generate(
         raise InputError("network: expected a network file, zoo:NAME, example:NAME or a TOML file, found none")
     found, foldings = read_design(network, cycles, folding)
     if part is not None:
-        deliver_part(part_of(part, source, files)(found, foldings, name, str(network), target), files, ports_of)
+        made_part = part_of(part, source, files)(found, foldings, name, str(network), target)
+        deliver_part(made_part, files, ports_of, resets)
         return
     from abc_hw.rtl_gen.emit import verilog
     from abc_hw.rtl_gen.engine.accelerator import Accelerator
 
     plan = verilog.make_plan(found, foldings, weights=source, target=target, score_bits=score_bits)
     whole = Accelerator(plan) if interface == "stream" else axi_plan(plan, axi_in_bits, axi_out_bits)
-    told = describe(whole, files, name, str(network))
+    told = describe(whole, files, name, str(network)).with_reset(resets)
     check_ports(ports_of, told)
     with progress("generating Verilog"):
         made = design_texts(whole, told)
@@ -121,6 +128,13 @@ def generate(
             say(f"{kind}: {files[kind]}")
     if register_pages is not None:
         write_pages(register_pages)
+
+
+def reset_kind(text: str) -> ResetKind:
+    """How it is reset, as the user says; InputError if nobody knows what that is."""
+    from abc_hw.rtl_gen.emit.resets import reset_kind
+
+    return reset_kind(text)
 
 
 def check_interface(interface: str, part: str | None, pages: Path | None) -> None:
@@ -207,9 +221,11 @@ def design_texts(design: Accelerator | AxiPlan, told: Manifest) -> dict[str, str
 
     made = {"manifest": told.text()}
     if isinstance(design, Accelerator):
-        plan, emitted = design.plan, verilog.emit_accelerator(design, name=told.module)
+        plan, emitted = design.plan, verilog.emit_accelerator(
+            design, name=told.module, reset=told.reset_kind
+        )
     else:
-        plan, emitted = design.inner, axi.emit_axi(design, name=told.module)
+        plan, emitted = design.inner, axi.emit_axi(design, name=told.module, reset=told.reset_kind)
         made["C header"] = c_header()
     if plan.loads:
         made["load words"] = manifest.load_text(plan.load_words)
@@ -259,10 +275,11 @@ def part_of(
     return make
 
 
-def deliver_part(part: Part, files: Mapping[str, Path], ports_of: Path | None) -> None:
+def deliver_part(part: Part, files: Mapping[str, Path], ports_of: Path | None, reset: ResetKind) -> None:
     """Write a part and its manifest."""
     from abc_hw.rtl_gen.emit import manifest, parts, verilog
 
+    part = dataclasses.replace(part, manifest=part.manifest.with_reset(reset))
     verilog.check_name(part.manifest.module)
     check_ports(ports_of, part.manifest)
     with progress("generating Verilog"):

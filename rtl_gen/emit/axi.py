@@ -2,6 +2,7 @@
 
 from ..bus.accelerator import IN, LITE, OUT, AxiAccelerator, AxiPlan
 from .manifest import AxiRecord, Manifest, layer_record, load_record, loading, network_record, versions
+from .resets import ResetKind
 from .verilog import Verilog, check_name, emit, header
 
 __all__ = ["emit_axi", "of_axi"]
@@ -22,7 +23,7 @@ def of_axi(plan: AxiPlan, *, name: str, source: str = "", load_file: str = "") -
     )
 
 
-def emit_axi(plan: AxiPlan, *, name: str) -> Verilog:
+def emit_axi(plan: AxiPlan, *, name: str, reset: ResetKind = "sync") -> Verilog:
     """Its Verilog.
 
     Raises
@@ -31,7 +32,8 @@ def emit_axi(plan: AxiPlan, *, name: str) -> Verilog:
         if ``name`` is no Verilog identifier.
     """
     check_name(name)
-    return emit(AxiAccelerator(plan), name=name, header=header(plan.inner, name, _lines(plan), plan.cycles))
+    lines = header(plan.inner, name, _lines(plan), plan.cycles, reset)
+    return emit(AxiAccelerator(plan), name=name, header=lines, reset=reset)
 
 
 def _lines(plan: AxiPlan) -> list[str]:

@@ -23,6 +23,7 @@ from ..engine.accelerator import Accelerator, WeightSource, weight_source
 from ..engine.layer import LayerPlan
 from ..engine.loading import GatePlan
 from ..parts.stream import CodeStream
+from .resets import RESETS, ResetKind
 
 __all__ = [
     "FORMAT_VERSION", "AxiRecord", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal",
@@ -172,7 +173,7 @@ class Manifest(_Record):
     Members
     -------
     module : its name;  part : ``accelerator``, or which part of one
-    reset_edges : rising edges for which the reset must be high, at the least
+    reset_kind : how it resets; reset_edges : rising edges for which the reset must be active, at the least
     weights, constants : fixed, or loaded; target : technology
     cycles_per_image : least cycles from image to image, both streams free-running
     latency : of a part, cycles from its input to its output; of an accelerator, from an image's last transfer to
@@ -188,6 +189,7 @@ class Manifest(_Record):
     part: str = "accelerator"
     clock: str = "clk"
     reset: str = "rst"
+    reset_kind: ResetKind = "sync"
     reset_edges: Count = 1
     network: NetworkRecord | None = None
     weights: Literal["rom", "loaded"] = "rom"
@@ -202,6 +204,15 @@ class Manifest(_Record):
     load: LoadRecord | None = None
     parameters: dict[str, int | str] = {}
     generator: dict[str, str]
+
+    @property
+    def reset_active(self) -> int:
+        """The value of the reset while it resets."""
+        return RESETS[self.reset_kind].active
+
+    def with_reset(self, kind: ResetKind) -> "Manifest":
+        """The same module with another reset."""
+        return self.model_copy(update={"reset": RESETS[kind].port, "reset_kind": kind})
 
     @property
     def loads(self) -> WeightSource:
@@ -337,7 +348,7 @@ def check_ports(old: Manifest, new: Manifest, where: str) -> None:
     What fits: the same clock and reset, and streams and signals of equal names, widths, fields and transfers. The
     number of words that load weights must be equal too.
     """
-    for field in ("module", "part", "clock", "reset"):
+    for field in ("module", "part", "clock", "reset", "reset_kind"):
         _equal(where, field, getattr(old, field), getattr(new, field))
     _equal(where, "axi", old.axi, new.axi)
     for kind in ("streams", "signals"):

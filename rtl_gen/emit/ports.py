@@ -12,6 +12,7 @@ from amaranth.hdl._ir import Design, PortDirection
 from amaranth.lib import wiring
 
 from .libyosys import ys
+from .resets import ResetKind, prepared_with
 
 __all__ = ["MemberWire", "member_wires", "prepared", "restore_ports"]
 
@@ -25,13 +26,13 @@ class MemberWire:
     is_input: bool
 
 
-def prepared(component: wiring.Component, name: str) -> Design:
+def prepared(component: wiring.Component, name: str, reset: ResetKind = "sync") -> Design:
     """The elaborated design of ``component`` as top module ``name``."""
     ports = {}
     for path, member, value in component.signature.flatten(component):
         direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
         ports["__".join(map(str, path))] = (Value.cast(value), direction)
-    return Fragment.get(component, None).prepare(ports=ports, hierarchy=(name,))
+    return prepared_with(Fragment.get(component, None), ports, name, reset)
 
 
 def member_wires(design: Design) -> dict[str, list[MemberWire]]:

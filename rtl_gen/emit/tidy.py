@@ -18,7 +18,7 @@ Bit = tuple[str, int]
 """A bit of a wire: the wire's name and the index."""
 
 _ARITHMETIC = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$xnor", "$not", "$neg", "$pos"}
-_BITWISE = {"$mux": ("\\A", "\\B", "\\Y"), "$dff": ("\\D", "\\Q")}
+_BITWISE = {"$mux": ("\\A", "\\B", "\\Y"), "$dff": ("\\D", "\\Q"), "$adff": ("\\D", "\\Q")}
 _COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 
 
@@ -131,7 +131,7 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
         kind = str(cell.type)
         if kind not in _ARITHMETIC and kind not in _BITWISE:
             continue
-        output = "\\Q" if kind == "$dff" else "\\Y"
+        output = "\\Q" if kind in ("$dff", "$adff") else "\\Y"
         bits = cell.getPort(_id(output)).to_sigbit_vector()
         used = [not bit.is_wire() or (str(bit.wire.name), bit.offset) in seen for bit in bits]
         if all(used) or not any(used):
@@ -139,10 +139,10 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
         if kind in _BITWISE:
             kept = [index for index, is_used in enumerate(used) if is_used]
             for port in _BITWISE[kind]:
-                old, new = cell.getPort(_id(port)), ys.SigSpec()
-                for index in kept:
-                    new.append(old.extract(index, 1))
-                cell.setPort(_id(port), new)
+                cell.setPort(_id(port), _some_bits(cell.getPort(_id(port)), kept))
+            if kind == "$adff":
+                value = ys.SigSpec(cell.getParam(_id("\\ARST_VALUE")))
+                cell.setParam(_id("\\ARST_VALUE"), _some_bits(value, kept).as_const())
             cell.setParam(_id("\\WIDTH"), ys.Const(len(kept), 32))
             changed = True
         elif not used[-1]:
@@ -151,6 +151,14 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
             cell.setParam(_id("\\Y_WIDTH"), ys.Const(width, 32))
             changed = True
     return changed
+
+
+def _some_bits(signal: "ys.SigSpec", kept: list[int]) -> "ys.SigSpec":
+    """Some bits of a signal, in their order."""
+    found = ys.SigSpec()
+    for index in kept:
+        found.append(signal.extract(index, 1))
+    return found
 
 
 def plain_operators(module: "ys.Module") -> None:
