@@ -20,6 +20,8 @@ _HOMES = {
     "Graph": ("network", "Graph"),
     "Network": ("network", "Network"),
     "Normalise": ("training.normalise", "Normalise"),
+    "StreamConv2d": ("training.stream", "StreamConv2d"),
+    "StreamMean": ("training.stream", "StreamMean"),
     "config_for": ("training.recipes", "config_for"),
     "convert": ("conversion.floats", "convert"),
     "export": ("conversion.exporting", "export"),

@@ -14,9 +14,12 @@ from .training.layers import ABCLinear as ABCLinear
 from .training.loop import train as train
 from .training.normalise import Normalise as Normalise
 from .training.recipes import config_for as config_for
+from .training.stream import StreamConv2d as StreamConv2d
+from .training.stream import StreamMean as StreamMean
 
 __all__ = [
-    "ABCConv2d", "ABCLinear", "Accelerator", "Graph", "Network", "Normalise", "__version__", "config_for",
+    "ABCConv2d", "ABCLinear", "Accelerator", "Graph", "Network", "Normalise", "StreamConv2d",
+    "StreamMean", "__version__", "config_for",
     "convert", "export", "fold", "generate", "load", "load_checkpoint", "save", "simulate", "train",
 ]
 

@@ -14,7 +14,9 @@ from ..training.activation_bases import PixelBases
 from ..training.layers import abc_layers
 from ..training.lowering import to_network
 from ..training.models import ABCNet
+from ..training.paths import trace_paths
 from ..training.residual import ResidualNet
+from ..training.stream import has_stream
 from ..training.tracing import Row, trace
 
 NORMALISATION = "normalisation"
@@ -27,7 +29,8 @@ def export(
 ) -> Network | Graph:
     """The integer network of a module of ``ABCConv2d`` and ``ABCLinear``, batch norm, ReLU, max-pool and flatten.
 
-    They may stand in the forward as modules or as functions. PyTorch's
+    What ``StreamConv2d`` gives may be added up, and averaged by ``StreamMean``; the network is a graph then. All
+    may stand in the forward as modules or as functions. PyTorch's
     :func:`~abc_hw.training.quantised.evaluate_integer` gives the same scores, to the last bit.
 
     Parameters
@@ -59,7 +62,8 @@ def report(model: nn.Module, example: Any = None) -> list[Row]:
     ------
     InputError : the module cannot be traced at all, or fails on the example
     """
-    return trace(model, shape_of(model, example), refuse=False).rows
+    read = trace_paths if has_stream(model) else trace
+    return read(model, shape_of(model, example), refuse=False).rows
 
 
 def shape_of(model: nn.Module, example: Any) -> tuple[int, int, int]:

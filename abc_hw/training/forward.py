@@ -16,6 +16,7 @@ from .layers import ABCConv2d, ABCLinear, BatchNorm
 from .models import ABCNet
 from .normalise import Normalise
 from .residual import ResidualNet
+from .stream import StreamBlock, StreamMean
 
 Shape = tuple[int, int, int]
 """(H, W, C)"""
@@ -25,7 +26,7 @@ class _Tracer(fx.Tracer):
     """Layers on bases and batch norms are nodes, as all modules of torch are."""
 
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        ours = ABCConv2d | ABCLinear | BatchNorm | Normalise
+        ours = ABCConv2d | ABCLinear | BatchNorm | Normalise | StreamBlock | StreamMean
         return isinstance(module, ours) or super().is_leaf_module(module, path)
 
 

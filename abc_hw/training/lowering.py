@@ -14,7 +14,7 @@ from torch import nn
 from ..network import Graph, IntArray, Layer, Network
 from .binarize import codes_of_bases
 from .quantised import QuantisedLayer, quantise
-from .residual import ResidualNet
+from .stream import has_stream
 
 # -- exact thresholds ---------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ def to_network(
     model: nn.Module, *, name: str, classes: Sequence[str], training: Mapping[str, Any] | None = None,
     in_shape: tuple[int, int, int] | None = None,
 ) -> Network | Graph:
-    """The integer network of a trained model: a chain, or the graph of a residual one.
+    """The integer network of a trained model: a chain, or the graph of one with skip paths.
 
     Parameters
     ----------
@@ -106,9 +106,11 @@ def to_network(
         a number of the model is not finite, the model breaks a rule of :mod:`abc_hw.network`, or it does what no
         network does; the line names the part of the module
     """
-    if isinstance(model, ResidualNet):
-        from .residual_integers import to_graph
+    if has_stream(model):
+        from .graph_lowering import to_graph
 
-        return to_graph(model, name=name, classes=classes, training=training)
+        in_shape = in_shape or model.in_shape  # type: ignore[assignment]
+        assert in_shape is not None  # a module of the user's own comes with an example
+        return to_graph(model, in_shape, name=name, classes=classes, training=training)
     layers = tuple(to_layer(quantised) for quantised in quantise(model, in_shape))
     return Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))

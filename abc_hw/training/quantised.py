@@ -26,7 +26,7 @@ from .activation_bases import PixelBases, Unquantised
 from .forward import batch_of
 from .layers import ABCConv2d, ABCLinear, BatchNorm
 from .models import ABCNet
-from .residual import ResidualNet
+from .stream import has_stream
 from .tracing import Stage, trace
 
 Progress = Callable[[int, int], None]
@@ -223,10 +223,10 @@ def evaluate_integer(
     ------
     InputError : images of another shape or type.
     """
-    if isinstance(model, ResidualNet):
-        from .residual_integers import trace_residual
+    if has_stream(model):
+        from .graph_lowering import trace_nodes
 
-        return trace_residual(model, images, ("scores",), progress=progress)["scores"]
+        return trace_nodes(model, images, ("scores",), progress=progress)["scores"]
     return np.concatenate([outputs[-1] for outputs in _batches(model, images, progress)])
 
 

@@ -22,6 +22,7 @@ from .forward import Shape, graph_of, run_once, what, where
 from .layers import ABCConv2d, ABCLinear, abc_layers
 from .models import ABCBlock
 from .normalise import Normalise
+from .stream import has_stream
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -91,8 +92,10 @@ FLATTENS = (nn.Flatten, torch.flatten, "flatten")
 VIEWS = ("view", "reshape", torch.reshape)
 POOLS = (nn.MaxPool2d, functional.max_pool2d, torch.max_pool2d)
 
+ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
 INSTEAD: dict[Any, str] = {
-    operator.add: "no sum of two paths, for layers come one after another",
+    operator.add: "sums of streams only, which abc_hw.StreamConv2d gives",
     nn.Conv2d: "ABCConv2d, which abc_hw.convert makes of it",
     nn.Linear: "ABCLinear, which abc_hw.convert makes of it",
     nn.AvgPool2d: "a max-pool",
@@ -103,7 +106,7 @@ INSTEAD: dict[Any, str] = {
 """What to do in the place of operators that are often met."""
 
 ALIKE: dict[Any, Any] = {
-    operator.iadd: operator.add, torch.add: operator.add, "add": operator.add, "add_": operator.add,
+    **dict.fromkeys(ADDITIONS, operator.add),
     functional.conv2d: nn.Conv2d, torch.conv2d: nn.Conv2d, functional.linear: nn.Linear,
     nn.AdaptiveAvgPool2d: nn.AvgPool2d, functional.avg_pool2d: nn.AvgPool2d,
     functional.adaptive_avg_pool2d: nn.AvgPool2d, "mean": nn.AvgPool2d, torch.mean: nn.AvgPool2d,
@@ -276,21 +279,15 @@ class _Reader:
 
     def _pool(self, node: fx.Node, called: nn.Module | None) -> str:
         stage = self._behind(node)
-        names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-        if called is not None:
-            said = {name: getattr(called, name) for name in names}
-        else:
-            said = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
-        kernel = _pair(said.get("kernel_size"))
-        stride = _pair(said.get("stride") or kernel)
-        plain = kernel == stride and kernel[0] == kernel[1] and not said.get("ceil_mode")
-        if not plain or _pair(said.get("padding") or 0) != (0, 0) or _pair(said.get("dilation") or 1) != (1, 1):
-            self._refuse(node, "a max-pool of squares side by side without padding", f"size {kernel}, {stride}")
+        side, found = square_pool(node, called)
+        if side is None:
+            self._refuse(node, "a max-pool of squares side by side without padding", found)
+            return ""
         if stage.pool > 1:
             self._refuse(node, f"one max-pool behind {stage.name}", "a second")
         if len(self.shapes[node] or ()) != 4:
             self._refuse(node, "a max-pool of a map", f"shape {self.shapes[node]}")
-        stage.pool = int(kernel[0])
+        stage.pool = side
         height, width, channels = self.shape
         self.shape = (height // stage.pool, width // stage.pool, channels)
         return f"max-pool of {stage.name}"
@@ -318,6 +315,20 @@ class _Reader:
         return f"scores of {stage.name}"
 
 
+def square_pool(node: fx.Node, called: nn.Module | None) -> tuple[int | None, str]:
+    """The side of a max-pool of squares side by side without padding, None for another; and its size in words."""
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+    if called is not None:
+        said = {name: getattr(called, name) for name in names}
+    else:
+        said = dict(zip(names, node.args[1:], strict=False)) | dict(node.kwargs)
+    kernel = _pair(said.get("kernel_size"))
+    stride = _pair(said.get("stride") or kernel)
+    plain = kernel == stride and kernel[0] == kernel[1] and not said.get("ceil_mode")
+    plain = plain and _pair(said.get("padding") or 0) == (0, 0) and _pair(said.get("dilation") or 1) == (1, 1)
+    return int(kernel[0]) if plain else None, f"size {kernel}, {stride}"
+
+
 def _pair(value: Any) -> tuple[Any, Any]:
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
 
@@ -328,5 +339,9 @@ def check_module(model: nn.Module, in_shape: Shape, classes: int) -> None:
     if scores != (1, classes):
         expected = f"scores of shape (1, {classes}) for an image and {classes} classes"
         raise InputError(f"{type(model).__name__}: expected {expected}, found {scores}")
-    if abc_layers(model):
+    if has_stream(model):
+        from .paths import trace_paths
+
+        trace_paths(model, in_shape)
+    elif abc_layers(model):
         trace(model, in_shape)

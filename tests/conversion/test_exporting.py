@@ -145,7 +145,7 @@ def branching(s: Any, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "residual": (residual, "Forward.forward: expected no sum of two paths, for layers come one after another, "),
+    "residual": (residual, "Forward.forward: expected sums of streams only, which abc_hw.StreamConv2d gives, "),
     "float convolution": (
         lambda: nn.Sequential(first(), nn.Conv2d(6, 6, 3), nn.Flatten(), last(252)),
         "1: expected ABCConv2d, which abc_hw.convert makes of it, found Conv2d",

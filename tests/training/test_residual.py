@@ -16,11 +16,12 @@ from abc_hw.errors import InputError
 from abc_hw.network import Graph, ScaleForm, files, nodes, onnx_export
 from abc_hw.sim import fast, golden
 from abc_hw.training import loop
+from abc_hw.training.graph_lowering import trace_nodes
 from abc_hw.training.lowering import to_network
 from abc_hw.training.models import reestimate_batch_norm
 from abc_hw.training.quantised import evaluate_integer
-from abc_hw.training.residual import DESIGNS, REACH, STEP, Design, ResidualNet, round_to_stream, to_factors
-from abc_hw.training.residual_integers import trace_residual
+from abc_hw.training.residual import DESIGNS, Design, ResidualNet
+from abc_hw.training.stream import REACH, STEP, round_to_stream, to_factors
 
 SMALL = Design(kernel=3, stride=1, pool=False, stages=((4, 1), (6, 2)))
 POOLED = dataclasses.replace(SMALL, kernel=7, stride=2, pool=True)
@@ -68,7 +69,7 @@ def test_integer_mode_equals_golden_fast_path_and_file_at_every_node(
     graph = to_network(model, name="residual", classes="abcde")
     assert isinstance(graph, Graph)
     graph = files.from_bytes(files.to_bytes(graph), "net")
-    found, trace = trace_residual(model, images), golden.run_graph(graph, images)
+    found, trace = trace_nodes(model, images), golden.run_graph(graph, images)
     assert found.keys() | {"input"} == trace.values.keys()
     for name, values in found.items():
         assert values.dtype == trace.values[name].dtype
