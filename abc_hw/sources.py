@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from . import zoo
-from .errors import InputError
+from .errors import InputError, NetworkError
 from .network import Graph, Network, chain_of, description, files, graph_description
 from .reading import read_toml
 
@@ -70,6 +71,23 @@ def read(text: str | Path) -> tuple[Network, description.Folding]:
             raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     _refuse_others(path)
     return files.load(path), {}
+
+
+def read_design(text: str | Path) -> tuple[Network | Graph, description.Folding]:
+    """As :func:`read`, for hardware: a network that is no chain of layers comes as a graph, without knobs.
+
+    Raises
+    ------
+    InputError : as :func:`read`, but for what is no chain
+    """
+    path = resolve(text)
+    if path.suffix == DESCRIPTION_SUFFIX and not _has_nodes(path):
+        return description.load(path)
+    found = load_any(path)
+    if isinstance(found, Graph):
+        with contextlib.suppress(NetworkError):
+            return chain_of(found), {}
+    return found, {}
 
 
 def load_any(source: str | Path) -> Network | Graph:

@@ -33,10 +33,11 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from abc_hw import sources
 from abc_hw.errors import InputError
-from abc_hw.network import CodeArray, IntArray, Network
+from abc_hw.network import Graph, IntArray, Network, graph_of
 from abc_hw.rtl_gen.emit.manifest import Manifest, Stream, read
 
 from . import golden
+from .expected import random_images
 from .harness import transfers
 
 __all__ = [
@@ -164,8 +165,10 @@ class CodeSource(Source):
         super().__init__(dut, design, "i", prefix=prefix, stalls=stalls)
 
     async def send(self, images: npt.NDArray[Any]) -> None:
-        """Send codes [B, H, W, C]; returns when the last one is taken."""
-        await self.send_words(transfers(images, self.stream.lanes, self.stream.code_bits, self.stream.px))
+        """Send codes [B, H, W, C], or signed numbers if images are such; returns when the last one is taken."""
+        bits = self.stream.code_bits
+        codes = images.astype(np.int64) + (1 << (bits - 1)) if images.dtype == np.int8 else images
+        await self.send_words(transfers(codes, self.stream.lanes, bits, self.stream.px))
 
 
 class CodeSink(Sink):
@@ -187,14 +190,15 @@ class CodeSink(Sink):
 
 @dataclasses.dataclass(frozen=True)
 class Received:
-    """Scores int64 [B, classes] and classes int64 [B], as the module gave them."""
+    """Scores int64 [B, classes] and classes int64 [B], as the module gave them. Of a network without classes: its
+    output int64 [B, numbers of an image], and None."""
 
     scores: IntArray
-    classes: IntArray
+    classes: IntArray | None
 
 
 class ScoreSink(Sink):
-    """Takes scores: the stream ``o`` of an accelerator."""
+    """Takes scores: the stream ``o`` of an accelerator. Of a network without classes it takes the output."""
 
     def __init__(self, dut: Any, design: Manifest, *, prefix: str = "", stalls: Stalls = ()) -> None:
         super().__init__(dut, design, "o", prefix=prefix, stalls=stalls)
@@ -206,7 +210,7 @@ class ScoreSink(Sink):
         ------
         DifferenceError : ``last`` is not where an image ends
         """
-        score, label, last = (self.stream.field(name) for name in ("score", "label", "last"))
+        score, *labelled, last = self.stream.fields
         classes = self.stream.transfers
         words = await self.receive_words(images * classes)
         for index, word in enumerate(words):
@@ -215,7 +219,9 @@ class ScoreSink(Sink):
                 wanted = int(at == classes - 1)
                 raise DifferenceError(f"image {image}, class {at}: expected last {wanted}, found {1 - wanted}")
         scores = np.array([_value(word, score) for word in words], np.int64).reshape(images, classes)
-        labels = [_value(word, label) for word in words[classes - 1 :: classes]]
+        if not labelled:
+            return Received(scores, None)
+        labels = [_value(word, labelled[0]) for word in words[classes - 1 :: classes]]
         return Received(scores, np.array(labels, np.int64))
 
 
@@ -266,11 +272,11 @@ class Scoreboard:
     InputError : another network than the manifest's
     """
 
-    def __init__(self, design: Manifest, network: Network | None = None) -> None:
+    def __init__(self, design: Manifest, network: Network | Graph | None = None) -> None:
         told = design.network
         if told is None:
             raise InputError(f"{design.module}: expected the manifest of an accelerator, found part {design.part}")
-        self.network = sources.load(told.source) if network is None else network
+        self.network = sources.read_design(told.source)[0] if network is None else network
         # What is loaded may be any; all else is fixed.
         kind = "digest" if network is None else _DIGESTS[design.loads]
         if getattr(self.network, kind) != getattr(told, kind):
@@ -279,11 +285,9 @@ class Scoreboard:
                 f"{self.network.name} with {getattr(self.network, kind)[:16]}"
             )
 
-    def random_images(self, count: int, *, seed: int) -> CodeArray:
-        """Random codes as the first layer takes them: uint8 [count, H, W, C]."""
-        levels = self.network.layers[0].input_bases.levels
-        shape = (count, *self.network.input_shape)
-        return np.random.default_rng(seed).integers(levels, size=shape, dtype=np.uint8)
+    def random_images(self, count: int, *, seed: int) -> npt.NDArray[Any]:
+        """Random numbers as the network takes them: uint8, or int8 where they are signed, [count, H, W, C]."""
+        return random_images(self.network, count, np.random.default_rng(seed))
 
     def check(self, images: npt.NDArray[Any], received: Received) -> None:
         """Compare scores and classes of the images.
@@ -292,16 +296,19 @@ class Scoreboard:
         ------
         DifferenceError : the first image and class that differ, what was expected and found
         """
-        trace = golden.run(self.network, images)
-        for image, (expected, found) in enumerate(zip(trace.scores, received.scores, strict=True)):
+        network = self.network
+        whole = golden.run_graph(network if isinstance(network, Graph) else graph_of(network), images)
+        scores = whole.output.astype(np.int64).reshape(received.scores.shape)
+        for image, (expected, found) in enumerate(zip(scores, received.scores, strict=True)):
             for index in np.flatnonzero(expected != found)[:1]:
                 raise DifferenceError(
                     f"image {image}, class {index}: expected score {expected[index]}, found {found[index]}"
                 )
-            if trace.classes[image] != received.classes[image]:
-                raise DifferenceError(
-                    f"image {image}: expected class {trace.classes[image]}, found {received.classes[image]}"
-                )
+        if received.classes is None:
+            return
+        for image, (label, found) in enumerate(zip(golden.classify(scores), received.classes, strict=True)):
+            if label != found:
+                raise DifferenceError(f"image {image}: expected class {label}, found {found}")
         logging.getLogger("cocotb.scoreboard").info("%d images: none differs", len(images))
 
 

@@ -1,7 +1,7 @@
 """Where an accelerator first differs from the golden model: the layer, the block, the pixel, the channel.
 
-Every block of every layer is watched in a simulation in Icarus, which shows every signal of the design. Slower by
-far than :func:`abc_hw.sim.runner.simulate`, so it comes after that one has found that something differs.
+Every block of every layer, and every other unit of a graph, is watched in Icarus, which shows every signal of the
+design. Slower by far than :func:`abc_hw.sim.runner.simulate`, so it comes after that one has found a difference.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ from typing import Any
 
 import numpy.typing as npt
 
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.engine.design import AnyAccelerator, AnyPlan, accelerator_of, plan_of
+from abc_hw.rtl_gen.engine.graph_plan import GraphPlan
+from abc_hw.rtl_gen.engine.traced import Traced
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import temporary_folder
 
-from . import golden
+from .expected import expected
+from .golden import check_images
 from .simulators import cocotb_runner
-from .trace import BLOCKS, Transfer, transfers_of
+from .trace import BLOCKS, Transfer, by_lanes, transfers_of
 
 __all__ = ["Place", "Probe", "locate", "probes"]
 
@@ -59,10 +63,22 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A block that is watched: its layer, its name, and which bits of its result the port still has."""
+    """A block that is watched.
+
+    Members
+    -------
+    layer, block : its layer or unit, and its name; that of a unit that is no layer is the kind of its node
+    scope : modules from the top's to the one that shows the result
+    valid, result : ports of that module: when, and what; a result at a stream's end has a ready too
+    kept : bits of the result that the port still has; None: all
+    transfers : what should come
+    """
 
     layer: str
     block: str
+    scope: tuple[str, ...]
+    valid: str
+    result: str
     kept: list[int] | None
     transfers: list[Transfer]
 
@@ -97,20 +113,44 @@ class Probe:
         return found - (1 << bits) if expected < 0 and found >> (bits - 1) else found
 
 
-def probes(accelerator: Accelerator, verilog: Verilog, images: npt.NDArray[Any]) -> Iterator[Probe]:
-    """The blocks of all layers, in the order of the data."""
-    codes = images
-    for plan in accelerator.plan.layers:
-        layer, name = plan.numbers.layer, accelerator.plan.module_names[plan.name]
-        for block, (module, _, port) in BLOCKS.items():
-            scope = ".".join(filter(None, (TOP, name, module)))
-            transfers = list(transfers_of(block, plan, codes))
-            yield Probe(layer.name, block, verilog.kept_bits.get((scope, port)), transfers)
-        codes = golden.run_layer(layer, codes).output
+def probes(accelerator: AnyAccelerator, verilog: Verilog, images: npt.NDArray[Any]) -> Iterator[Probe]:
+    """The blocks of all layers, and other units of a graph, in the order of the data."""
+    plan = accelerator.plan
+    golden = expected(plan, images)
+    for traced, source in zip(plan.traced, _sources(plan), strict=True):
+        if traced.name in plan.engines:
+            for block, (module, valid, port) in BLOCKS.items():
+                transfers = list(transfers_of(block, plan.engines[traced.name], golden.values[source]))
+                scope = tuple(filter(None, (traced.module, module)))
+                kept = verilog.kept_bits.get((".".join((TOP, *scope)), port))
+                yield Probe(traced.name, block, scope, valid, port, kept, transfers)
+        else:
+            kept = verilog.kept_bits.get((f"{TOP}.{traced.module}", "o__payload"))
+            transfers = _handed_on(traced, golden.values[traced.name])
+            kind, scope = _kind(plan, traced), (traced.module,)
+            yield Probe(traced.name, kind, scope, "o__valid", "o__payload", kept, transfers)
+
+
+def _sources(plan: AnyPlan) -> list[str]:
+    """From whom each traced part takes first."""
+    if isinstance(plan, AcceleratorPlan):
+        return ["input", *(traced.name for traced in plan.traced[:-1])]
+    return [unit.inputs[0] for unit in plan.units]
+
+
+def _kind(plan: AnyPlan, traced: Traced) -> str:
+    assert isinstance(plan, GraphPlan)  # all parts of a chain are engines
+    return next(unit.kind for unit in plan.units if unit.name == traced.name)
+
+
+def _handed_on(traced: Traced, values: npt.NDArray[Any]) -> list[Transfer]:
+    stream = traced.stream
+    to = stream.channel_words(values.shape[-1]) * stream.lanes
+    return list(by_lanes(values, stream.shape.width, stream.lanes, stream.px, to=to))
 
 
 def locate(
-    network: Network, images: npt.NDArray[Any], *, foldings: Mapping[str, LayerFolding],
+    network: Network | Graph, images: npt.NDArray[Any], *, foldings: Mapping[str, LayerFolding],
     weights: WeightSource = "rom", stalls: float = 0.0, mutate: Callable[[str], str] | None = None,
 ) -> Place | None:
     """The place where the accelerator first differs, by the order of data in it; None if none does.
@@ -124,7 +164,7 @@ def locate(
     ------
     RuntimeError : Icarus fails; the message has the end of its log
     """
-    accelerator = Accelerator(AcceleratorPlan.of(network, foldings, weights=weights))
+    accelerator = accelerator_of(plan_of(network, foldings, weights=weights))
     verilog = emit_accelerator(accelerator, name=TOP)
     text = verilog.text if mutate is None else mutate(verilog.text)
     watched = list(probes(accelerator, verilog, images))
@@ -133,9 +173,13 @@ def locate(
         (folder / f"{TOP}.v").write_text(text)
         told = manifest.of_accelerator(accelerator, name=TOP)
         (folder / f"{TOP}.json").write_text(told.text())
-        words = accelerator.plan.load_words if accelerator.plan.loads else []
+        words = accelerator.plan.load_words if isinstance(accelerator, Accelerator) else []
+        words = words if accelerator.plan.loads else []
         (folder / "load.json").write_text(json.dumps(words))
-        (folder / "images.pickle").write_bytes(pickle.dumps((images, stalls)))
+        places = [(probe.scope, probe.valid, probe.result) for probe in watched]
+        codes = check_images(network, images)
+        cycles = 4 * (sum(accelerator.plan.rates.values()) + accelerator.plan.cycles * len(images)) + 10_000
+        (folder / "run.pickle").write_bytes(pickle.dumps((codes, stalls, places, cycles)))
         log = folder / "log"
         try:
             runner.build(
@@ -149,8 +193,7 @@ def locate(
         except (SystemExit, RuntimeError) as error:
             raise RuntimeError(f"icarus could not trace the design:\n{log.read_text()[-2000:]}") from error
         seen = json.loads((folder / "seen.json").read_text())
-    for probe in watched:
-        words = seen.get(f"{probe.layer}.{probe.block}")
+    for probe, words in zip(watched, seen, strict=True):
         place = probe.first_difference(words) if words is not None else None
         if place is not None:
             return place

@@ -8,11 +8,14 @@ from typing import Any
 import jinja2
 import numpy as np
 import numpy.typing as npt
+from amaranth.hdl import Shape
 
 from abc_hw.rtl_gen.emit.verilog import Verilog
 from abc_hw.rtl_gen.engine.accelerator import Accelerator
+from abc_hw.rtl_gen.engine.design import AnyAccelerator, AnyPlan
 
-from . import golden
+from .expected import Expected
+from .golden import check_images
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,27 +47,25 @@ def transfers(codes: npt.NDArray[Any], lanes: int, bits: int, px: int = 1) -> li
     return [sum(int(code) << (bits * lane) for lane, code in enumerate(row)) for row in words]
 
 
-def stimulus(accelerator: Accelerator, images: npt.NDArray[Any]) -> list[int]:
+def stimulus(accelerator: AnyAccelerator, images: npt.NDArray[Any]) -> list[int]:
     """Transfers of the input stream for ``images`` [B, H, W, C]."""
-    i = accelerator.plan.i
-    return transfers(images, i.lanes, i.shape.width, i.px)
+    plan = accelerator.plan
+    return transfers(check_images(plan.network, images), plan.i.lanes, plan.i.shape.width, plan.i.px)
 
 
-def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trace, name: str) -> list[Tap]:
-    """What each layer should hand on, as its port in the Verilog shows it; nothing of one that nobody reads."""
+def expected_taps(accelerator: AnyAccelerator, verilog: Verilog, golden: Expected, name: str) -> list[Tap]:
+    """What each traced stream should be, as its port in the Verilog shows it; nothing of one that nobody reads."""
     taps = []
-    for plan, layer in zip(accelerator.plan.layers, trace.layers, strict=True):
-        bits = plan.o.shape.width
-        output = layer.output if layer.output.ndim == 4 else layer.output[:, None, None, :]
-        words = transfers(output, plan.o.lanes, bits, plan.o.px)
-        # A score past the last class is dropped before anybody looks at it; codes past the last channel are 0.
-        counting = np.full_like(output, (1 << bits) - 1) if plan.numbers.layer.hands_on_integers else None
-        full = (1 << plan.o.width) - 1
-        masks = [full] * len(words) if counting is None else transfers(counting, plan.o.lanes, bits, plan.o.px)
+    for traced in accelerator.plan.traced:
+        stream = traced.stream
+        bits, width = stream.shape.width, stream.width
+        output = golden.values[traced.name]
+        words = transfers(output, stream.lanes, bits, stream.px)
+        full = (1 << width) - 1
+        counting = np.full_like(output, (1 << bits) - 1, np.int64)
+        masks = [full] * len(words) if traced.padded else transfers(counting, stream.lanes, bits, stream.px)
         # Bits that nothing downstream reads are not in the emitted port.
-        module = accelerator.plan.module_names[layer.name]
-        kept = verilog.kept_bits.get((f"{name}.{module}", "o__payload"))
-        width = plan.o.width
+        kept = verilog.kept_bits.get((f"{name}.{traced.module}", "o__payload"))
         if kept is not None:
             words, masks = (
                 [sum((word >> bit & 1) << place for place, bit in enumerate(kept)) for word in column]
@@ -72,25 +73,55 @@ def expected_taps(accelerator: Accelerator, verilog: Verilog, trace: golden.Trac
             )
             width = len(kept)
         if width:
-            taps.append(Tap(name=layer.name, module=module, width=width, words=words, masks=masks))
+            taps.append(Tap(name=traced.name, module=traced.module, width=width, words=words, masks=masks))
     return taps
 
 
-def expected_scores(accelerator: Accelerator, trace: golden.Trace) -> list[int]:
-    """Transfers of the output stream: {last, label, score}; the label of all but the last is masked out."""
-    score_bits, label_bits = output_fields(accelerator)
-    words = []
-    for scores, label in zip(trace.scores.tolist(), trace.classes.tolist(), strict=True):
-        for index, score in enumerate(scores):
-            last = index == len(scores) - 1
-            word = score & ((1 << score_bits) - 1)
-            words.append(word | (label << score_bits) | (1 << (score_bits + label_bits)) if last else word)
-    return words
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputFields:
+    """The output stream: bits of a score or value, is it signed, bits of a label (0 where there is none); ``last``
+    stands above them."""
+
+    bits: int
+    signed: bool
+    label: int
+
+    @classmethod
+    def of(cls, plan: AnyPlan) -> OutputFields:
+        """Of a plan."""
+        layout = plan.o_layout
+        names = dict(iter(layout))
+        value = Shape.cast(names["score" if "score" in names else "value"].shape)
+        label = Shape.cast(names["label"].shape).width if "label" in names else 0
+        return cls(bits=value.width, signed=value.signed, label=label)
+
+    @property
+    def width(self) -> int:
+        """Bits of a transfer."""
+        return self.bits + self.label + 1
+
+    def number(self, word: int) -> int:
+        """The score or value of a transfer."""
+        low = word & ((1 << self.bits) - 1)
+        half = 1 << (self.bits - 1)
+        return (low ^ half) - half if self.signed else low
+
+    def label_of(self, word: int) -> int:
+        """The label of a transfer."""
+        return word >> self.bits & ((1 << self.label) - 1)
 
 
-def output_fields(accelerator: Accelerator) -> tuple[int, int]:
-    """Bits of (score, label) in the output stream."""
-    return len(accelerator.o.payload.score), len(accelerator.o.payload.label)
+def expected_output(plan: AnyPlan, golden: Expected) -> tuple[list[int], list[int]]:
+    """(transfers of the output stream, which of their bits count): the label only in the last one of an image."""
+    fields, count = OutputFields.of(plan), plan.o_transfers
+    end = 1 << (fields.bits + fields.label)
+    words, masks = [], []
+    labels = [0] * len(golden.output) if golden.classes is None else golden.classes.tolist()
+    for values, label in zip(golden.output.reshape(-1, count).tolist(), labels, strict=True):
+        row = [value & ((1 << fields.bits) - 1) for value in values]
+        words += [*row[:-1], row[-1] | label << fields.bits | end]
+        masks += [(1 << fields.bits) - 1 | end] * (count - 1) + [2 * end - 1]
+    return words, masks
 
 
 def load_stimulus(accelerator: Accelerator) -> list[int]:
@@ -100,7 +131,7 @@ def load_stimulus(accelerator: Accelerator) -> list[int]:
 
 
 def harness_text(
-    accelerator: Accelerator, taps: list[Tap], *, name: str, images: int, words: int,
+    accelerator: AnyAccelerator, taps: list[Tap], *, name: str, images: int, words: int,
     loads: tuple[int, int] | None = None, barrier: int = 0,
 ) -> str:
     """SystemVerilog of the harness for ``images`` images of together ``words`` input transfers.
@@ -112,17 +143,19 @@ def harness_text(
         loader=jinja2.PackageLoader("abc_hw.sim", "."), undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True, autoescape=False,
     ).get_template("harness.sv.j2")
-    score_bits, label_bits = output_fields(accelerator)
+    load_width = 0
+    if loads and isinstance(accelerator, Accelerator):
+        load_width = len(accelerator.load.payload.as_value())
     return template.render(
         name=name,
         taps=taps,
         images=images,
         transfers=words,
-        classes=accelerator.plan.network.layers[-1].out_channels,
+        outputs=accelerator.plan.o_transfers,
         i_width=accelerator.plan.i.width,
-        o_width=score_bits + label_bits + 1,
+        o_width=OutputFields.of(accelerator.plan).width,
         loads=loads[1] if loads else 0,
         second=loads[0] if loads else 0,
-        load_width=len(accelerator.load.payload.as_value()) if loads else 0,
+        load_width=load_width,
         barrier=barrier,
     )

@@ -13,7 +13,7 @@
 #include "Vaccelerator.h"
 #include "verilated.h"
 
-#include "design.h"  // I_BYTES, O_SCORE_BITS, O_LABEL_BITS, CLASSES, TRANSFERS, LOAD_BYTES, REPORT
+#include "design.h"  // I_BYTES, O_SCORE_BITS, O_SIGNED, O_LABEL_BITS, OUTPUTS, TRANSFERS, LOAD_BYTES, REPORT
 
 // Verilator writes "__" in a name so.
 #define PORT(stream, signal) dut.stream##___05F##signal
@@ -89,7 +89,7 @@ int main(int argc, char** argv) {
     const uint8_t* transfers = input.data() + loads * LOAD_BYTES;
     const uint64_t most = uint64_t(images) * TRANSFERS;
     uint64_t sent = 0, loaded = 0, last_done = 0;
-    int64_t row[CLASSES + 2];  // scores, label, cycle
+    std::vector<int64_t> row(OUTPUTS + 2);  // scores, label, cycle
     int taken = 0;
     long done = 0;
     bool i_hold = false;
@@ -113,12 +113,12 @@ int main(int argc, char** argv) {
         if (PORT(o, valid) && PORT(o, ready)) {
             const int64_t score = field(PORT(o, payload), 0, O_SCORE_BITS);
             const bool last = field(PORT(o, payload), O_SCORE_BITS + O_LABEL_BITS, 1);
-            if (last != (taken == CLASSES - 1)) return 4;
-            row[taken++] = int64_t(uint64_t(score) << (64 - O_SCORE_BITS)) >> (64 - O_SCORE_BITS);
+            if (last != (taken == OUTPUTS - 1)) return 4;
+            row[taken++] = O_SIGNED ? int64_t(uint64_t(score) << (64 - O_SCORE_BITS)) >> (64 - O_SCORE_BITS) : score;
             if (last) {
-                row[CLASSES] = field(PORT(o, payload), O_SCORE_BITS, O_LABEL_BITS);
-                row[CLASSES + 1] = int64_t(cycle);
-                if (fwrite(row, sizeof row, 1, output) != 1) return 2;
+                row[OUTPUTS] = field(PORT(o, payload), O_SCORE_BITS, O_LABEL_BITS);
+                row[OUTPUTS + 1] = int64_t(cycle);
+                if (fwrite(row.data(), row.size() * sizeof row[0], 1, output) != 1) return 2;
                 taken = 0;
                 last_done = cycle;
                 if (++done % REPORT == 0 || done == images) {

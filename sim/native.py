@@ -19,16 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from abc_hw.errors import InputError
-from abc_hw.network import IntArray, Network
+from abc_hw.network import Graph, IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import emit_accelerator
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
+from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 
 from .fast import Progress
 from .folders import work_folder
 from .golden import check_images
-from .harness import load_stimulus, output_fields, stimulus
+from .harness import OutputFields, load_stimulus, stimulus
 from .simulators import environment
 
 TOP = "accelerator"
@@ -47,19 +48,20 @@ class NativeResult:
 
     Members
     -------
-    scores : int64 [B, classes];  labels : int64 [B]
+    scores : int64 [B, classes];  labels : int64 [B]. Of a network without classes its output [B, H, W, C], and
+        no labels
     cycles : of the simulated clock from each image's last score to the next one's, where one process ran both
     bound : least cycles between images that the folding allows
     """
 
     scores: IntArray
-    labels: IntArray
+    labels: IntArray | None
     cycles: IntArray
     bound: int
 
 
 def simulate_scores(
-    network: Network,
+    network: Network | Graph,
     images: npt.NDArray[Any],
     *,
     foldings: Mapping[str, LayerFolding],
@@ -77,7 +79,7 @@ def simulate_scores(
     Parameters
     ----------
     network, foldings, weights : what to generate
-    images : uint8 [B, H, W, C], at least one
+    images : uint8 (or int8 where the network's are signed) [B, H, W, C], at least one
     stalls, seed : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
     jobs : processes at once; all cores otherwise
     work_dir : keep sources, build and records here; a temporary folder otherwise
@@ -95,7 +97,7 @@ def simulate_scores(
     if not 0 <= stalls <= 0.9:
         raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
     images = check_images(network, images)
-    accelerator = Accelerator(AcceleratorPlan.of(network, foldings, weights=weights))
+    accelerator = accelerator_of(plan_of(network, foldings, weights=weights))
     text = emit_accelerator(accelerator, name=TOP).text
     with work_folder(work_dir) as folder:
         program = build_native(accelerator, text if mutate is None else mutate(text), folder)
@@ -105,23 +107,24 @@ def simulate_scores(
         shares = [_Share(folder, index, accelerator, images[part]) for index, part in enumerate(parts)]
         _run(program, shares, round(stalls * 256), seed, _patience(accelerator, stalls), progress)
         rows = [share.rows() for share in shares]
-    classes = network.layers[-1].out_channels
+    outputs, shape = accelerator.plan.o_transfers, accelerator.plan.traced[-1].shape
+    scores = np.concatenate([row[:, :outputs] for row in rows])
     return NativeResult(
-        scores=np.concatenate([row[:, :classes] for row in rows]),
-        labels=np.concatenate([row[:, classes] for row in rows]),
-        cycles=np.concatenate([np.diff(row[:, classes + 1]) for row in rows]),
+        scores=scores if network.classes else scores.reshape(-1, *shape),
+        labels=np.concatenate([row[:, outputs] for row in rows]) if network.classes else None,
+        cycles=np.concatenate([np.diff(row[:, outputs + 1]) for row in rows]),
         bound=accelerator.plan.cycles,
     )
 
 
-def _patience(accelerator: Accelerator, stalls: float) -> int:
+def _patience(accelerator: AnyAccelerator, stalls: float) -> int:
     """Cycles without an image after which there will be none."""
     plan = accelerator.plan
-    cycles = sum(plan.rates.values()) + plan.cycles + (plan.gate.load_transfers if plan.loads else 0)
+    cycles = sum(plan.rates.values()) + plan.cycles + _load_transfers(accelerator)
     return round((4 * cycles + 10_000) / (1 - stalls) ** 2)
 
 
-def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
+def build_native(accelerator: AnyAccelerator, verilog: str, folder: Path) -> Path:
     """Compile the model of an accelerator and its loop in ``folder``; the program's path.
 
     Raises
@@ -134,12 +137,12 @@ def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
     variables = environment("verilator")
     (folder / f"{TOP}.v").write_text(verilog)
     shutil.copy(SOURCE, folder)
-    score_bits, label_bits = output_fields(accelerator)
+    fields = OutputFields.of(accelerator.plan)
     facts = {
         "I_BYTES": ceil_div(_input_bits(accelerator), 8), "TRANSFERS": accelerator.plan.i_transfers,
-        "CLASSES": accelerator.plan.network.layers[-1].out_channels, "O_SCORE_BITS": score_bits,
-        "O_LABEL_BITS": label_bits, "LOAD_BYTES": _load_bytes(accelerator),
-        "LOAD_TRANSFERS": accelerator.plan.gate.load_transfers if accelerator.plan.loads else 0, "REPORT": REPORT,
+        "OUTPUTS": accelerator.plan.o_transfers, "O_SCORE_BITS": fields.bits,
+        "O_SIGNED": int(fields.signed), "O_LABEL_BITS": fields.label, "LOAD_BYTES": _load_bytes(accelerator),
+        "LOAD_TRANSFERS": _load_transfers(accelerator), "REPORT": REPORT,
     }
     (folder / "design.h").write_text("".join(f"#define {name} {value}\n" for name, value in facts.items()))
     command = [
@@ -156,30 +159,38 @@ def build_native(accelerator: Accelerator, verilog: str, folder: Path) -> Path:
     return program
 
 
-def _input_bits(accelerator: Accelerator) -> int:
+def _input_bits(accelerator: AnyAccelerator) -> int:
     return accelerator.plan.i.width
 
 
-def _load_bytes(accelerator: Accelerator) -> int:
-    return ceil_div(len(accelerator.load.payload.as_value()), 8) if accelerator.plan.loads else 0
+def _load_bytes(accelerator: AnyAccelerator) -> int:
+    if not (isinstance(accelerator, Accelerator) and accelerator.plan.loads):
+        return 0
+    return ceil_div(len(accelerator.load.payload.as_value()), 8)
+
+
+def _load_transfers(accelerator: AnyAccelerator) -> int:
+    if not (isinstance(accelerator, Accelerator) and accelerator.plan.loads):
+        return 0
+    return accelerator.plan.gate.load_transfers
 
 
 class _Share:
     """The images of one process, in files."""
 
-    def __init__(self, folder: Path, index: int, accelerator: Accelerator, images: npt.NDArray[Any]) -> None:
+    def __init__(self, folder: Path, index: int, accelerator: AnyAccelerator, images: npt.NDArray[Any]) -> None:
         self.images = len(images)
         self.input, self.output = folder / f"images.{index}", folder / f"scores.{index}"
         self.done = 0
         size = ceil_div(_input_bits(accelerator), 8)
         with self.input.open("wb") as file:
-            if accelerator.plan.loads:
+            if isinstance(accelerator, Accelerator) and accelerator.plan.loads:
                 file.write(_bytes_of(load_stimulus(accelerator), _load_bytes(accelerator)))
             for start in range(0, len(images), BATCH):
                 file.write(_bytes_of(stimulus(accelerator, images[start : start + BATCH]), size))
 
     def rows(self) -> IntArray:
-        """Scores, label and cycle of each image, int64 [B, classes + 2]."""
+        """Scores, label and cycle of each image, int64 [B, outputs + 2]."""
         return np.fromfile(self.output, "<i8").reshape(self.images, -1)
 
 

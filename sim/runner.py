@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from abc_hw.errors import InputError
-from abc_hw.network import IntArray, Network
+from abc_hw.network import Graph, IntArray, Network
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource, served_digest
+from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import copy, write
 
-from . import golden
+from .expected import Expected, expected, joined
 from .folders import work_folder
-from .harness import expected_scores, expected_taps, harness_text, load_stimulus, output_fields, stimulus
+from .harness import OutputFields, expected_output, expected_taps, harness_text, load_stimulus, stimulus
 from .netlist import synthesised
 from .running import leave_rerun, run_bench, viewer_lists, wave_kind
 from .simulators import environment
@@ -31,7 +32,7 @@ TOP = "accelerator"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerComparison:
-    """Bits of a layer's output stream that were compared with the golden model, and that differ."""
+    """Bits of the stream behind a layer or unit that were compared with the golden model, and that differ."""
 
     name: str
     bits_compared: int
@@ -44,23 +45,24 @@ class SimulationResult:
 
     Members
     -------
-    layers : comparison per layer, then of the accelerator's ``output`` (scores and label)
-    scores, labels : of the simulated hardware, int64 [B, classes] and [B]; absent bits read as 0
+    layers : comparison per layer, or unit of a graph, then of the accelerator's ``output`` (scores and label)
+    scores, labels : of the simulated hardware, int64 [B, classes] and [B]; absent bits read as 0. Of a network
+        without classes its output [B, H, W, C], and no labels
     cycles_between_images : cycles from one image's last score to the next one's
     latency : cycles from the first input transfer to the first image's last score
     latencies : cycles from an image's last input transfer to its last score
-    planned : what the plan says of the first of them, where nobody stalls
+    planned : what the plan says of the first of them, where nobody stalls; None: nothing
     bound : least cycles between images that the folding allows
     finished : did every image come out in time?
     """
 
     layers: list[LayerComparison]
     scores: IntArray
-    labels: IntArray
+    labels: IntArray | None
     cycles_between_images: list[int]
     latency: int
     latencies: list[int]
-    planned: int
+    planned: int | None
     bound: int
     finished: bool
 
@@ -70,7 +72,7 @@ class SimulationResult:
 
 
 def simulate(
-    network: Network,
+    network: Network | Graph,
     images: npt.NDArray[Any],
     *,
     foldings: Mapping[str, LayerFolding],
@@ -89,7 +91,7 @@ def simulate(
     Parameters
     ----------
     network, foldings : what to generate
-    images : uint8 [B, H, W, C], at least one
+    images : uint8 (or int8 where the network's are signed) [B, H, W, C], at least one
     simulator : ``verilator`` or ``icarus``
     stalls : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
     waves : write a waveform file here, .vcd or in Icarus .fst, and lists of signals for GTKWave and Surfer
@@ -115,11 +117,13 @@ def simulate(
         raise InputError("images: expected at least one, found none")
     environment(simulator)  # refuses one that is not there before anything is made
     kind = wave_kind(waves, simulator)
-    accelerator = Accelerator(
-        AcceleratorPlan.of(network, foldings, weights=weights, target=netlist or "generic")
-    )
+    accelerator = accelerator_of(plan_of(network, foldings, weights=weights, target=netlist or "generic"))
     following = _following(accelerator, swap, foldings)
-    trace = golden.run(network, images) if swap is None else _both(network, swap, images)
+    if following is None:
+        trace = expected(accelerator.plan, images)
+    else:  # half of them by the network that is loaded second
+        half = len(images) // 2
+        trace = joined(expected(accelerator.plan, images[:half]), expected(following.plan, images[half:]))
     with work_folder(work_dir) as folder:
         verilog = emit_accelerator(accelerator, name=TOP)
         if mutate is not None:
@@ -132,7 +136,7 @@ def simulate(
         seen = run_bench(folder, simulator, kind=kind)
         if waves is not None and seen is not None:
             copy(seen, waves)
-            for path, text in viewer_lists(Path(waves), [layer.name for layer in network.layers]).items():
+            for path, text in viewer_lists(Path(waves), list(accelerator.plan.module_names.values())).items():
                 write(path, text.encode())
         result_file = folder / "result.json"
         if not result_file.exists():
@@ -142,50 +146,37 @@ def simulate(
 
 
 def _following(
-    accelerator: Accelerator, swap: Network | None, foldings: Mapping[str, LayerFolding]
-) -> Accelerator | None:
+    accelerator: AnyAccelerator, swap: Network | None, foldings: Mapping[str, LayerFolding]
+) -> AnyAccelerator | None:
     """The accelerator of the network that is loaded second."""
     if swap is None:
         return None
     network = accelerator.plan.network
     plan = accelerator.plan
-    if not plan.loads or served_digest(swap, plan.weights) != plan.served_digest:
+    same = isinstance(plan, AcceleratorPlan) and served_digest(swap, plan.weights) == plan.served_digest
+    if not plan.loads or not same:
         what = "what is loaded" if plan.weights == "trained" else "its weights"
         raise InputError(
             f"swap: expected loaded weights and a network that differs from {network.name} in {what} only, "
             f"found {plan.weights} and {swap.name}"
         )
-    return Accelerator(AcceleratorPlan.of(swap, foldings, weights=plan.weights, target=plan.target))
-
-
-def _both(network: Network, swap: Network, images: npt.NDArray[Any]) -> golden.Trace:
-    """What the network makes of the first half of the images, and the other network of the rest."""
-    half = len(images) // 2
-    first, rest = golden.run(network, images[:half]), golden.run(swap, images[half:])
-    return golden.Trace(
-        layers=tuple(
-            dataclasses.replace(before, output=np.concatenate([before.output, after.output]))
-            for before, after in zip(first.layers, rest.layers, strict=True)
-        ),
-        scores=np.concatenate([first.scores, rest.scores]),
-        classes=np.concatenate([first.classes, rest.classes]),
-    )
+    return accelerator_of(plan_of(swap, foldings, weights=plan.weights, target=plan.target))
 
 
 def _prepare(
-    folder: Path, accelerator: Accelerator, following: Accelerator | None, verilog: Verilog,
-    images: npt.NDArray[Any], trace: golden.Trace, stalls: float, seed: int,
+    folder: Path, accelerator: AnyAccelerator, following: AnyAccelerator | None, verilog: Verilog,
+    images: npt.NDArray[Any], trace: Expected, stalls: float, seed: int,
 ) -> int:
     """Write design, harness, input and expectation into the folder; returns the cycles after which to give up."""
     taps = expected_taps(accelerator, verilog, trace, TOP) if verilog.inner_streams else []
     words = stimulus(accelerator, images)
-    score_bits, label_bits = output_fields(accelerator)
-    classes = accelerator.plan.network.layers[-1].out_channels
-    in_last = (1 << (score_bits + label_bits + 1)) - 1
-    in_others = (1 << score_bits) - 1 | 1 << (score_bits + label_bits)
+    scores, score_masks = expected_output(accelerator.plan, trace)
     plan = accelerator.plan
     slowest = sum(plan.rates.values()) + plan.cycles * len(images)
-    loads = [load_stimulus(loaded) for loaded in (accelerator, following) if loaded and loaded.plan.loads]
+    loads = [
+        load_stimulus(loaded) for loaded in (accelerator, following)
+        if isinstance(loaded, Accelerator) and loaded.plan.loads
+    ]
     weights = [word for words in loads for word in words]
     most_cycles = round((2 * slowest + 8 * len(words) + 2 * len(weights) + 10_000) / (1 - stalls) ** 2)
     (folder / "result.json").unlink(missing_ok=True)
@@ -204,26 +195,25 @@ def _prepare(
         "seed": (seed * 2654435761 + 1) % (1 << 32) or 1,
         "most_cycles": most_cycles,
         "taps": [dataclasses.asdict(tap) for tap in taps],
-        "scores": expected_scores(accelerator, trace),
-        "score_masks": ([in_others] * (classes - 1) + [in_last]) * len(images),
+        "scores": scores,
+        "score_masks": score_masks,
     }))
     return most_cycles
 
 
-def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> SimulationResult:
-    score_bits, label_bits = output_fields(accelerator)
-    classes = accelerator.plan.network.layers[-1].out_channels
+def _result(record: dict[str, Any], accelerator: AnyAccelerator, images: int) -> SimulationResult:
+    plan, fields = accelerator.plan, OutputFields.of(accelerator.plan)
     words = [word or 0 for word in record["scores"]]
-    words += [0] * (images * classes - len(words))
-    low = np.array([word & ((1 << score_bits) - 1) for word in words], np.int64).reshape(images, classes)
-    half = 1 << (score_bits - 1)
-    labels = [(word >> score_bits) & ((1 << label_bits) - 1) for word in words[classes - 1 :: classes]]
+    words += [0] * (images * plan.o_transfers - len(words))
+    scores = np.array([fields.number(word) for word in words], np.int64)
+    shape = (-1,) if fields.label else plan.traced[-1].shape
+    labels = [fields.label_of(word) for word in words[plan.o_transfers - 1 :: plan.o_transfers]]
     done = [moment for moment in record["done_at"] if moment is not None]
     finished = not record["timed_out"]
     return SimulationResult(
-        layers=[LayerComparison(name=name, **counts) for name, counts in record["layers"].items()],
-        scores=(low ^ half) - half,
-        labels=np.array(labels, np.int64),
+        layers=[LayerComparison(**counts) for counts in record["layers"]],
+        scores=scores.reshape(images, *shape),
+        labels=np.array(labels, np.int64) if fields.label else None,
         cycles_between_images=[after - before for before, after in itertools.pairwise(done[1:])]
         if finished
         else [],
@@ -231,7 +221,7 @@ def _result(record: dict[str, Any], accelerator: Accelerator, images: int) -> Si
         latencies=[after - before for before, after in zip(record["sent_at"], done[1:], strict=True)]
         if finished
         else [],
-        planned=accelerator.plan.latency,
-        bound=accelerator.plan.cycles,
+        planned=plan.latency,
+        bound=plan.cycles,
         finished=finished,
     )

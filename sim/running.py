@@ -136,11 +136,11 @@ def main() -> int:
         print((folder / "simulation.log").read_text()[-2000:], file=sys.stderr)
         return 1
     result = json.loads((folder / "result.json").read_text())
-    for name, counts in result["layers"].items():
-        print(f"{name}: {counts['bits_compared']} bits compared, {counts['bits_differing']} differ")
+    for counts in result["layers"]:
+        print(f"{counts['name']}: {counts['bits_compared']} bits compared, {counts['bits_differing']} differ")
     if waves is not None:
         print(f"waves: {waves}")
-    differ = any(counts["bits_differing"] for counts in result["layers"].values())
+    differ = any(counts["bits_differing"] for counts in result["layers"])
     return int(differ or result["timed_out"])
 
 

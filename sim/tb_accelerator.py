@@ -56,12 +56,12 @@ async def every_layer_equals_golden(dut: Any) -> None:
     await ClockCycles(dut.clk, 2)
 
     folder = Path.cwd()
-    layers = {
-        tap["name"]: compare(read_words(folder / f"tap{index}.hex"), tap["words"], tap["masks"])
+    layers = [
+        {"name": tap["name"]} | compare(read_words(folder / f"tap{index}.hex"), tap["words"], tap["masks"])
         for index, tap in enumerate(run["taps"])
-    }
+    ]
     scores = read_words(folder / "scores.hex")
-    layers["output"] = compare(scores, run["scores"], run["score_masks"])
+    layers.append({"name": "output"} | compare(scores, run["scores"], run["score_masks"]))
     result = {
         "layers": layers,
         "scores": scores,
@@ -73,5 +73,5 @@ async def every_layer_equals_golden(dut: Any) -> None:
     temporary.write_text(json.dumps(result))
     temporary.replace(folder / "result.json")
     assert not timed_out, f"not finished after {run['most_cycles']} cycles"
-    different = {name: counts for name, counts in layers.items() if counts["bits_differing"]}
+    different = [layer for layer in layers if layer["bits_differing"]]
     assert not different, f"bits differ: {different}"

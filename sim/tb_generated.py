@@ -16,9 +16,10 @@ import numpy.typing as npt
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from abc_hw import sources
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.emit.manifest import Manifest
-from abc_hw.rtl_gen.emit.parts import plan_of
+from abc_hw.rtl_gen.emit.parts import layer_plan
+from abc_hw.rtl_gen.engine.design import folded_names
 from abc_hw.rtl_gen.folding import KNOBS, LayerFolding
 
 from . import golden
@@ -86,16 +87,16 @@ async def popcount(dut: Any, design: Manifest, rng: np.random.Generator) -> None
     equal("counts [word]", np.array([word.bit_count() for word in words]), np.array(counts))
 
 
-def of_layer(design: Manifest) -> tuple[Network, Any]:
+def of_layer(design: Manifest) -> tuple[Network | Graph, Any]:
     """The network of a layer's part, and the layer's plan."""
     assert design.network is not None
-    network = sources.load(design.network.source)
+    network, _ = sources.read_design(design.network.source)
     if network.digest != design.network.digest:
         raise DifferenceError(f"{design.network.source}: expected the network {design.network.digest[:16]}")
     (record,) = design.layers
-    foldings = {layer.name: LayerFolding() for layer in network.layers}
+    foldings = dict.fromkeys(folded_names(network), LayerFolding())
     foldings[record.name] = LayerFolding(**{knob: getattr(record, knob) for knob in KNOBS})
-    return network, plan_of(network, foldings, record.name, weights=design.loads)
+    return network, layer_plan(network, foldings, record.name, weights=design.loads)
 
 
 async def scale(dut: Any, design: Manifest, rng: np.random.Generator) -> None:

@@ -10,51 +10,46 @@ from typing import Any
 import cocotb
 from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 
-from abc_hw.rtl_gen.emit.manifest import Manifest
-
 from .bench import PERIOD_NS, CodeSource, ScoreSink, WeightLoader, random_stalls, read, start
-from .trace import BLOCKS
+
+Ports = tuple[list[Any], Any]
+"""Signals that are all 1 when a result is there, and the result."""
 
 
-def watched(dut: Any, design: Manifest) -> dict[str, tuple[list[Any], Any]]:
-    """layer.block -> (signals that are all 1 when a result is there, the result), of the blocks that are there."""
-    found = {}
-    for layer in design.layers:
-        scope = getattr(dut, layer.name)
-        for block, (module, valid, result) in BLOCKS.items():
-            within = getattr(scope, module, None) if module else scope
-            when = [getattr(within, valid, None)] + ([getattr(within, "o__ready", None)] if not module else [])
-            port = getattr(within, result, None)
-            if port is not None and None not in when:
-                found[f"{layer.name}.{block}"] = when, port
-    return found
+def ports_at(dut: Any, scope: tuple[str, ...], valid: str, result: str) -> Ports | None:
+    """Those of a module, by the names of the modules that lead to it; None if it has not got them."""
+    for name in scope:
+        dut = getattr(dut, name, None)
+    names = [valid] if valid != "o__valid" else [valid, "o__ready"]
+    when, port = [getattr(dut, name, None) for name in names], getattr(dut, result, None)
+    return None if port is None or None in when else (when, port)
 
 
-async def watch(clock: Any, ports: dict[str, tuple[list[Any], Any]], seen: dict[str, list[int | None]]) -> None:
+async def watch(clock: Any, ports: list[Ports | None], seen: list[list[int | None] | None]) -> None:
     while True:
         await RisingEdge(clock)
-        for name, (when, port) in ports.items():
-            if all(signal.value == 1 for signal in when):
-                seen[name].append(int(port.value) if port.value.is_resolvable else None)
+        for found, words in zip(ports, seen, strict=True):
+            if found is not None and words is not None and all(signal.value == 1 for signal in found[0]):
+                value = found[1].value
+                words.append(int(value) if value.is_resolvable else None)
 
 
 @cocotb.test()
 async def write_what_blocks_hand_on(dut: Any) -> None:
     design = read("accelerator.json")
-    images, stalls = pickle.loads(Path("images.pickle").read_bytes())
-    ports = watched(dut, design)
-    seen: dict[str, list[int | None]] = {name: [] for name in ports}
+    codes, stalls, places, cycles = pickle.loads(Path("run.pickle").read_bytes())
+    ports = [ports_at(dut, *place) for place in places]
+    seen: list[list[int | None] | None] = [None if found is None else [] for found in ports]
     pauses = [random_stalls(stalls, seed=seed) if stalls else () for seed in range(2)]
     source, sink = CodeSource(dut, design, stalls=pauses[0]), ScoreSink(dut, design, stalls=pauses[1])
     await start(dut, design)
     if words := json.loads(Path("load.json").read_text()):
         await WeightLoader(dut, design).load(words)
     cocotb.start_soon(watch(dut.clk, ports, seen))
-    cocotb.start_soon(source.send(images))
-    cycles = sum(layer.cycles for layer in design.layers) + (design.cycles_per_image or 0) * len(images)
-    patience = round((4 * cycles + 10_000) / (1 - stalls) ** 2) * PERIOD_NS
+    cocotb.start_soon(source.send(codes))
+    patience = round(cycles / (1 - stalls) ** 2) * PERIOD_NS
     try:
-        await with_timeout(sink.receive_words(len(images) * sink.stream.transfers), patience, "ns")
+        await with_timeout(sink.receive_words(len(codes) * sink.stream.transfers), patience, "ns")
     except (SimTimeoutError, AssertionError) as error:
         dut._log.warning("%s", error)
     Path("seen.json").write_text(json.dumps(seen))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from abc_hw.network import CodeArray, IntArray
+from abc_hw.network import CodeArray
 from abc_hw.rtl_gen.engine.layer import LayerPlan
 from abc_hw.rtl_gen.folding import Schedule
 from abc_hw.rtl_gen.parts.stream import CodeStream
@@ -21,7 +21,7 @@ from abc_hw.rtl_gen.parts.stream import CodeStream
 from . import golden
 from .parts import scale_matches
 
-__all__ = ["BLOCKS", "Field", "Transfer", "transfers_of"]
+__all__ = ["BLOCKS", "Field", "Transfer", "by_lanes", "transfers_of"]
 
 
 class Field(NamedTuple):
@@ -68,21 +68,21 @@ def _groups(schedule: Schedule, images: int) -> Iterator[tuple[int, int, list[in
 def _windows(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     """Window words; a field's channel is its place in the kernel, (row, column, channel) in one number."""
     schedule, layer = plan.schedule, plan.numbers.layer
-    height, width, channels = *layer.kernel, layer.in_shape[2]
-    under = golden.windows(layer.conv, codes)
-    across, deep = schedule.column_words * schedule.columns, schedule.channel_words * schedule.lanes
+    height, width, channels = *layer.kernel, layer.in_shape[2] // layer.groups
+    under = [golden.windows(layer.conv, codes, group) for group in range(layer.groups)]
+    across, deep = schedule.column_words * schedule.columns, schedule.dot_words * schedule.lanes
     place = np.full((height, across, deep), -1)
     place[:, :width, :channels] = np.arange(layer.dot_length).reshape(height, width, channels)
     words = place.reshape(
-        schedule.row_words, schedule.rows, schedule.column_words, schedule.columns, schedule.channel_words,
+        schedule.row_words, schedule.rows, schedule.column_words, schedule.columns, schedule.dot_words,
         schedule.lanes,
     ).transpose(0, 2, 4, 1, 3, 5).reshape(schedule.words, -1)
-    again = schedule.groups * schedule.passes_n * schedule.passes_m
-    for image, row, columns in _groups(schedule, len(codes)):
+    again = schedule.groups_each * schedule.passes_n * schedule.passes_m
+    for (image, row, columns), seen in itertools.product(_groups(schedule, len(codes)), under):
         made = [
             Transfer(layer.input_bases.bits, [
                 None if at < 0 or column is None
-                else Field(image, (row, column), at, int(under[image, row, column, at]))
+                else Field(image, (row, column), at, int(seen[image, row, column, at]))
                 for column in columns for at in word.tolist()
             ])
             for word in words
@@ -112,8 +112,8 @@ def _dots(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
             yield Transfer(bits, fields)
 
 
-def _by_lanes(
-    values: IntArray, bits: int, lanes: int, px: int, *, to: int, at_once: int = 0
+def by_lanes(
+    values: npt.NDArray[Any], bits: int, lanes: int, px: int, *, to: int, at_once: int = 0
 ) -> Iterator[Transfer]:
     """Numbers [B, H, W, C] as transfers of ``lanes`` channels of ``px`` pixels, ``to`` channels a pixel; those
     past C or W are None. With ``at_once`` a transfer comes in pieces of so many pixels."""
@@ -132,7 +132,7 @@ def _by_lanes(
 def _matches(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     numbers, schedule = plan.numbers, plan.schedule
     counts = golden.popcounts(numbers.layer.conv, codes)
-    return _by_lanes(
+    return by_lanes(
         scale_matches(numbers, counts), numbers.shape.width, schedule.out_lanes, schedule.folding.px,
         to=schedule.groups * plan.folding.pe, at_once=schedule.scale_lanes.pixels,
     )
@@ -141,7 +141,7 @@ def _matches(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
 def _codes(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     trace = golden.run_layer(plan.numbers.layer, codes)
     values: npt.NDArray[Any] = trace.output[:, None, None, :] if trace.levels is None else trace.levels
-    return _travelling(plan, values, plan.output.o)
+    return _travelling(plan, values.reshape(len(codes), *plan.numbers.layer.conv_shape), plan.output.o)
 
 
 def _pooled(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
@@ -152,4 +152,4 @@ def _pooled(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
 
 def _travelling(plan: LayerPlan, values: npt.NDArray[Any], stream: CodeStream) -> Iterator[Transfer]:
     to = plan.schedule.out_transfers * stream.lanes
-    return _by_lanes(values, stream.shape.width, stream.lanes, stream.px, to=to)
+    return by_lanes(values, stream.shape.width, stream.lanes, stream.px, to=to)

@@ -12,7 +12,7 @@ import typer
 from abc_hw.errors import InputError
 
 from .console import Update, complain, complain_with_log, err, need, percent, progress, record, say, show, table
-from .hardware import ConstantsOption, Cycles, FoldingOption, WeightsOption, read_design, weight_source
+from .hardware import ConstantsOption, Cycles, FoldingOption, WeightsOption, read_chain, weight_source
 from .inputs import (
     Background,
     DataDir,
@@ -83,7 +83,7 @@ def build(
     from abc_hw.boards.platforms import find
 
     target = find(board)
-    found, chosen = read_design(network or Path(target.network), cycles, folding)
+    found, chosen = read_chain(network or Path(target.network), cycles, folding)
     foldings = None if cycles is None and folding is None else chosen
     source = None if weights is None and constants == "rom" else weight_source(weights or "rom", constants)
     try:
@@ -201,7 +201,7 @@ def run(
     if not simulate:
         network, port = find_board(network, port)
     assert network is not None  # simulated without one was refused, and a board told its own
-    found, foldings = read_design(network, None, None)
+    found, foldings = read_chain(network, None, None)
     wanted = Wanted(
         dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
         background=background, invert=invert, label=label,

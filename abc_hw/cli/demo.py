@@ -54,7 +54,7 @@ def demo(
 
     from abc_hw.network import onnx_export
     from abc_hw.rtl_gen.cost.choice import fold
-    from abc_hw.rtl_gen.emit import verilog
+    from abc_hw.rtl_gen.engine.design import make_accelerator
     from abc_hw.sim import golden
     from abc_hw.training.quantised import evaluate_integer
     from abc_hw.training.recipes import config_for
@@ -75,7 +75,7 @@ def demo(
     foldings = fold(network, cycles=cycles)
     design = design_files(paths["Verilog"])
     with progress("generating Verilog"):
-        accelerator = verilog.make_accelerator(network, foldings)
+        accelerator = make_accelerator(network, foldings)
         told = describe(accelerator, design, "accelerator", str(paths["network"]))
         texts = design_texts(accelerator, told)
     for kind, text in texts.items():
@@ -106,6 +106,7 @@ def _show_result(
     network: Network, held_out: Split, scores: dict[str, IntArray], result: SimulationResult
 ) -> None:
     labels: npt.NDArray[np.int64] = held_out.labels
+    assert result.labels is not None  # a chain has classes
     bases = f"M = {network.layers[-1].weight_bases.count}, N = {network.layers[-1].input_bases.count}"
     shown = table("", ">", ">")
     for name, values in scores.items():

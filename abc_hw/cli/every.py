@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.validation import shown
 
 from .console import complain, complain_with_log, percent, progress, record, say, show, table
@@ -39,7 +39,7 @@ def refuse_beside_all(**options: bool) -> None:
 
 
 def simulate_all(
-    network: Network, foldings: Mapping[str, LayerFolding], wanted: Wanted, *, weights: WeightSource,
+    network: Network | Graph, foldings: Mapping[str, LayerFolding], wanted: Wanted, *, weights: WeightSource,
     stalls: float, seed: int, work_dir: Path | None,
 ) -> None:
     """Simulate, compare all scores and classes with the fast path of the golden model, and tell.
@@ -66,7 +66,7 @@ def simulate_all(
         raise typer.Exit(1) from None
     ended = time.monotonic()
     scores = int((result.scores != expected).sum())
-    classes = int((result.labels != expected.argmax(axis=1)).sum())
+    classes = 0 if result.labels is None else int((result.labels != expected.argmax(axis=1)).sum())
     rate = len(images) / (ended - ready[-1])
     times = table("", ">seconds")
     for name, seconds in (
@@ -79,7 +79,7 @@ def simulate_all(
     if len(result.cycles) and not stalls:
         average = float(result.cycles.mean())
         say(f"cycles between images: {average:,.1f}, bound {result.bound:,} ({average / result.bound:.4f} of it)")
-    accuracy = None if labels is None else float((result.labels == labels).mean())
+    accuracy = None if labels is None or result.labels is None else float((result.labels == labels).mean())
     if accuracy is not None:
         say(f"accuracy: {percent(accuracy)} of these images")
     record(

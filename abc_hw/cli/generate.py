@@ -25,12 +25,13 @@ from .hardware import (
 )
 
 if TYPE_CHECKING:
-    from abc_hw.network import Network
+    from abc_hw.network import Graph, Network
     from abc_hw.rtl_gen.bus.accelerator import AxiPlan
     from abc_hw.rtl_gen.emit.manifest import Manifest
     from abc_hw.rtl_gen.emit.parts import Part
     from abc_hw.rtl_gen.emit.resets import ResetKind
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
+    from abc_hw.rtl_gen.engine.accelerator import WeightSource
+    from abc_hw.rtl_gen.engine.design import AnyAccelerator
     from abc_hw.rtl_gen.folding import LayerFolding
 
 Size = int | None
@@ -112,11 +113,12 @@ def generate(
         made_part = part_of(part, source, files)(found, foldings, name, str(network), target)
         deliver_part(made_part, files, ports_of, resets)
         return
-    from abc_hw.rtl_gen.emit import verilog
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator
+    from abc_hw.rtl_gen.engine import design
 
-    plan = verilog.make_plan(found, foldings, weights=source, target=target, score_bits=score_bits)
-    whole = Accelerator(plan) if interface == "stream" else axi_plan(plan, axi_in_bits, axi_out_bits)
+    plan = design.make_plan(found, foldings, weights=source, target=target, score_bits=score_bits)
+    whole = (
+        design.accelerator_of(plan) if interface == "stream" else axi_plan(plan, axi_in_bits, axi_out_bits)
+    )
     told = describe(whole, files, name, str(network)).with_reset(resets)
     check_ports(ports_of, told)
     with progress("generating Verilog"):
@@ -147,10 +149,13 @@ def check_interface(interface: str, part: str | None, pages: Path | None) -> Non
         raise InputError("register-pages: expected it with --interface axi, found stream")
 
 
-def axi_plan(plan: AcceleratorPlan, in_bits: int, out_bits: int) -> AxiPlan:
-    """The accelerator behind AXI."""
+def axi_plan(plan: AnyPlan, in_bits: int, out_bits: int) -> AxiPlan:
+    """The accelerator behind AXI; InputError if it is no chain of layers."""
     from abc_hw.rtl_gen.bus.accelerator import AxiPlan
+    from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 
+    if not isinstance(plan, AcceleratorPlan):
+        raise InputError(f"interface: expected stream for {plan.network.name}, which is no chain of layers, found axi")
     return AxiPlan(inner=plan, in_bits=in_bits, out_bits=out_bits)
 
 
@@ -198,7 +203,7 @@ def design_files(output: Path) -> dict[str, Path]:
     }
 
 
-def describe(design: Accelerator | AxiPlan, files: Mapping[str, Path], name: str, source: str) -> Manifest:
+def describe(design: AnyAccelerator | AxiPlan, files: Mapping[str, Path], name: str, source: str) -> Manifest:
     """The manifest of a design whose texts go to those files."""
     from abc_hw.rtl_gen.emit import axi, manifest
     from abc_hw.rtl_gen.engine.accelerator import Accelerator
@@ -213,21 +218,22 @@ def load_file(files: Mapping[str, Path]) -> str:
     return files["load words"].name if "load words" in files else ""
 
 
-def design_texts(design: Accelerator | AxiPlan, told: Manifest) -> dict[str, str]:
+def design_texts(design: AnyAccelerator | AxiPlan, told: Manifest) -> dict[str, str]:
     """Verilog, manifest and, if there are, the words that load it and the header of its registers."""
     from abc_hw.rtl_gen.bus.register_map import c_header
     from abc_hw.rtl_gen.emit import axi, manifest, verilog
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator
+    from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+    from abc_hw.rtl_gen.engine.design import AnyAccelerator
 
     made = {"manifest": told.text()}
-    if isinstance(design, Accelerator):
+    if isinstance(design, AnyAccelerator):
         plan, emitted = design.plan, verilog.emit_accelerator(
             design, name=told.module, reset=told.reset_kind
         )
     else:
         plan, emitted = design.inner, axi.emit_axi(design, name=told.module, reset=told.reset_kind)
         made["C header"] = c_header()
-    if plan.loads:
+    if isinstance(plan, AcceleratorPlan) and plan.loads:
         made["load words"] = manifest.load_text(plan.load_words)
     return {"Verilog": emitted.text, **made}
 
@@ -256,7 +262,7 @@ def free_part(part: str, given: Mapping[str, int], network: Path | None, name: s
 
 def part_of(
     part: str, weights: WeightSource, files: Mapping[str, Path]
-) -> Callable[[Network, dict[str, LayerFolding], str, str, str], Part]:
+) -> Callable[[Network | Graph, dict[str, LayerFolding], str, str, str], Part]:
     """What makes a part of a network's layer."""
     from abc_hw.rtl_gen.emit import parts
 
@@ -264,7 +270,9 @@ def part_of(
     if kind not in ("layer", "scale") or not layer:
         raise InputError(f"part: expected {', '.join(parts.PARTS)}, found {part!r}")
 
-    def make(network: Network, foldings: dict[str, LayerFolding], name: str, source: str, target: str) -> Part:
+    def make(
+        network: Network | Graph, foldings: dict[str, LayerFolding], name: str, source: str, target: str
+    ) -> Part:
         if kind == "scale":
             return parts.scale(network, foldings, layer, name=name, source=source)
         return parts.layer(

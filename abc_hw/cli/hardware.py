@@ -11,7 +11,7 @@ import numpy.typing as npt
 import typer
 
 from abc_hw import sources
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.writing import check_writable
 
 from .console import (
@@ -62,12 +62,12 @@ WeightsOption = Annotated[
 
 def read_design(
     network: Path, cycles: int | None, folding: Path | None
-) -> tuple[Network, dict[str, LayerFolding]]:
-    """A network and foldings for all its layers, from files and options."""
+) -> tuple[Network | Graph, dict[str, LayerFolding]]:
+    """A network and foldings for all its layers or convolutions, from files and options."""
     from abc_hw.rtl_gen.cost.choice import fold
 
     check_number("cycles", cycles, 1)
-    found, knobs = sources.read(network)
+    found, knobs = sources.read_design(network)
     knobs = knobs if folding is None else load_folding(folding)
     with progress("folding"):
         return found, fold(found, cycles=cycles, knobs=knobs)
@@ -79,6 +79,14 @@ ConstantsOption = Annotated[
 ]
 
 
+def read_chain(network: Path, cycles: int | None, folding: Path | None) -> tuple[Network, dict[str, LayerFolding]]:
+    """As :func:`read_design`; InputError if it is no chain of layers."""
+    sources.read(network)
+    found, foldings = read_design(network, cycles, folding)
+    assert isinstance(found, Network)  # as has just been read
+    return found, foldings
+
+
 def weight_source(weights: str, constants: str) -> WeightSource:
     """What is loaded, as the user says; InputError if nobody knows what that is."""
     from abc_hw.rtl_gen.engine.accelerator import weight_source
@@ -86,17 +94,17 @@ def weight_source(weights: str, constants: str) -> WeightSource:
     return weight_source(weights, constants)
 
 
-def show_folding(network: Network, foldings: Mapping[str, LayerFolding]) -> None:
+def show_folding(network: Network | Graph, foldings: Mapping[str, LayerFolding]) -> None:
     """The table of who does how much at once and how long it takes."""
-    from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+    from abc_hw.rtl_gen.engine.design import plan_of
     from abc_hw.rtl_gen.schedule import KNOBS
 
-    plan = AcceleratorPlan.of(network, foldings)
+    plan = plan_of(network, foldings)
     shown = table("layer", *(f">{knob}" for knob in KNOBS), ">XNORs", ">cycles", ">busy")
-    for layer in plan.layers:
+    for name, layer in plan.engines.items():
         schedule = layer.schedule
         shown.add_row(
-            layer.name, *(str(getattr(layer.folding, knob)) for knob in KNOBS), f"{schedule.xnors:,}",
+            name, *(str(getattr(layer.folding, knob)) for knob in KNOBS), f"{schedule.xnors:,}",
             f"{schedule.cycles:,}", f"{100 * schedule.cycles / plan.cycles:.0f} %",
         )
     xnors = sum(layer.schedule.xnors for layer in plan.layers)
@@ -129,7 +137,8 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Of the choice of images and of the pauses.")] = 0,
     work_dir: Annotated[Path | None, typer.Option(help="Keep sources, build and logs here.")] = None,
 ) -> None:
-    """Simulate a network's accelerator and compare every layer's output with the golden model.
+    """Simulate a network's accelerator and compare what every layer, or unit of a graph, hands on with the golden
+    model.
 
     Of a manifest, NAME.json, the module beside it is simulated with random input: an accelerator or a part.
 
@@ -165,7 +174,7 @@ def simulate(
         cycles_between_images=result.cycles_between_images, bound=result.bound, latency=result.latency,
         latencies=result.latencies, planned_latency=result.planned,
         finished=result.finished, ok=result.ok, classes=result.labels,
-        accuracy=None if labels is None else float((result.labels == labels).mean()),
+        accuracy=accuracy(result, labels),
     )
     show_folding(found, foldings)
     show_comparison(
@@ -192,9 +201,16 @@ def show_comparison(title: str, result: SimulationResult, labels: Labels | None,
         say(cycles_line(result))
     say(f"first image: {result.latency:,} cycles")
     if result.latencies and not stalls:
-        say(f"from its last pixel to its class: {result.latencies[0]:,} cycles, planned {result.planned:,}")
-    if labels is not None:
-        say(f"accuracy: {percent(float((result.labels == labels).mean()))} of these images")
+        planned = "" if result.planned is None else f", planned {result.planned:,}"
+        say(f"from its last pixel to its class: {result.latencies[0]:,} cycles{planned}")
+    right = accuracy(result, labels)
+    if right is not None:
+        say(f"accuracy: {percent(right)} of these images")
+
+
+def accuracy(result: SimulationResult, labels: Labels | None) -> float | None:
+    """Share of images that are classified as labelled; None where there are no labels, or no classes."""
+    return None if labels is None or result.labels is None else float((result.labels == labels).mean())
 
 
 def simulate_generated(path: Path, simulator: str, seed: int) -> None:
@@ -216,13 +232,13 @@ def simulate_generated(path: Path, simulator: str, seed: int) -> None:
 
 
 def say_where(
-    network: Network, images: npt.NDArray[Any], foldings: Mapping[str, LayerFolding], result: SimulationResult,
-    weights: WeightSource,
+    network: Network | Graph, images: npt.NDArray[Any], foldings: Mapping[str, LayerFolding],
+    result: SimulationResult, weights: WeightSource,
 ) -> None:
     """Name the block, layer, image, pixel and channel where the hardware first differs from the golden model."""
     from abc_hw.sim import diagnosis, fast
 
-    wrong = (fast.run(network, images) != result.scores).any(axis=1)
+    wrong = (fast.run(network, images) != result.scores).reshape(len(images), -1).any(axis=1)
     count = int(wrong.argmax()) + 1 if wrong.any() else len(images)
     with progress("looking for the place"):
         place = diagnosis.locate(
@@ -234,7 +250,7 @@ def say_where(
 
 
 def run(
-    network: Network,
+    network: Network | Graph,
     images: npt.NDArray[Any],
     foldings: Mapping[str, LayerFolding],
     *,

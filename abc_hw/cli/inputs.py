@@ -227,7 +227,7 @@ def check_number(name: str, number: int | None, least: int, most: int = LARGEST_
 
 
 def some_images(
-    network: Network, wanted: Wanted | None, count: int, seed: int
+    network: Network | Graph, wanted: Wanted | None, count: int, seed: int
 ) -> tuple[Images, Labels | None]:
     """``count`` test images drawn by ``seed`` with their labels, or random codes without labels.
 
@@ -240,8 +240,9 @@ def some_images(
         most = MAX_RANDOM // math.prod(network.input_shape)
         if count > most:
             raise InputError(f"images: expected at most {most} random images of this size, found {count}")
-        levels = network.layers[0].input_bases.levels
-        return rng.integers(levels, size=(count, *network.input_shape), dtype=np.uint8), None
+        from abc_hw.sim.expected import random_images
+
+        return random_images(network, count, rng), None
     name, images, labels = wanted.test_images(network)
     if not 1 <= count <= len(images):
         raise InputError(f"images: expected 1 to {len(images)}, the test images of {name}, found {count}")

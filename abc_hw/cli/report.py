@@ -13,7 +13,7 @@ from abc_hw.writing import check_writable, write
 
 from .console import percent, record, say, show, table
 from .foldings import DeviceName, show_layers
-from .hardware import Cycles, FoldingOption, read_design
+from .hardware import Cycles, FoldingOption, read_chain
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def report(
 
     part = find_device(device)
     check_writable(html)
-    found, foldings = read_design(network, cycles, folding)
+    found, foldings = read_chain(network, cycles, folding)
     made = estimate(found, foldings, family=part.family)
     record(
         network=found.name, device=device, foldings=foldings, cycles=made.cycles, limiting=made.limiting,

@@ -10,6 +10,7 @@ from abc_hw.network.edges import Integers
 
 from ..parts.arith import ceil_div, extend, range_shape
 from ..parts.flow import Flow, in_order
+from ..parts.memory import MemoryPlan
 from ..parts.stream import code_stream
 
 __all__ = ["Add", "AddPlan"]
@@ -47,6 +48,11 @@ class AddPlan:
         """Of an image."""
         height, width, channels = self.one.shape
         return height * width * ceil_div(channels, self.lanes)
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """None."""
+        return []
 
     @property
     def latency(self) -> int:

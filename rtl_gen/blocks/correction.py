@@ -138,6 +138,11 @@ class CorrectionPlan:
             held=True, registered=False, technology=self.technology, name="corrections",
         )
 
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        return [self.memory]
+
     def _contents(self) -> list[int]:
         table = self.correction.table.reshape(-1, self.edge.shape[2])
         padded = np.zeros((len(table), self.words * self.lanes), np.int64)

@@ -133,6 +133,11 @@ class PointwisePlan:
             technology=self.technology, name="constants",
         )
 
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        return [] if self.memory is None else [self.memory]
+
     def constant_words(self) -> list[int]:
         """The stored constants of each transfer of a pixel."""
         spare = self.words * self.lanes - self.edge.shape[2]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.network.edges import Edge
@@ -21,14 +20,11 @@ from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div, extend
 from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan
-from ..parts.stream import code_stream
+from ..parts.stream import CodeStream, code_stream
+from .buffer import Buffer, BufferPlan
 from .pointwise import edge_shape
 
 __all__ = ["Reduce", "ReducePlan", "WindowPool", "WindowPoolPlan"]
-
-QUEUE_CYCLES = 2
-"""Latency of a queue."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReducePlan:
@@ -318,7 +314,7 @@ class WindowPoolPlan:
     @property
     def latency(self) -> int:
         """Cycles from the transfer that completes a window to the window's, if nothing waits."""
-        return sum(axis.latency for axis in self.axes) + (QUEUE_CYCLES if self.queue_depth else 0)
+        return sum(axis.latency for axis in self.axes) + (0 if self.queue is None else self.queue.latency)
 
     @property
     def queue_depth(self) -> int:
@@ -326,6 +322,20 @@ class WindowPoolPlan:
         along, down = self.axes
         behind = (down.steps - down.length) * down.inner
         return ceil_div(behind * along.windows, along.steps) + 1 if behind else 0
+
+    @property
+    def queue(self) -> BufferPlan | None:
+        """Between the two, where there is one."""
+        if not self.queue_depth:
+            return None
+        stream = CodeStream(self.lanes, self.o_shape)
+        return BufferPlan(stream=stream, depth=self.queue_depth, technology=self.technology)
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        banks = [axis.memory for axis in self.axes for _ in range(axis.banks) if axis.memory is not None]
+        return banks + ([] if self.queue is None else self.queue.memories)
 
     @property
     def flow(self) -> Flow:
@@ -373,13 +383,10 @@ class WindowPool(wiring.Component):
         m.submodules.along = first = Reduce(along)
         m.submodules.down = second = Reduce(down)
         self._connect(m, "in", self.i, first.i)
-        if self._plan.queue_depth:
-            width = len(Value.cast(first.o.payload))
-            m.submodules.queue = queue = SyncFIFOBuffered(width=width, depth=self._plan.queue_depth)
-            m.d.comb += [
-                queue.w_data.eq(first.o.payload), queue.w_en.eq(first.o.valid), first.o.ready.eq(queue.w_rdy),
-                second.i.payload.eq(queue.r_data), second.i.valid.eq(queue.r_rdy), queue.r_en.eq(second.i.ready),
-            ]
+        if self._plan.queue is not None:
+            m.submodules.queue = queue = Buffer(self._plan.queue)
+            wiring.connect(m, first.o, queue.i)
+            wiring.connect(m, queue.o, second.i)
         else:
             wiring.connect(m, first.o, second.i)
         self._connect(m, "out", second.o, self.o)

@@ -4,19 +4,20 @@ import dataclasses
 from collections.abc import Mapping
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 
-from ..engine.accelerator import AcceleratorPlan
+from ..engine.design import plan_of
+from ..engine.graph_plan import graph_foldings
 from ..folding import LayerFolding, default_foldings, fold_for_cycles
 
 __all__ = ["fold"]
 
 
 def fold(
-    network: Network, *, cycles: int | None = None, device: str | None = None, budget: float = 0.8,
+    network: Network | Graph, *, cycles: int | None = None, device: str | None = None, budget: float = 0.8,
     knobs: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, LayerFolding]:
-    """Foldings of all layers, by name.
+    """Foldings of all layers, or convolutions of a graph, by name.
 
     Parameters
     ----------
@@ -29,7 +30,9 @@ def fold(
     ------
     InputError : a target that cannot be reached, a layer or device that is not there, a knob that does not fit
     """
-    if device is not None:
+    if isinstance(network, Graph):
+        chosen = graph_foldings(network, cycles)
+    elif device is not None:
         chosen = _for_device(network, device, budget, cycles)
     else:
         chosen = default_foldings(network) if cycles is None else fold_for_cycles(network, cycles)
@@ -38,7 +41,7 @@ def fold(
     if strangers:
         raise InputError(f"folding: expected the layers {', '.join(chosen)}, found {', '.join(strangers)}")
     foldings = {name: dataclasses.replace(folding, **knobs.get(name, {})) for name, folding in chosen.items()}
-    AcceleratorPlan.of(network, foldings)
+    plan_of(network, foldings)
     return foldings
 
 

@@ -1,9 +1,10 @@
 """An accelerator behind AXI as text: Verilog, and its manifest."""
 
 from ..bus.accelerator import IN, LITE, OUT, AxiAccelerator, AxiPlan
+from .header import header
 from .manifest import AxiRecord, Manifest, layer_record, load_record, loading, network_record, versions
 from .resets import ResetKind
-from .verilog import Verilog, check_name, emit, header
+from .verilog import Verilog, check_name, emit
 
 __all__ = ["emit_axi", "of_axi"]
 
@@ -13,7 +14,9 @@ def of_axi(plan: AxiPlan, *, name: str, source: str = "", load_file: str = "") -
     inner = plan.inner
     return Manifest(
         module=name, network=network_record(inner.network, source), **loading(inner.weights), target=inner.target,
-        cycles_per_image=plan.cycles, layers=tuple(layer_record(layer, layer.latency) for layer in inner.layers),
+        cycles_per_image=plan.cycles, layers=tuple(
+            layer_record(one, one.latency, layer) for layer, one in inner.engines.items()
+        ),
         axi=AxiRecord(
             images=IN, scores=OUT, lite=LITE, in_bits=plan.in_bits, out_bits=plan.out_bits,
             image_bytes=plan.images.size, score_bytes=plan.scores.word, packet_bytes=plan.scores.size,

@@ -12,23 +12,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from amaranth.hdl import Shape
+from amaranth.lib.data import StructLayout
 from pydantic import BaseModel, ConfigDict, Field
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.reading import read_json
 from abc_hw.validation import validate
 
-from ..engine.accelerator import Accelerator, WeightSource, weight_source
+from ..engine.accelerator import AcceleratorPlan, WeightSource, weight_source
+from ..engine.design import AnyAccelerator, AnyPlan
+from ..engine.graph_plan import GraphPlan
 from ..engine.layer import LayerPlan
 from ..engine.loading import GatePlan
 from ..parts.stream import CodeStream
 from .resets import RESETS, ResetKind
 
 __all__ = [
-    "FORMAT_VERSION", "AxiRecord", "Bits", "LayerRecord", "LoadRecord", "Manifest", "NetworkRecord", "Signal",
-    "Stream", "check_ports", "layer_record", "load_record", "load_stream", "load_text", "loaded_signal", "loading",
-    "of_accelerator", "read", "versions",
+    "FORMAT_VERSION", "AxiRecord", "Bits", "BufferRecord", "LayerRecord", "LoadRecord", "Manifest",
+    "NetworkRecord", "Signal", "Stream", "UnitRecord", "check_ports", "layer_record", "load_record",
+    "load_stream", "load_text", "loaded_signal", "loading", "of_accelerator", "read", "versions",
 ]
 
 FORMAT_VERSION = 1
@@ -122,16 +126,36 @@ class LayerRecord(_Record):
     latency: Count
 
 
+class UnitRecord(_Record):
+    """A unit of a graph's accelerator that is no convolution: the kind of its node and its cycles per image."""
+
+    name: str
+    kind: str
+    out_shape: tuple[int, int, int]
+    cycles: Count
+
+
+class BufferRecord(_Record):
+    """A buffer in front of input ``input`` of a unit, for ``depth`` transfers of ``bits`` bits."""
+
+    unit: str
+    input: Count
+    depth: Count
+    bits: Count
+
+
 class NetworkRecord(_Record):
     """The network: ``source`` as the user named it, ``constants_digest`` of all but the weights, ``shape_digest``
-    of all but what another training may change."""
+    of all but what another training may change (of a graph neither); are images ``signed`` numbers, whose codes
+    have the sign bit inverted?"""
 
     name: str
     source: str
     digest: str
-    constants_digest: str
+    constants_digest: str = ""
     shape_digest: str = ""
     input_shape: tuple[int, int, int]
+    signed: bool = False
     classes: tuple[str, ...]
 
 
@@ -179,6 +203,7 @@ class Manifest(_Record):
     latency : of a part, cycles from its input to its output; of an accelerator, from an image's last transfer to
         its class, :attr:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.latency`
     axi : of an accelerator behind AXI, in the place of streams
+    layers : or convolutions of a graph, whose other units are ``units``, with ``buffers`` before some
     load : where the weights are loaded
     generator : programs and their versions
     """
@@ -201,6 +226,8 @@ class Manifest(_Record):
     signals: tuple[Signal, ...] = ()
     layers: tuple[LayerRecord, ...] = ()
     axi: AxiRecord | None = None
+    units: tuple[UnitRecord, ...] = ()
+    buffers: tuple[BufferRecord, ...] = ()
     load: LoadRecord | None = None
     parameters: dict[str, int | str] = {}
     generator: dict[str, str]
@@ -270,17 +297,35 @@ def load_stream(gate: GatePlan) -> Stream:
 
 
 def of_accelerator(
-    accelerator: Accelerator, *, name: str, source: str = "", load_file: str = ""
+    accelerator: AnyAccelerator, *, name: str, source: str = "", load_file: str = ""
 ) -> Manifest:
     """The manifest of ``accelerator`` as module ``name``; ``load_file`` is where its load words go."""
     plan = accelerator.plan
+    loads = isinstance(plan, AcceleratorPlan) and plan.loads
     return Manifest(
         module=name, network=network_record(plan.network, source), **loading(plan.weights), target=plan.target,
-        cycles_per_image=plan.cycles, latency=plan.latency, streams=tuple(_streams(accelerator)),
-        signals=(loaded_signal(),) if plan.loads else (),
-        layers=tuple(layer_record(layer, layer.latency) for layer in plan.layers),
-        load=load_record(plan.load_words, load_file) if plan.loads else None, generator=versions(),
+        cycles_per_image=plan.cycles, latency=plan.latency, streams=tuple(_streams(plan)),
+        signals=(loaded_signal(),) if loads else (),
+        layers=tuple(layer_record(one, one.latency, name) for name, one in plan.engines.items()),
+        load=load_record(plan.load_words, load_file) if isinstance(plan, AcceleratorPlan) and loads else None,
+        **(_units(plan) if isinstance(plan, GraphPlan) else {}), generator=versions(),
     )
+
+
+def _units(plan: GraphPlan) -> dict[str, Any]:
+    """What the manifest says of units that are no convolutions, and of buffers."""
+    return {
+        "units": tuple(
+            UnitRecord(
+                name=unit.name, kind=unit.kind, out_shape=unit.edge.shape, cycles=plan.plans[unit.name].cycles
+            )
+            for unit in plan.units if unit.name not in plan.engines
+        ),
+        "buffers": tuple(
+            BufferRecord(unit=unit, input=index, depth=buffer.depth, bits=buffer.stream.width)
+            for (unit, index), buffer in plan.buffer_plans.items()
+        ),
+    }
 
 
 def loading(weights: WeightSource) -> dict[str, Any]:
@@ -291,35 +336,40 @@ def loading(weights: WeightSource) -> dict[str, Any]:
     }
 
 
-def network_record(network: Network, source: str) -> NetworkRecord:
+def network_record(network: Network | Graph, source: str) -> NetworkRecord:
     """What the manifest says of the network."""
+    digests = {}
+    if isinstance(network, Network):
+        digests = {"constants_digest": network.constants_digest, "shape_digest": network.shape_digest}
     return NetworkRecord(
-        name=network.name, source=source, digest=network.digest, constants_digest=network.constants_digest,
-        shape_digest=network.shape_digest, input_shape=network.input_shape, classes=network.classes,
+        name=network.name, source=source, digest=network.digest, input_shape=network.input_shape,
+        signed=network.signed, classes=network.classes, **digests,
     )
 
 
-def layer_record(plan: LayerPlan, latency: int) -> LayerRecord:
-    """What the manifest says of a layer."""
+def layer_record(plan: LayerPlan, latency: int, name: str) -> LayerRecord:
+    """What the manifest says of a layer, or of a convolution by the name of its unit."""
     layer = plan.numbers.layer
     return LayerRecord(
-        name=layer.name, in_shape=layer.in_shape, out_shape=layer.out_shape, kernel=layer.kernel,
+        name=name, in_shape=layer.in_shape, out_shape=layer.out_shape, kernel=layer.kernel,
         stride=layer.stride, padding=layer.padding, pool=layer.pool, M=layer.weight_bases.count,
         N=layer.input_bases.count, cycles=plan.schedule.cycles, latency=latency,
         **dataclasses.asdict(plan.folding),
     )
 
 
-def _streams(accelerator: Accelerator) -> Iterable[Stream]:
-    plan = accelerator.plan
+def _streams(plan: AnyPlan) -> Iterable[Stream]:
     yield codes("i", "in", plan.i, transfers=plan.i_transfers)
-    score, label = len(accelerator.o.payload.score), len(accelerator.o.payload.label)
-    yield packed("o", "out", (
-        Bits(name="score", lsb=0, bits=score, signed=True), Bits(name="label", lsb=score, bits=label),
-        Bits(name="last", lsb=score + label, bits=1),
-    ), transfers=accelerator.plan.network.layers[-1].out_channels)
-    if accelerator.plan.loads:
+    yield packed("o", "out", tuple(_fields(plan.o_layout)), transfers=plan.o_transfers)
+    if isinstance(plan, AcceleratorPlan) and plan.loads:
         yield load_stream(plan.gate)
+
+
+def _fields(layout: StructLayout) -> Iterable[Bits]:
+    """The fields of a payload."""
+    for name, field in layout:
+        shape = Shape.cast(field.shape)
+        yield Bits(name=str(name), lsb=field.offset, bits=shape.width, signed=shape.signed)
 
 
 def packed(name: str, direction: Literal["in", "out"], fields: tuple[Bits, ...], *, transfers: int) -> Stream:

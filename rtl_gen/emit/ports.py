@@ -76,7 +76,7 @@ class _Module:
             for bit, driver in zip(target.to_sigbit_vector(), source.to_sigbit_vector(), strict=True):
                 self._drivers[_key(bit)] = driver
         self._outside = {}  # what the parent connects to the net behind each bit of a port
-        self._given = set()  # those of these nets that the parent drives
+        self._given = set()  # those of these nets that the parent, or an output that came before, drives
         self._old_ports = [
             wire for wire in module.wires_.values() if wire.port_id and str(wire.name) not in ("\\clk", "\\rst")
         ]
@@ -108,6 +108,8 @@ class _Module:
                     continue  # constant, or another name of a member that came before
                 driven |= fresh
             plans.append((member, wire, roots, self._connection(member, roots)))
+            if not member.is_input:  # another output that is the same net does not drive it once more
+                self._given |= {_key(root) for root in roots if root.is_wire()}
         covered = {_key(root) for _, _, roots, _ in plans for root in roots if root.is_wire()}
         taken = {str(wire.name) for wire in module.wires_.values()}
         for port in self._old_ports:
@@ -135,7 +137,7 @@ class _Module:
 
     def _connection(self, member: MemberWire, roots: list["ys.SigBit"]) -> "ys.SigSpec":
         """What the parent connects to the new port; a wire of its own where an output has no reader, or is an
-        input handed through, which the parent's readers take from where it comes from."""
+        input handed through or the same as another output, which the parent's readers take from there."""
         joined = ys.SigSpec()
         for index, root in enumerate(roots):
             if member.is_input and not root.is_wire():

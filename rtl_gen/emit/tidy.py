@@ -10,8 +10,8 @@ from collections.abc import Callable
 from .libyosys import ys
 
 __all__ = [
-    "modules_of", "narrow_cells", "plain_names", "plain_operators", "prune_ports", "read_bits",
-    "split_partly_read",
+    "modules_of", "narrow_cells", "part_unused", "plain_names", "plain_operators", "prune_ports", "read_bits",
+    "read_inputs", "settle_comparisons", "split_partly_read",
 ]
 
 Bit = tuple[str, int]
@@ -19,6 +19,9 @@ Bit = tuple[str, int]
 
 _ARITHMETIC = {"$add", "$sub", "$mul", "$and", "$or", "$xor", "$xnor", "$not", "$neg", "$pos"}
 _BITWISE = {"$mux": ("\\A", "\\B", "\\Y"), "$dff": ("\\D", "\\Q"), "$adff": ("\\D", "\\Q")}
+_TURNED = {"$lt": "$gt", "$le": "$ge", "$gt": "$lt", "$ge": "$le"}
+"""Comparisons, and what they are with their operands exchanged."""
+_ORDERED = set(_TURNED)
 _COMPARISONS = {"$eq", "$ne", "$lt", "$le", "$gt", "$ge"}
 
 
@@ -161,6 +164,32 @@ def _some_bits(signal: "ys.SigSpec", kept: list[int]) -> "ys.SigSpec":
     return found
 
 
+def settle_comparisons(module: "ys.Module") -> bool:
+    """Replace comparisons of unsigned numbers that have one outcome only, as "at least 0"; was there any?"""
+    changed = False
+    for cell in list(module.cells_.values()):
+        if str(cell.type) not in _ORDERED or cell.getParam(_id("\\A_SIGNED")).as_bool():
+            continue
+        one, other = cell.getPort(_id("\\A")), cell.getPort(_id("\\B"))
+        kind = str(cell.type)
+        if one.is_fully_const():
+            one, other, kind = other, one, _TURNED[kind]
+        if not other.is_fully_def() or one.is_fully_const():
+            continue
+        value, greatest = int(other.as_const().as_string() or "0", 2), (1 << one.size()) - 1
+        least_taken, most_taken = {  # outcomes for the least and the greatest number
+            "$lt": (value > 0, greatest < value), "$le": (value >= 0, greatest <= value),
+            "$gt": (value < 0, greatest > value), "$ge": (value <= 0, greatest >= value),
+        }[kind]
+        if least_taken == most_taken:
+            result = cell.getPort(_id("\\Y"))
+            module.remove(cell)
+            constant = ys.SigSpec(int(least_taken), result.size())
+            module.connect(result, constant)
+            changed = True
+    return changed
+
+
 def plain_operators(module: "ys.Module") -> None:
     """Make every operand as wide as its operator."""
     for cell in list(module.cells_.values()):
@@ -181,6 +210,45 @@ def plain_operators(module: "ys.Module") -> None:
                 operand.extend_u0(width, signed)
                 cell.setPort(_id(port), operand)
                 cell.setParam(_id(f"{port}_WIDTH"), ys.Const(width, 32))
+
+
+# Verilator does not ask about names with "unused": they are for bits that must be there and that nobody reads.
+
+
+def part_unused(design: "ys.Design") -> None:
+    """Give the bits of sums that nobody reads, lower than some that are, a wire of their own."""
+    modules = modules_of(design)
+    for module in modules.values():
+        seen = read_bits(module, modules)
+        for wire in module.wires_.values():
+            if wire.port_output:
+                seen |= {(str(wire.name), bit) for bit in range(wire.width)}
+        count = 0
+        for cell in list(module.cells_.values()):
+            if str(cell.type) not in _ARITHMETIC:
+                continue
+            told = ys.SigSpec()
+            for bit in cell.getPort(_id("\\Y")).to_sigbit_vector():
+                if bit.is_wire() and (str(bit.wire.name), bit.offset) not in seen:
+                    told.append(ys.SigSpec(module.addWire(_id(f"\\unused_{count}"), 1)))
+                    count += 1
+                else:
+                    told.append(ys.SigSpec(bit, 1))
+            cell.setPort(_id("\\Y"), told)
+
+
+def read_inputs(design: "ys.Design", top: str) -> None:
+    """A wire that reads all bits of the top's inputs that nothing else does."""
+    modules = modules_of(design)
+    module, unread = modules[f"\\{top}"], ys.SigSpec()
+    read = read_bits(module, modules)
+    for wire in module.wires_.values():
+        for bit in range(wire.width if wire.port_input else 0):
+            if (str(wire.name), bit) not in read:
+                unread.append(ys.SigSpec(wire, bit, 1))
+    if unread.size():
+        told = module.addWire(_id("\\unused_inputs"), 1)
+        module.addReduceAnd(_id("$unused_inputs"), unread, ys.SigSpec(told))
 
 
 def plain_names(design: "ys.Design") -> None:

@@ -8,30 +8,38 @@ nobody reads, plain names. Registers start by reset, not by initial value: hold 
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.validation import shown
 from abc_hw.writing import temporary_folder
 
-from ..engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
-from ..parts.matches import stable_score_bits
-from ..parts.memory import LOAD_BITS
-from ..schedule import KNOBS, LayerFolding
+from ..engine.accelerator import WeightSource
+from ..engine.design import AnyAccelerator, make_accelerator
+from ..schedule import LayerFolding
+from .header import header, stream_lines
 from .libyosys import ys
-from .names import KEYWORDS, in_comment
+from .names import KEYWORDS
 from .ports import member_wires, prepared, restore_ports
-from .resets import RESETS, ResetKind
-from .tidy import modules_of, narrow_cells, plain_names, plain_operators, prune_ports, read_bits, split_partly_read
+from .resets import ResetKind
+from .tidy import (
+    modules_of,
+    narrow_cells,
+    part_unused,
+    plain_names,
+    plain_operators,
+    prune_ports,
+    read_bits,
+    read_inputs,
+    settle_comparisons,
+    split_partly_read,
+)  # fmt: skip
 from .yosys import without_ram_contents
 
-__all__ = [
-    "Verilog", "check_name", "emit", "emit_accelerator", "generate", "header", "make_accelerator", "make_plan",
-]
+__all__ = ["Verilog", "check_name", "emit", "emit_accelerator", "generate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Verilog:
 
 
 def generate(
-    network: Network, foldings: Mapping[str, LayerFolding], *, name: str = "accelerator",
+    network: Network | Graph, foldings: Mapping[str, LayerFolding], *, name: str = "accelerator",
     weights: WeightSource = "rom", target: str = "generic", score_bits: int | None = None,
 ) -> str:
     """Verilog text of the accelerator for ``network`` with these foldings (of each layer, by name).
@@ -68,25 +76,6 @@ def generate(
     return emit_accelerator(accelerator, name=name).text
 
 
-def make_accelerator(
-    network: Network, foldings: Mapping[str, LayerFolding], *, weights: WeightSource = "rom",
-    target: str = "generic", score_bits: int | None = None,
-) -> Accelerator:
-    """The accelerator that :func:`generate` writes."""
-    return Accelerator(
-        make_plan(network, foldings, weights=weights, target=target, score_bits=score_bits)
-    )
-
-
-def make_plan(
-    network: Network, foldings: Mapping[str, LayerFolding], *, weights: WeightSource = "rom",
-    target: str = "generic", score_bits: int | None = None,
-) -> AcceleratorPlan:
-    """The plan of the accelerator that :func:`generate` writes: its ports do not change with training."""
-    bits = stable_score_bits(network.layers[-1]) if score_bits is None else score_bits
-    return AcceleratorPlan.of(network, foldings, weights=weights, target=target, score_bits=bits)
-
-
 MOST_OF_TOP = 100
 """Letters of a top module's name; those of inner modules are put together from it and others."""
 
@@ -102,11 +91,11 @@ def check_name(name: str) -> None:
 
 
 def emit_accelerator(
-    accelerator: Accelerator, *, name: str = "accelerator", reset: ResetKind = "sync"
+    accelerator: AnyAccelerator, *, name: str = "accelerator", reset: ResetKind = "sync"
 ) -> Verilog:
     """As :func:`generate`, for an accelerator that is already made."""
     check_name(name)
-    lines = header(accelerator.plan, name, _stream_lines(accelerator.plan), reset=reset)
+    lines = header(accelerator.plan, name, stream_lines(accelerator.plan), reset=reset)
     return emit(accelerator, name=name, header=lines, reset=reset)
 
 
@@ -138,13 +127,17 @@ def emit(
             changed = prune_ports(design, kept_bits)
             modules = modules_of(design)
             for module in modules.values():
+                changed |= settle_comparisons(module)
                 changed |= narrow_cells(module, read_bits(module, modules))
-        split_partly_read(design, run)
-        run("opt_clean -purge")
+        part_unused(design)
+        for _ in range(2):  # cleaning may call a bit by another name, and leave its old one unread
+            split_partly_read(design, run)
+            run("opt_clean -purge")
         run("setattr -unset init w:*")
         for module in modules_of(design).values():
             plain_operators(module)
         run("opt_clean -purge")
+        read_inputs(design, name)
         plain_names(design)
         run(f"write_verilog -noattr -noparallelcase {target}")
         text = _marked(target.read_text(), _attributes(made))
@@ -184,70 +177,3 @@ def _runner(design: "ys.Design") -> Callable[[str], None]:
         ys.Pass.call(design, f"tee -q {command}")
 
     return run
-
-
-_SERVES = {
-    "rom": "network digest", "loaded": "for any weights; digest of all else",
-    "trained": "for any training; digest of shapes and forms",
-}
-"""What stands before the digest in the header, by what is loaded."""
-
-
-def header(
-    plan: AcceleratorPlan, name: str, ports: Iterable[str], cycles: int | None = None, reset: ResetKind = "sync"
-) -> list[str]:
-    """What the top of the file tells: network, bases, folding, cycles (if others than the plan's), what ``ports``
-    say, versions."""
-    network = plan.network
-    last = network.layers[-1]
-    lines = [
-        f"{name}: {in_comment(network.name)}, {len(network.layers)} layers, "
-        f"{' x '.join(map(str, network.input_shape))} in, {last.out_channels} classes",
-        f"{_SERVES[plan.weights]} {plan.served_digest}",
-        "",
-        f"layer            input     kernel  out   M  N {' '.join(f'{knob:>2}' for knob in KNOBS)}    cycles",
-    ]
-    for one in plan.layers:
-        layer, module = one.numbers.layer, plan.module_names[one.name]
-        knobs = " ".join(f"{getattr(one.folding, knob):{max(len(knob), 2)}}" for knob in KNOBS)
-        shape, kernel = "x".join(map(str, layer.in_shape)), "x".join(map(str, layer.kernel))
-        lines.append(
-            f"{module:<14} {shape:>9} {kernel:>9} {layer.out_channels:5} {layer.weight_bases.count:3}"
-            f"{layer.input_bases.count:3} {knobs} {one.schedule.cycles:9}"
-        )
-    return [
-        *lines,
-        "",
-        f"at best one image every {cycles or plan.cycles} cycles; popcounts for target {plan.target}",
-        RESETS[reset].words,
-        *ports,
-        "",
-        f"generated by abc-hw {version('abc-hw')}, Amaranth {version('amaranth')}, Yosys {version('pyosys')}",
-    ]
-
-
-def _stream_lines(plan: AcceleratorPlan) -> list[str]:
-    """What the header tells of the streams."""
-    bits, pixels = plan.network.layers[0].input_bases.bits, f"{plan.i.px} pixels x " if plan.i.px > 1 else ""
-    score, label = plan.o_layout["score"].width, plan.o_layout["label"].width
-    return [
-        f"from the last transfer of an image that comes alone to its class {plan.latency} cycles",
-        f"i          ready/valid, {pixels}{plan.i.lanes} channels x {bits} bits, row by row, channels innermost",
-        f"o          ready/valid, {{last, label[{label - 1}:0], score[{score - 1}:0]}}: one signed score per"
-        " class, class 0",
-        "           first; with last, label is the class with the greatest score",
-        *(_load_lines(plan) if plan.loads else ()),
-    ]
-
-
-def _load_lines(plan: AcceleratorPlan) -> list[str]:
-    """What the header tells of the load stream."""
-    transfers, width = plan.gate.load_transfers, plan.gate.load_payload["data"].width
-    return [
-        f"load       ready/valid, {{first, data[{width - 1}:0]}}: {transfers} transfers, the first marked; layers",
-        "           in order, of each its memories: weights" + ", alphas, betas, constants" * (
-            plan.weights == "trained") + ",",
-        f"           of each its words, of each {LOAD_BITS} bits at a time, the lowest first",
-        "loaded     all of it is there; no image begins (has its first transfer taken) before that, or in a",
-        "           cycle in which load is valid: an image offered then waits until the load is over",
-    ]

@@ -23,6 +23,7 @@ from ..parts.timing import Taken, at_once
 from ..schedule import LayerFolding
 from .layer import LayerEngine, LayerPlan
 from .loading import GatePlan, LoadGate, write_memories
+from .traced import Traced
 
 __all__ = ["Accelerator", "AcceleratorPlan", "WeightSource", "layer_numbers", "served_digest", "weight_source"]
 
@@ -172,6 +173,22 @@ class AcceleratorPlan:
     # -- parts ----------------------------------------------------------------------------------------------
 
     @property
+    def engines(self) -> dict[str, LayerPlan]:
+        """The layers by name."""
+        return {layer.name: layer for layer in self.layers}
+
+    @property
+    def traced(self) -> Sequence[Traced]:
+        """What every layer hands on. A score past the last class is dropped before anybody looks at it."""
+        return [
+            Traced(
+                name=layer.name, module=self.module_names[layer.name], stream=layer.o,
+                shape=layer.numbers.layer.out_shape, padded=not layer.numbers.layer.hands_on_integers,
+            )
+            for layer in self.layers
+        ]
+
+    @property
     def i(self) -> CodeStream:
         """The pixels."""
         return self.layers[0].i
@@ -207,6 +224,11 @@ class AcceleratorPlan:
         """Payload of the output stream."""
         bits = self.argmax.score if self.score_bits is None else signed(self.score_bits)
         return score_layout(bits, self.argmax.classes)
+
+    @property
+    def o_transfers(self) -> int:
+        """Transfers of the output stream per image."""
+        return self.argmax.classes
 
     @cached_property
     def gate(self) -> GatePlan:

@@ -31,6 +31,13 @@ class Unit:
     arriving: tuple[Edge, ...]
     edge: Edge
 
+    @property
+    def kind(self) -> str:
+        """Of the node that it computes; a correction is none."""
+        if isinstance(self.does, Fused):
+            return Conv.kind
+        return "correction" if isinstance(self.does, Correction) else self.does.kind
+
 
 def units_of(graph: Graph) -> tuple[Unit, ...]:
     """Units in topological order; the last one hands out what the network does."""

@@ -22,7 +22,7 @@ from abc_hw.network import Network
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.manifest import Manifest
-from abc_hw.rtl_gen.emit.verilog import make_accelerator
+from abc_hw.rtl_gen.engine.design import make_accelerator
 from abc_hw.sim import golden
 from abc_hw.sim.bench import DifferenceError, Received, Scoreboard, burst_stalls, random_stalls
 from abc_hw.sim.simulators import cocotb_runner

@@ -11,7 +11,7 @@ from cocotb.triggers import ClockCycles
 
 from abc_hw import load
 from abc_hw.rtl_gen.emit.manifest import Manifest
-from abc_hw.rtl_gen.emit.verilog import make_plan
+from abc_hw.rtl_gen.engine.design import make_plan
 from abc_hw.rtl_gen.folding import KNOBS, LayerFolding
 from abc_hw.sim.bench import Scoreboard, random_stalls, read, start
 from abc_hw.sim.bench_axi import (

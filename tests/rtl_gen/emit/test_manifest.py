@@ -17,7 +17,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network, files
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.emit import manifest
-from abc_hw.rtl_gen.emit.verilog import make_accelerator
+from abc_hw.rtl_gen.engine.design import make_accelerator
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
 
 

@@ -14,7 +14,8 @@ from abc_hw.errors import InputError
 from abc_hw.network import Bases, Codes, Graph, ScaleForm
 from abc_hw.network.fused import Fused
 from abc_hw.network.nodes import Add, Conv, Decode, Output, Threshold
-from abc_hw.rtl_gen.engine.graph import GraphAccelerator, GraphPlan, least_foldings
+from abc_hw.rtl_gen.engine.graph import GraphAccelerator
+from abc_hw.rtl_gen.engine.graph_plan import GraphPlan, least_foldings
 from abc_hw.rtl_gen.engine.lowering import units_of
 from abc_hw.rtl_gen.schedule import LayerFolding, candidates
 from abc_hw.sim import golden
@@ -48,8 +49,8 @@ def test_random_graphs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
     images = random_codes(rng, graph)
-    plan = GraphPlan(graph=graph, foldings=random_foldings(rng, graph), depths=None)
-    plan = GraphPlan(graph=graph, foldings=plan.foldings, depths=plan.live)
+    plan = GraphPlan(network=graph, foldings=random_foldings(rng, graph), depths=None)
+    plan = GraphPlan(network=graph, foldings=plan.foldings, depths=plan.live)
     expected = golden.run_graph(graph, images).output.reshape(-1).tolist()
     most_cycles = 500 + 3 * plan.cycles * (len(images) + len(plan.units))
     assert simulated(plan, golden.check_images(graph, images), 0.2, most_cycles) == expected
@@ -57,7 +58,7 @@ def test_random_graphs(seed: int) -> None:
         for index, depth in enumerate(depths):
             if depth:
                 less = {**plan.live, unit: [d - (place == index) for place, d in enumerate(depths)]}
-                short = GraphPlan(graph=graph, foldings=plan.foldings, depths=less)
+                short = GraphPlan(network=graph, foldings=plan.foldings, depths=less)
                 with pytest.raises(AssertionError, match=r"transfers after|takes no more input"):
                     simulated(short, golden.check_images(graph, images), 0.2, most_cycles)
 
@@ -94,7 +95,7 @@ def residual_block(size: int = 5, channels: int = 2) -> Graph:
 def intervals(plan: GraphPlan, images: int = 5) -> list[int]:
     """Cycles between the ends of images, input offered and output taken in every cycle."""
     component, ends = GraphAccelerator(plan), []
-    rng, levels = np.random.default_rng(1), plan.graph.input.bases.levels
+    rng, levels = np.random.default_rng(1), plan.network.input.bases.levels
 
     async def offer(ctx: Any) -> None:
         ctx.set(component.i.valid, 1)
@@ -130,20 +131,20 @@ def test_depths_for_the_rate(knobs: dict[str, int]) -> None:
     graph = residual_block()
     foldings = dict.fromkeys(("cut1", "inner"), LayerFolding(**knobs))
     foldings["leave"] = LayerFolding(simd=2, pe=2, np=2)
-    plan = GraphPlan(graph=graph, foldings=foldings)
+    plan = GraphPlan(network=graph, foldings=foldings)
     assert intervals(plan) == [plan.cycles] * 4
     (deep, depths), = plan.buffers.items()
     row = 5 * plan.plans["inner"].schedule.out_transfers
     live = plan.live[deep][1]
     assert live <= depths[1]
     if depths[1] - row >= live:  # below it stops for good
-        less = GraphPlan(graph=graph, foldings=foldings, depths={deep: [depths[0], depths[1] - row]})
+        less = GraphPlan(network=graph, foldings=foldings, depths={deep: [depths[0], depths[1] - row]})
         assert intervals(less) != [plan.cycles] * 4
 
 
 def test_least_foldings_reach_the_target_or_say_why() -> None:
     graph = residual_block()
-    plan = GraphPlan(graph=graph, foldings=least_foldings(graph, 400))
+    plan = GraphPlan(network=graph, foldings=least_foldings(graph, 400))
     assert plan.cycles <= 400
     with pytest.raises(InputError, match=r"^cut1: expected a target of at least 25 cycles per image"):
         least_foldings(graph, 10)
@@ -153,7 +154,7 @@ def test_foldings_that_belong_to_nothing() -> None:
     graph = residual_block()
     foldings = least_foldings(graph, 400)
     with pytest.raises(InputError, match=r"^folding: expected the convolutions cut1, inner, leave, found other$"):
-        GraphPlan(graph=graph, foldings={**foldings, "other": LayerFolding()})
+        GraphPlan(network=graph, foldings={**foldings, "other": LayerFolding()})
     del foldings["inner"]
     with pytest.raises(InputError, match=r"^folding: expected one for each convolution, found none for inner$"):
-        GraphPlan(graph=graph, foldings=foldings)
+        GraphPlan(network=graph, foldings=foldings)

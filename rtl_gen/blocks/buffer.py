@@ -1,0 +1,105 @@
+# amaranth: UnusedElaboratable=no
+"""The buffer in front of an input of a join."""
+
+import dataclasses
+from functools import cached_property
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..cost.memories import GENERIC, Technology
+from ..parts.elastic import Elastic
+from ..parts.fifo import Fifo, fifo_latency, fifo_memory
+from ..parts.memory import MemoryPlan
+from ..parts.stream import CodeStream
+
+__all__ = ["Buffer", "BufferPlan"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BufferPlan:
+    """A queue of transfers.
+
+    Members
+    -------
+    stream : what passes
+    depth : transfers that find room, at least one
+    technology : what its memory can be made of
+    """
+
+    stream: CodeStream
+    depth: int
+    technology: Technology = GENERIC
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise ValueError(f"The depth of a buffer must be a positive integer, not {self.depth}")
+
+    @cached_property
+    def memory(self) -> MemoryPlan | None:
+        """None where it is a row of registers: through a memory so few transfers would not come fast enough."""
+        found = fifo_memory(width=self.stream.width, words=self.depth, technology=self.technology)
+        return found if self.depth > fifo_latency(found) + 1 else None
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        return [] if self.memory is None else [self.memory]
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a transfer that finds it empty to the same at the output."""
+        return self.depth if self.memory is None else fifo_latency(self.memory)
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with."""
+        if self.memory is None:
+            return {"places": self.depth, "register bits": self.depth * self.stream.width}
+        return {"one": 1, "level bits": self.depth.bit_length()}
+
+
+class Buffer(wiring.Component):
+    """First in, first out; finds room for ``depth`` transfers, not one more or less, whatever came before.
+
+    Members
+    -------
+    i : In, stream;  o : Out, the same stream
+    """
+
+    def __init__(self, plan: BufferPlan) -> None:
+        self._plan = plan
+        super().__init__({"i": In(plan.stream.signature), "o": Out(plan.stream.signature)})
+
+    @property
+    def plan(self) -> BufferPlan:
+        return self._plan
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if self._plan.memory is None:
+            self._build_registers(m)
+        else:
+            self._build_queue(m, self._plan.memory)
+        return m
+
+    def _build_registers(self, m: Module) -> None:
+        depth = self._plan.depth
+        row = Elastic(m, valid=self.i.valid, ready=self.o.ready, places=depth)
+        word = self.i.payload.as_value()
+        for place in range(1, depth + 1):
+            word = row.held(place, word, f"word_{place}")
+        m.d.comb += [
+            self.i.ready.eq(row.ready), self.o.valid.eq(row.valid), self.o.payload.as_value().eq(word),
+        ]
+
+    def _build_queue(self, m: Module, memory: MemoryPlan) -> None:
+        m.submodules.queue = queue = Fifo(memory)
+        held = Signal(range(self._plan.depth + 1))  # on their way out too
+        taken, given = self.i.valid & self.i.ready, self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(held != self._plan.depth), queue.w_en.eq(taken), queue.w_data.eq(self.i.payload),
+            self.o.valid.eq(queue.r_rdy), self.o.payload.eq(queue.r_data), queue.r_en.eq(given),
+        ]
+        m.d.sync += held.eq(held + taken - given)

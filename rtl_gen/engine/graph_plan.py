@@ -1,0 +1,428 @@
+# amaranth: UnusedElaboratable=no
+"""The plan of a graph's accelerator: a plan for each unit, and what lies between them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from amaranth.hdl import Shape, signed, unsigned
+from amaranth.lib import data
+
+from abc_hw.errors import InputError
+from abc_hw.network.edges import Codes, Integers
+from abc_hw.network.fused import Fused
+from abc_hw.network.graph import INPUT, Graph
+from abc_hw.network.nodes import Add as AddNode
+from abc_hw.network.nodes import MaxPool, Scores, SumPool
+
+from ..blocks.add import AddPlan
+from ..blocks.buffer import BufferPlan
+from ..blocks.classifier import ArgMaxPlan, score_layout
+from ..blocks.correction import Correction, CorrectionPlan
+from ..blocks.fork import ForkPlan
+from ..blocks.pointwise import PointwisePlan
+from ..blocks.window_pool import WindowPoolPlan
+from ..cost.memories import TECHNOLOGIES, Technology
+from ..emit.names import Names
+from ..folding import DEFAULT_XNORS
+from ..parts.arith import ceil_div
+from ..parts.matches import LayerNumbers
+from ..parts.memory import MemoryPlan
+from ..parts.popcount import TARGETS
+from ..parts.stream import AdapterPlan, CodeStream
+from ..schedule import LayerFolding, candidates
+from .accelerator import WeightSource
+from .buffers import Branch, depths_of
+from .layer import LayerPlan
+from .lowering import Unit, units_of
+from .traced import Traced
+
+__all__ = ["GraphPlan", "Link", "UnitPlan", "graph_foldings", "least_foldings", "streams_in"]
+
+OWN_NAMES = ("accelerator", "argmax", "clk", "end", "i", "input", "input_fork", "o", "rst")
+"""What the accelerator's module has in it besides units, and what it is usually called."""
+
+UnitPlan = LayerPlan | CorrectionPlan | PointwisePlan | WindowPoolPlan | AddPlan
+
+
+def least_foldings(graph: Graph, cycles: int) -> dict[str, LayerFolding]:
+    """For each convolution, by the name of its unit, the folding with the fewest XNORs of at most so many cycles.
+
+    Raises
+    ------
+    InputError
+        if a convolution has none; the message names it and its best.
+    """
+    found = {}
+    for unit in units_of(graph):
+        if not isinstance(unit.does, Fused):
+            continue
+        every = candidates(unit.does)
+        fitting = [schedule for schedule in every if schedule.cycles <= cycles]
+        if not fitting:
+            least = min(schedule.cycles for schedule in every)
+            raise InputError(
+                f"{unit.name}: expected a target of at least {least:,} cycles per image, its fastest folding, "
+                f"found {cycles:,}"
+            )
+        best = min(fitting, key=lambda one: (one.rows, one.xnors, one.scale_lanes, one.cycles, -one.folding.simd))
+        found[unit.name] = best.folding
+    return found
+
+
+def graph_foldings(graph: Graph, cycles: int | None) -> dict[str, LayerFolding]:
+    """As :func:`least_foldings`; without a target those of a balanced accelerator of middling size."""
+    if cycles is None:
+        layers = [unit.does for unit in units_of(graph) if isinstance(unit.does, Fused)]
+        fastest = [min(one.cycles for one in candidates(layer) if one.rows == 1) for layer in layers]
+        cycles = max([*fastest, ceil_div(graph.binary_macs, DEFAULT_XNORS)])
+    return least_foldings(graph, cycles)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Link:
+    """What lies between a unit's output and an input of another.
+
+    Members
+    -------
+    source : unit that hands out, or "input"
+    branch : which branch of its fork, where several take from it
+    adapter : from its lanes to those that are taken
+    shape : of a number as it is taken
+    """
+
+    source: str
+    branch: int
+    adapter: AdapterPlan
+    shape: Shape
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GraphPlan:
+    """All units of a graph, and what lies between them.
+
+    Members
+    -------
+    network : what it computes
+    foldings : of each convolution, by the name of its unit
+    pipeline : adder levels between registers of the popcounts
+    target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
+    depths : of the buffers in front of joins, by unit, in the order of its inputs; None: by analysis
+    score_bits : of a score at the output; None: as few as the scores of this network need
+
+    Raises
+    ------
+    InputError
+        if a convolution has no folding, a folding no convolution, one does not fit or has several pixels at once,
+        the target is unknown, the scores need more bits than ``score_bits``, or nothing is to be computed.
+    """
+
+    network: Graph
+    foldings: Mapping[str, LayerFolding]
+    pipeline: int = 1
+    target: str = "generic"
+    depths: Mapping[str, Sequence[int]] | None = None
+    score_bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {self.target}")
+        if not self.units:
+            raise InputError(f"{self.network.name}: expected a network that computes something, found none")
+        names = [unit.name for unit in self.units if isinstance(unit.does, Fused)]
+        strangers = sorted(set(self.foldings) - set(names))
+        if strangers:
+            found = ", ".join(strangers)
+            raise InputError(f"folding: expected the convolutions {', '.join(names)}, found {found}")
+        for name, folding in self.foldings.items():
+            if folding.px != 1:
+                raise InputError(
+                    f"{name}.folding.px: expected 1, a graph has one pixel at a time, found {folding.px}"
+                )
+        missing = [name for name in names if name not in self.foldings]
+        if missing:
+            raise InputError(f"folding: expected one for each convolution, found none for {', '.join(missing)}")
+        needed = 0 if self.argmax is None else self.argmax.score.width
+        if self.score_bits is not None and self.score_bits < needed:
+            raise InputError(
+                f"score_bits: expected at least {needed}, which the scores need, found {self.score_bits}"
+            )
+
+    @property
+    def weights(self) -> WeightSource:
+        """What is loaded: nothing."""
+        return "rom"
+
+    @property
+    def loads(self) -> bool:
+        """Is anything loaded?"""
+        return False
+
+    @property
+    def served_digest(self) -> str:
+        """Of the network that it computes."""
+        return self.network.digest
+
+    @property
+    def latency(self) -> None:
+        """Not known before simulation."""
+
+    @property
+    def technology(self) -> Technology:
+        """Of memories."""
+        return TECHNOLOGIES[self.target]
+
+    # -- units ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """In topological order."""
+        return units_of(self.network)
+
+    @cached_property
+    def plans(self) -> Mapping[str, UnitPlan]:
+        """Of each unit, by name."""
+        found: dict[str, UnitPlan] = {}
+        streams = {INPUT: self.i}
+        for unit in self.units:
+            found[unit.name] = plan = self._plan_of(unit, streams[unit.inputs[0]].lanes)
+            streams[unit.name] = stream_out(plan)
+        return found
+
+    def _plan_of(self, unit: Unit, lanes: int) -> UnitPlan:
+        """The plan of a unit whose first input comes with so many lanes."""
+        does, edge = unit.does, unit.arriving[0]
+        if isinstance(does, Fused):
+            numbers = LayerNumbers(does)
+            return LayerPlan(numbers, self.foldings[unit.name], pipeline=self.pipeline, target=self.target)
+        if isinstance(does, Correction):
+            assert isinstance(edge, Integers)
+            assert isinstance(unit.edge, Integers)
+            return CorrectionPlan(
+                correction=does, edge=edge, o_edge=unit.edge, lanes=lanes, technology=self.technology
+            )
+        if isinstance(does, AddNode):
+            one, other = unit.arriving
+            assert isinstance(one, Integers)
+            assert isinstance(other, Integers)
+            return AddPlan(one=one, other=other, lanes=lanes)
+        if isinstance(does, MaxPool | SumPool):
+            return WindowPoolPlan(node=does, edge=edge, lanes=lanes, technology=self.technology)
+        return PointwisePlan(node=does, edge=edge, lanes=lanes, technology=self.technology)
+
+    @cached_property
+    def engines(self) -> dict[str, LayerPlan]:
+        """Those of the convolutions, by unit."""
+        return {name: plan for name, plan in self.plans.items() if isinstance(plan, LayerPlan)}
+
+    @property
+    def layers(self) -> Sequence[LayerPlan]:
+        """Those of the convolutions, in order."""
+        return list(self.engines.values())
+
+    @cached_property
+    def module_names(self) -> dict[str, str]:
+        """What the module of each unit is called, by the unit's name."""
+        names = Names(OWN_NAMES)
+        ends = ["_fork", "_in0", "_in1", "_in0_buffer", "_in1_buffer"]
+        return {unit.name: names.new(unit.name, with_=ends) for unit in self.units}
+
+    @property
+    def traced(self) -> Sequence[Traced]:
+        """What every unit hands on."""
+        return [
+            Traced(
+                name=unit.name, module=self.module_names[unit.name], stream=stream_out(self.plans[unit.name]),
+                shape=unit.edge.shape, padded=isinstance(unit.does, Fused) and isinstance(unit.edge, Codes),
+            )
+            for unit in self.units
+        ]
+
+    @property
+    def memories(self) -> list[MemoryPlan]:
+        """All there are."""
+        engines = [memory for plan in self.layers for block in plan.blocks.values() for memory in block.memories]
+        others = [
+            memory for plan in [*self.plans.values(), *self.buffer_plans.values()]
+            if not isinstance(plan, LayerPlan) for memory in plan.memories
+        ]
+        return engines + others
+
+    # -- streams ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def i(self) -> CodeStream:
+        """The images: with the lanes of the first convolution that they reach."""
+        lanes, reached = 1, {INPUT}
+        for unit in self.units:
+            if unit.inputs[0] not in reached:
+                continue
+            if isinstance(unit.does, Fused):
+                lanes = self._plan_of(unit, 1).i.lanes  # type: ignore[union-attr]
+                break
+            if unit.edge.shape[2] == self.network.input_shape[2]:
+                reached.add(unit.name)
+        return CodeStream(lanes, unsigned(self.network.input.bases.bits))
+
+    @property
+    def i_transfers(self) -> int:
+        """Transfers of the input stream per image."""
+        return self.i.transfers(self.network.input_shape)
+
+    def stream_of(self, name: str) -> CodeStream:
+        """What a unit hands out, or the input."""
+        return self.i if name == INPUT else stream_out(self.plans[name])
+
+    @property
+    def last(self) -> Unit:
+        """The unit that hands out what the network does."""
+        return self.units[-1]
+
+    @cached_property
+    def takers(self) -> Mapping[str, list[tuple[str, int]]]:
+        """Who takes from each unit, and as which input, in order; "output" is the accelerator's."""
+        found: dict[str, list[tuple[str, int]]] = {INPUT: [], **{unit.name: [] for unit in self.units}}
+        for unit in self.units:
+            for index, source in enumerate(unit.inputs):
+                found[source].append((unit.name, index))
+        found[self.last.name].append(("output", 0))
+        return found
+
+    def link(self, unit: Unit, index: int) -> Link:
+        """What lies in front of an input."""
+        source = unit.inputs[index]
+        given, taken = self.stream_of(source), streams_in(self.plans[unit.name])[index]
+        return Link(
+            source=source, branch=self.takers[source].index((unit.name, index)), shape=taken.shape,
+            adapter=AdapterPlan(
+                shape=unit.arriving[index].shape, i=given, o=dataclasses.replace(given, lanes=taken.lanes)
+            ),
+        )
+
+    @cached_property
+    def end(self) -> AdapterPlan:
+        """From the last unit to one number per transfer."""
+        given = self.stream_of(self.last.name)
+        return AdapterPlan(shape=self.last.edge.shape, i=given, o=dataclasses.replace(given, lanes=1))
+
+    @cached_property
+    def argmax(self) -> ArgMaxPlan | None:
+        """Of a network that ends in scores."""
+        if not isinstance(self.network.nodes[-1], Scores):
+            return None
+        return ArgMaxPlan(classes=self.last.edge.shape[2], score=self.end.o.shape)
+
+    @property
+    def o_layout(self) -> data.StructLayout:
+        """Payload of the output: a score with class and end, or a number with the end of the map."""
+        if self.argmax is not None:
+            score = self.argmax.score if self.score_bits is None else signed(self.score_bits)
+            return score_layout(score, self.argmax.classes)
+        return data.StructLayout({"value": self.end.o.shape, "last": 1})
+
+    @property
+    def o_transfers(self) -> int:
+        """Transfers of the output stream per image."""
+        return int(np.prod(self.last.edge.shape))
+
+    # -- cycles -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def rates(self) -> dict[str, int]:
+        """Least cycles between images of every part, by its name for people."""
+        found = {"input": self.i_transfers}
+        for unit in self.units:
+            links = [self.link(unit, index) for index in range(len(unit.inputs))]
+            found[unit.name] = max(self.plans[unit.name].cycles, *(link.adapter.cycles for link in links))
+        found["output"] = max(self.end.cycles, self.o_transfers, found.get("output", 0))
+        return found
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: those of the slowest part."""
+        return max(self.rates.values())
+
+    @property
+    def limiting(self) -> str:
+        """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
+        rates = {name: self.rates[name] for name in ("input", "output")} | self.rates
+        return next(name for name, cycles in rates.items() if cycles == self.cycles)
+
+    # -- buffers ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def buffers(self) -> Mapping[str, Sequence[int]]:
+        """Depths in front of each join, by unit, in the order of its inputs."""
+        return depths_of(self._branches, self.cycles) if self.depths is None else self.depths
+
+    @cached_property
+    def buffer_plans(self) -> Mapping[tuple[str, int], BufferPlan]:
+        """Those that there are, by unit and the place of the input."""
+        found = {}
+        for unit in self.units:
+            for index, depth in enumerate(self.buffers.get(unit.name, ())):
+                if depth:
+                    link = self.link(unit, index)
+                    found[unit.name, index] = BufferPlan(
+                        stream=CodeStream(link.adapter.o.lanes, link.shape), depth=depth,
+                        technology=self.technology,
+                    )
+        return found
+
+    def fork(self, name: str) -> ForkPlan | None:
+        """Behind a unit, or the input; None where one alone takes from it."""
+        branches = len(self.takers[name])
+        if branches == 1:
+            return None
+        given = self.stream_of(name)
+        return ForkPlan(
+            branches=branches, lanes=given.lanes, shape=given.shape, transfers=given.transfers(self.shape_of(name))
+        )
+
+    def shape_of(self, name: str) -> tuple[int, int, int]:
+        """Of the map that a unit hands out, or of the input."""
+        if name == INPUT:
+            return self.network.input_shape
+        return next(unit.edge.shape for unit in self.units if unit.name == name)
+
+    @property
+    def live(self) -> Mapping[str, Sequence[int]]:
+        """The least depths with which nothing stops for good, under any stalls."""
+        return depths_of(self._branches, self.cycles, rate=False)
+
+    @cached_property
+    def _branches(self) -> list[Branch]:
+        """What the analysis of buffers has to know of each unit."""
+        found = []
+        for unit in self.units:
+            plan = self.plans[unit.name]
+            latency, burst = work_of(plan)
+            found.append(Branch(
+                name=unit.name, sources=unit.inputs, flow=plan.flow, latency=latency, burst=burst,
+                before=tuple(self.link(unit, index).adapter.flow for index in range(len(unit.inputs))),
+            ))
+        return found
+
+
+def stream_out(plan: UnitPlan) -> CodeStream:
+    """What leaves a unit."""
+    return plan.o if isinstance(plan, LayerPlan) else CodeStream(plan.lanes, plan.o_shape)
+
+
+def streams_in(plan: UnitPlan) -> list[CodeStream]:
+    """What a unit takes."""
+    if isinstance(plan, LayerPlan):
+        return [plan.i]
+    if isinstance(plan, AddPlan):
+        return [CodeStream(plan.lanes, shape) for shape in plan.shapes]
+    return [CodeStream(plan.lanes, plan.i_shape)]
+
+
+def work_of(plan: UnitPlan) -> tuple[int, int]:
+    """(cycles from the last input that an output needs to it, outputs that come at once)"""
+    if isinstance(plan, LayerPlan):
+        return plan.latency + plan.schedule.group_cycles, plan.queue.per_group
+    return plan.latency, 0
+
+
