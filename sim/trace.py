@@ -139,9 +139,10 @@ def _matches(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
 
 
 def _codes(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
-    trace = golden.run_layer(plan.numbers.layer, codes)
-    values: npt.NDArray[Any] = trace.output[:, None, None, :] if trace.levels is None else trace.levels
-    return _travelling(plan, values.reshape(len(codes), *plan.numbers.layer.conv_shape), plan.output.o)
+    layer = plan.numbers.layer
+    trace = golden.run_layer(layer, codes)
+    values: npt.NDArray[Any] = trace.output if trace.levels is None else trace.levels
+    return _travelling(plan, values.reshape(len(codes), *layer.conv_shape), plan.output.o)
 
 
 def _pooled(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:

@@ -1,4 +1,4 @@
-"""Commands on networks that are graphs: what ``info`` tells, what ``evaluate`` compares, what others refuse."""
+"""Commands on networks that are graphs: what ``info`` tells, what ``evaluate`` compares, their hardware."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import done, refused
+from opinion import lint
 
 from abc_hw.network import Bases, Codes, Graph, ScaleForm, files, onnx_export
 from abc_hw.network.nodes import Add, Conv, Decode, Output, Scores, SumPool, Threshold
@@ -76,4 +77,17 @@ def test_what_needs_scores_or_a_chain_says_so(path: Path, tmp_path: Path) -> Non
     expected = "expected a network that ends in scores, found one that hands out its values"
     assert refused("evaluate", ends, "--dataset", "digits") == f"{ends}: {expected}"
     fork = f"{path}: conv: expected an input of its own in a chain of layers, found fork input"
-    assert refused("generate", path, "-o", tmp_path / "out.v") == fork
+    assert refused("report", path) == fork
+
+
+def test_generate_and_simulate(path: Path, tmp_path: Path) -> None:
+    verilog = tmp_path / "out.v"
+    assert "conv limits" in done("generate", path, "-o", verilog, "--cycles", 600)
+    assert lint(verilog).returncode == 0
+    told = json.loads(verilog.with_suffix(".json").read_text())
+    assert [unit["name"] for unit in told["units"]] == ["value", "sum", "pool", "cut"]
+    assert told["cycles_per_image"] == 576
+    assert told["streams"][1]["transfers"] == 10
+    said = done("simulate", path, "--images", 3, "--dataset", "digits", "--simulator", "icarus", "--cycles", 600)
+    assert "bound 576 (1.0000 of it)" in said
+    assert "equals the golden model" in done("simulate", verilog.with_suffix(".json"), "--simulator", "icarus")

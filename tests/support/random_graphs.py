@@ -13,6 +13,7 @@ from random_networks import random_form
 
 from abc_hw.network import Bases, Codes, Graph, Integers, ScaleForm
 from abc_hw.network.edges import Edge, Shape
+from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT
 from abc_hw.network.nodes import (
     ALWAYS,
@@ -30,6 +31,8 @@ from abc_hw.network.nodes import (
     Table,
     Threshold,
 )  # fmt: skip
+from abc_hw.rtl_gen.engine.lowering import units_of
+from abc_hw.rtl_gen.schedule import LayerFolding, candidates
 from abc_hw.sim import golden
 
 SAMPLES = 3
@@ -49,6 +52,16 @@ def random_codes(rng: np.random.Generator, graph: Graph, count: int = 3) -> npt.
     if count > 1:
         images[1] = levels - 1
     return (images - levels // 2).astype(np.int8) if graph.signed else images.astype(np.uint8)
+
+
+def random_foldings(rng: np.random.Generator, graph: Graph) -> dict[str, LayerFolding]:
+    """Of each convolution one that wastes no lane."""
+    found = {}
+    for unit in units_of(graph):
+        if isinstance(unit.does, Fused):
+            every = candidates(unit.does)
+            found[unit.name] = every[int(rng.integers(len(every)))].folding
+    return found
 
 
 def random_graph(rng: np.random.Generator, *, steps: int = 6) -> Graph:
@@ -245,3 +258,32 @@ class _Maker:
         if self.rng.random() < 0.5:
             self.requantise()
         self.join(inner, self.last)
+
+
+# -- a residual block ---------------------------------------------------------------------------------------
+
+
+def residual_block(size: int = 5, channels: int = 2) -> Graph:
+    """A convolution whose codes go through another one and past it; the sum is cut and goes through a third."""
+    rng = np.random.default_rng(0)
+    two, one = (Bases(kind="planes", count=count) for count in (2, 1))
+    fixed, pow2 = ScaleForm(kind="fixed", bits=4), ScaleForm(kind="pow2", bits=8)
+
+    def conv(name: str, source: str, kernel: int) -> Conv:
+        return Conv(
+            name=name, inputs=(source,), kernel=(kernel, kernel), padding=(kernel // 2,) * 4, padding_code=1,
+            weight_bases=one, input_bases=two, alpha=np.ones((channels, 1), np.int64), alpha_scale=fixed,
+            beta=np.array([1, 2]), beta_scale=pow2,
+            weights=rng.integers(0, 2, (channels, kernel, kernel, channels)).astype(np.uint8),
+        )
+
+    def cut(name: str, source: str) -> Threshold:
+        thresholds = np.sort(rng.integers(-20, 20, (channels, 3)), axis=1)
+        return Threshold(name=name, inputs=(source,), thresholds=thresholds, bases=two)
+
+    decode = Decode(name="skip", inputs=("cut1",), input_bases=two, beta=np.array([1, 2]), beta_scale=pow2)
+    return Graph(name="block", input=Codes(two, (size, size, channels)), nodes=(
+        conv("enter", "input", 3), cut("cut1", "enter"), conv("inner", "cut1", 3), decode,
+        Add(name="sum", inputs=("inner", "skip")), cut("cut2", "sum"), conv("leave", "cut2", 1),
+        Output(name="out", inputs=("leave",)),
+    ))

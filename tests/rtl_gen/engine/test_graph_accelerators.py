@@ -7,31 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from random_graphs import random_codes, random_graph
+from random_graphs import random_codes, random_foldings, random_graph, residual_block
 from streams import run_stream, transfers
 
 from abc_hw.errors import InputError
-from abc_hw.network import Bases, Codes, Graph, ScaleForm
-from abc_hw.network.fused import Fused
-from abc_hw.network.nodes import Add, Conv, Decode, Output, Threshold
 from abc_hw.rtl_gen.engine.graph import GraphAccelerator
 from abc_hw.rtl_gen.engine.graph_plan import GraphPlan, least_foldings
-from abc_hw.rtl_gen.engine.lowering import units_of
-from abc_hw.rtl_gen.schedule import LayerFolding, candidates
+from abc_hw.rtl_gen.schedule import LayerFolding
 from abc_hw.sim import golden
 
 SUITE, ALL = range(6), range(6, 100)
 """Seeds of the random graphs that the suite tries, and of those that the long command adds."""
-
-
-def random_foldings(rng: np.random.Generator, graph: Graph) -> dict[str, LayerFolding]:
-    """Of each convolution one that wastes no lane."""
-    found = {}
-    for unit in units_of(graph):
-        if isinstance(unit.does, Fused):
-            every = candidates(unit.does)
-            found[unit.name] = every[int(rng.integers(len(every)))].folding
-    return found
 
 
 def simulated(plan: GraphPlan, codes: np.ndarray, stalls: float, most_cycles: int) -> list[int]:
@@ -64,32 +50,6 @@ def test_random_graphs(seed: int) -> None:
 
 
 # -- a residual block ---------------------------------------------------------------------------------------
-
-
-def residual_block(size: int = 5, channels: int = 2) -> Graph:
-    """A convolution whose codes go through another one and past it; the sum is cut and goes through a third."""
-    rng = np.random.default_rng(0)
-    two, one = (Bases(kind="planes", count=count) for count in (2, 1))
-    fixed, pow2 = ScaleForm(kind="fixed", bits=4), ScaleForm(kind="pow2", bits=8)
-
-    def conv(name: str, source: str, kernel: int) -> Conv:
-        return Conv(
-            name=name, inputs=(source,), kernel=(kernel, kernel), padding=(kernel // 2,) * 4, padding_code=1,
-            weight_bases=one, input_bases=two, alpha=np.ones((channels, 1), np.int64), alpha_scale=fixed,
-            beta=np.array([1, 2]), beta_scale=pow2,
-            weights=rng.integers(0, 2, (channels, kernel, kernel, channels)).astype(np.uint8),
-        )
-
-    def cut(name: str, source: str) -> Threshold:
-        thresholds = np.sort(rng.integers(-20, 20, (channels, 3)), axis=1)
-        return Threshold(name=name, inputs=(source,), thresholds=thresholds, bases=two)
-
-    decode = Decode(name="skip", inputs=("cut1",), input_bases=two, beta=np.array([1, 2]), beta_scale=pow2)
-    return Graph(name="block", input=Codes(two, (size, size, channels)), nodes=(
-        conv("enter", "input", 3), cut("cut1", "enter"), conv("inner", "cut1", 3), decode,
-        Add(name="sum", inputs=("inner", "skip")), cut("cut2", "sum"), conv("leave", "cut2", 1),
-        Output(name="out", inputs=("leave",)),
-    ))
 
 
 def intervals(plan: GraphPlan, images: int = 5) -> list[int]:
