@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from abc_hw.rtl_gen.emit.parts import Part
     from abc_hw.rtl_gen.emit.resets import ResetKind
     from abc_hw.rtl_gen.engine.accelerator import WeightSource
-    from abc_hw.rtl_gen.engine.design import AnyAccelerator
+    from abc_hw.rtl_gen.engine.design import AnyAccelerator, AnyPlan
     from abc_hw.rtl_gen.folding import LayerFolding
 
 Size = int | None
@@ -155,7 +155,9 @@ def axi_plan(plan: AnyPlan, in_bits: int, out_bits: int) -> AxiPlan:
     from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 
     if not isinstance(plan, AcceleratorPlan):
-        raise InputError(f"interface: expected stream for {plan.network.name}, which is no chain of layers, found axi")
+        raise InputError(
+            f"interface: expected stream for {plan.network.name}, which is no chain of layers, found axi"
+        )
     return AxiPlan(inner=plan, in_bits=in_bits, out_bits=out_bits)
 
 
@@ -206,9 +208,9 @@ def design_files(output: Path) -> dict[str, Path]:
 def describe(design: AnyAccelerator | AxiPlan, files: Mapping[str, Path], name: str, source: str) -> Manifest:
     """The manifest of a design whose texts go to those files."""
     from abc_hw.rtl_gen.emit import axi, manifest
-    from abc_hw.rtl_gen.engine.accelerator import Accelerator
+    from abc_hw.rtl_gen.engine.design import AnyAccelerator
 
-    if isinstance(design, Accelerator):
+    if isinstance(design, AnyAccelerator):
         return manifest.of_accelerator(design, name=name, source=source, load_file=load_file(files))
     return axi.of_axi(design, name=name, source=source, load_file=load_file(files))
 
