@@ -104,12 +104,16 @@ def _cheapest(network: Network, cycles: int) -> list[LayerFolding] | None:
 # -- for people ---------------------------------------------------------------------------------------------
 
 
-def refusal(network: Network, cycles: int) -> str | None:
-    """Why no folding reaches ``cycles`` per image, in a line; None if one does."""
-    least = least_cycles(network)
+def refusal(network: Network, cycles: int, *, least: int | None = None) -> str | None:
+    """Why no folding reaches ``cycles`` per image, in a line; None if one does.
+
+    ``least`` is the fewest cycles that any folding has, where foldings with several pixels at once count too.
+    """
+    several = least is not None
+    least = least_cycles(network) if least is None else least
     if cycles >= least:
         return None
-    limits = [_limit_of(layer, layer is network.layers[0]) for layer in network.layers]
+    limits = [_limit_of(layer, layer is network.layers[0], several) for layer in network.layers]
     limits.append((_output_cycles(network), "output", "one for each score: output limits"))
     limits.append((least, "lanes", "the fewest between layers of any lanes"))
     short = max((limit for limit in limits[:-1] if limit[0] > cycles), default=limits[-1], key=lambda one: one[0])
@@ -117,9 +121,10 @@ def refusal(network: Network, cycles: int) -> str | None:
     return text if short[0] == least else f"{text}; nearest that fits: {least:,}"
 
 
-def _limit_of(layer: Layer, first: bool) -> tuple[int, str, str]:
-    every = candidates(layer)
-    least = min(WindowPlan(schedule).cycles for schedule in every)
+def _limit_of(layer: Layer, first: bool, several: bool) -> tuple[int, str, str]:
+    every = candidates(layer, several=several)
+    px = layer.in_shape[1] if several and not first else 1  # that may come at once
+    least = min(WindowPlan(schedule, px_in=px).cycles for schedule in every)
     if min(schedule.cycles for schedule in every) == least:
         return least, layer.name, "its fastest folding"
     return least, layer.name, "one for each transfer of its input: input limits" if first else (

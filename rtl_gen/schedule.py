@@ -12,7 +12,7 @@ from abc_hw.network.fused import Fused
 from .parts.arith import ceil_div
 from .parts.loops import Loops
 
-__all__ = ["KNOBS", "LayerFolding", "ScaleLanes", "Schedule", "candidates"]
+__all__ = ["KNOBS", "LayerFolding", "ScaleLanes", "Schedule", "candidates", "pixel_counts"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class LayerFolding:
     np: int = 1
     px: int = 1
 
+
+MOST_PIXELS = 16
+"""Pixels at once that foldings are looked for with."""
 
 KNOBS = tuple(field.name for field in dataclasses.fields(LayerFolding))
 """Names of the knobs, in the order in which they are told everywhere."""
@@ -94,33 +97,33 @@ class Schedule:
 
     # -- the window word ------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Kernel rows in one window word: 1, or all of them."""
         whole = self.folding.simd == self.layer.dot_length and self.layer.groups == 1
         return self.layer.kernel[0] if whole else 1
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """Neighbouring pixels of each of those rows in one window word."""
         return max(1, self.folding.simd // (self.rows * self.layer.in_shape[2]))
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         """Channels of each of those pixels: lanes of the stream that the window buffer takes in."""
         return self.folding.simd // (self.rows * self.columns)
 
-    @property
+    @cached_property
     def channel_words(self) -> int:
         """Window words for all channels of a pixel."""
         return ceil_div(self.layer.in_shape[2], self.lanes)
 
-    @property
+    @cached_property
     def dot_words(self) -> int:
         """Window words for the channels of a pixel that one output channel sees: those of its group."""
         return ceil_div(self.layer.in_shape[2] // self.layer.groups, self.lanes)
 
-    @property
+    @cached_property
     def column_words(self) -> int:
         """Window words for all columns of a kernel row."""
         return ceil_div(self.layer.kernel[1], self.columns)
@@ -130,19 +133,19 @@ class Schedule:
         """Window words for all rows of the kernel."""
         return self.layer.kernel[0] // self.rows
 
-    @property
+    @cached_property
     def words(self) -> int:
         """Cycles from one finished dot to the next."""
         return self.row_words * self.column_words * self.dot_words
 
-    @property
+    @cached_property
     def span(self) -> int:
         """Neighbouring input pixels of a row from which come the words of ``px`` output pixels."""
         return (self.folding.px - 1) * self.layer.stride[1] + self.columns
 
     # -- the passes -----------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Groups of ``pe`` output channels."""
         return ceil_div(self.layer.out_channels, self.folding.pe)
@@ -160,7 +163,7 @@ class Schedule:
     def passes_n(self) -> int:
         return ceil_div(self.layer.input_bases.count, self.folding.np)
 
-    @property
+    @cached_property
     def group_cycles(self) -> int:
         return self.passes_m * self.passes_n * self.words
 
@@ -179,7 +182,7 @@ class Schedule:
         """Cycles per image: OH ceil(OW/px) ceil(C_out/pe) ceil(M/mp) ceil(N/np) words."""
         return self.layer.conv_shape[0] * self.pixel_groups * self.groups * self.group_cycles
 
-    @property
+    @cached_property
     def loops(self) -> Loops:
         """What a layer runs through per image, a window word per step."""
         return Loops({
@@ -254,8 +257,9 @@ def _widths(layer: Fused) -> tuple[list[int], str]:
     return allowed, said
 
 
-def candidates(layer: Layer | Fused) -> list[Schedule]:
-    """Every folding of a layer that wastes no lane, with its schedule."""
+def candidates(layer: Layer | Fused, *, several: bool = False) -> list[Schedule]:
+    """Every folding of a layer that wastes no lane, with its schedule; with ``several`` pixels at once too
+    (:func:`pixel_counts`)."""
     layer = layer.fused
     channels, (height, width) = layer.in_shape[2] // layer.groups, layer.kernel
     simds = list(divisors(channels))
@@ -264,12 +268,24 @@ def candidates(layer: Layer | Fused) -> list[Schedule]:
         if height > 1:
             simds.append(layer.dot_length)
     return [
-        Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np))
+        Schedule(layer, LayerFolding(simd=simd, pe=pe, mp=mp, np=np, px=px))
         for simd in simds
         for pe in divisors(layer.out_channels // layer.groups)
         for mp in divisors(layer.weight_bases.count)
         for np in divisors(layer.input_bases.count)
+        for px in (pixel_counts(layer) if several else (1,))
     ]
+
+
+def pixel_counts(layer: Fused) -> Sequence[int]:
+    """Pixels at once that are worth a try: up to ``MOST_PIXELS``, none that takes as many turns for a row as fewer
+    would, and such as the layer's pool takes."""
+    width, side = layer.conv_shape[1], layer.pool
+    found: dict[int, int] = {}
+    for px in range(1, min(width, MOST_PIXELS) + 1):
+        if not px % side or not side % px:
+            found.setdefault(ceil_div(width, px), px)
+    return tuple(found.values())
 
 
 @cache

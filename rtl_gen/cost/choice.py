@@ -14,8 +14,8 @@ __all__ = ["fold"]
 
 
 def fold(
-    network: Network | Graph, *, cycles: int | None = None, device: str | None = None, budget: float = 0.8,
-    knobs: Mapping[str, Mapping[str, int]] | None = None,
+    network: Network | Graph, *, cycles: int | None = None, device: str | None = None,
+    budget: float | None = None, knobs: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, LayerFolding]:
     """Foldings of all layers, or convolutions of a graph, by name.
 
@@ -23,7 +23,8 @@ def fold(
     ----------
     cycles : per image, to be reached with the least hardware; None: as fast as the device has room for, and
         without a device a balanced accelerator of middling size
-    device : a name of :mod:`abc_hw.rtl_gen.cost.devices`;  budget : the share of it that may be taken
+    device : a name of :mod:`abc_hw.rtl_gen.cost.devices`;  budget : the share of it that may be
+        taken; None: that of :meth:`abc_hw.rtl_gen.cost.search.Limits.of`
     knobs : simd, pe, mp, np and px of some layers, set by hand
 
     Raises
@@ -45,7 +46,9 @@ def fold(
     return foldings
 
 
-def _for_device(network: Network, device: str, budget: float, cycles: int | None) -> dict[str, LayerFolding]:
+def _for_device(
+    network: Network, device: str, budget: float | None, cycles: int | None
+) -> dict[str, LayerFolding]:
     from .devices import find_device
     from .solver import Limits, Solver
 

@@ -28,7 +28,8 @@ __all__ = [
     "known_families",
 ]
 
-BLOCKS = ("adapter", "window", "control", "weights", "array", "scale", "output", "queue", "pool", "argmax")
+BLOCKS = ("adapter", "window", "control", "weights", "array", "scale", "output", "queue", "pixels", "pool",
+    "argmax")
 """Names of blocks, in the order in which data flows."""
 
 COEFFICIENTS = Path(__file__).parent / "estimate.json"
@@ -188,19 +189,33 @@ class Estimator:
         """Of the layers."""
         return self._numbers
 
-    def plan(self, index: int, folding: LayerFolding) -> LayerPlan:
-        """A layer, by its place, under a folding."""
-        return LayerPlan(self._numbers[index], folding, target=TARGETS[self._family])
+    def plan(self, index: int, folding: LayerFolding, px_in: int = 1) -> LayerPlan:
+        """A layer, by its place, under a folding; ``px_in`` pixels come at once."""
+        return LayerPlan(self._numbers[index], folding, target=TARGETS[self._family], px_in=px_in)
 
     def layer(self, plan: LayerPlan) -> LayerEstimate:
         """A layer without the adapter before it."""
-        blocks, memories = {}, []
-        for name, block in plan.blocks.items():
-            found = [StoredMemory(name, memory) for memory in block.memories if memory.kept]
-            blocks[name] = self._area(name, block.quantities, found)
-            memories += found
-        blocks["scale"] += Area(dsps=sum(multipliers(self._family, *some) for some in plan.scale.products))
-        return LayerEstimate(plan=plan, blocks=blocks, memories=memories)
+        memories = {
+            name: [StoredMemory(name, memory) for memory in block.memories if memory.kept]
+            for name, block in plan.blocks.items()
+        }
+        blocks = {name: self._block_of(plan, name, memories[name]) for name in plan.blocks}
+        every = [memory for found in memories.values() for memory in found]
+        return LayerEstimate(plan=plan, blocks=blocks, memories=every)
+
+    def area_of(self, plan: LayerPlan, blocks: Iterable[str]) -> Area:
+        """Some blocks of a layer."""
+        return total(
+            self._block_of(plan, name, [
+                StoredMemory(name, memory) for memory in plan.blocks[name].memories if memory.kept
+            ]) for name in blocks
+        )
+
+    def _block_of(self, plan: LayerPlan, name: str, memories: list[StoredMemory]) -> Area:
+        area = self._area(name, plan.blocks[name].quantities, memories)
+        if name == "scale":
+            area += Area(dsps=sum(multipliers(self._family, *some) for some in plan.scale.products))
+        return area
 
     def block(self, name: str, quantities: Mapping[str, float]) -> Area:
         """A block without memories."""

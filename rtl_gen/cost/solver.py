@@ -1,171 +1,36 @@
 """The folding with the fewest look-up tables for a speed, and the fastest one that a device has room for.
 
-Layers are told apart by what their neighbours see of them, the lanes of their streams: adapters between lanes cost
-too. So the search goes along the network, and keeps for every number of lanes that a layer may hand on all partial
-foldings that no other one beats in look-up tables, block RAMs and multipliers at once. Nothing that could be part
-of the best is dropped: the result is the optimum over :func:`abc_hw.rtl_gen.folding.candidates`.
+Layers are told apart by what their neighbours see of them, pixels and lanes of their streams: adapters between
+lanes cost too, and rows of as many pixels as come at once take other banks. The result is the optimum over
+:func:`abc_hw.rtl_gen.folding.candidates` of all five knobs.
 """
 
 import dataclasses
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple, TypeVar
-
-import numpy as np
 
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 
 from ..blocks.classifier import ArgMaxPlan
-from ..folding import LayerFolding, candidates, least_cycles, refusal
+from ..engine.accelerator import AcceleratorPlan
+from ..engine.layer import LayerPlan
+from ..folding import LayerFolding, candidates, refusal
 from ..parts.stream import AdapterPlan, CodeStream
 from .devices import DEVICES, Device
-from .estimate import Estimator
+from .estimate import Area, Estimator
+from .search import END, Choice, Limits, Option, Stream, search
 
 __all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "search"]
 
 RESOURCES = {"luts": "LUTs", "ffs": "flip-flops", "brams": "block RAMs", "dsps": "multipliers"}
 """Fields of :class:`Limits`, and their names for people."""
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The most that may be taken of each resource."""
-
-    luts: float = math.inf
-    ffs: float = math.inf
-    brams: float = math.inf
-    dsps: float = math.inf
-
-    @classmethod
-    def of(cls, device: Device, share: float) -> "Limits":
-        """A share, 0 to 1, of what the device has."""
-        return cls(
-            luts=math.floor(share * device.luts), ffs=math.floor(share * device.luts),
-            brams=math.floor(share * device.brams), dsps=math.floor(share * device.dsps),
-        )
-
-
-class Option(NamedTuple):
-    """A folding of a layer: what it takes, cycles per image, lanes of its streams."""
-
-    luts: int
-    ffs: int
-    brams: int
-    dsps: int
-    cycles: int
-    i_lanes: int
-    o_lanes: int
-    folding: LayerFolding
-
-
-class Choice(NamedTuple):
-    """What the first layers take together, the last one's option and the choice before it."""
-
-    luts: int
-    ffs: int
-    brams: int
-    dsps: int
-    last: Option | None = None
-    before: "Choice | None" = None
-
-    def options(self) -> list[Option]:
-        """One per layer."""
-        if self.before is None or self.last is None:
-            return []
-        return [*self.before.options(), self.last]
-
-
-Costed = TypeVar("Costed", Option, Choice)
-
-Adapters = Callable[[int, int, int], tuple[int, int, int]]
-"""(LUTs, flip-flops, cycles per image) before layer ``index``, or behind the last, for lanes on either side."""
-
-
-def search(
-    layers: Sequence[Sequence[Option]], adapters: Adapters, cycles: int, limits: Limits
-) -> Choice | None:
-    """The choice of one option per layer with the fewest LUTs, none slower than ``cycles``, within the limits.
-
-    Of equal ones, that with the fewest flip-flops, then block RAMs, then multipliers. None if there is none.
-    """
-    # Flip-flops seldom run short. Without a limit on them far fewer partial choices must be kept, and what is
-    # found is the answer if it keeps the limit all the same.
-    found = _search(layers, adapters, cycles, dataclasses.replace(limits, ffs=math.inf))
-    if found is None or found.ffs <= limits.ffs:
-        return found
-    return _search(layers, adapters, cycles, limits)
-
-
-def _search(
-    layers: Sequence[Sequence[Option]], adapters: Adapters, cycles: int, limits: Limits
-) -> Choice | None:
-    """As :func:`search`."""
-    count_ffs = limits.ffs < math.inf
-    at: dict[int, list[Choice]] = {0: [Choice(0, 0, 0, 0)]}
-    for index, options in enumerate(layers):
-        reached: dict[int, list[Choice]] = {}
-        fast = (option for option in options if option.cycles <= cycles)
-        for (i_lanes, o_lanes), fitting in _useful(fast, count_ffs):
-            for lanes, choices in at.items():
-                luts, ffs, between = adapters(index, lanes, i_lanes) if index else (0, 0, 0)
-                if between > cycles:
-                    continue
-                reached.setdefault(o_lanes, []).extend(
-                    Choice(
-                        before.luts + option.luts + luts, before.ffs + option.ffs + ffs,
-                        before.brams + option.brams, before.dsps + option.dsps, option, before,
-                    )
-                    for before in choices for option in fitting
-                )
-        at = {lanes: _front(choices, limits) for lanes, choices in reached.items()}
-    ends = []
-    for lanes, choices in at.items():
-        luts, ffs, behind = adapters(len(layers), lanes, 1)
-        if behind > cycles:
-            continue
-        ends += [choice._replace(luts=choice.luts + luts, ffs=choice.ffs + ffs) for choice in choices]
-    return min(_front(ends, limits), key=lambda one: one[:4], default=None)
-
-
-def _useful(
-    options: Iterable[Option], count_ffs: bool
-) -> Iterable[tuple[tuple[int, int], list[Option]]]:
-    """Options by (input lanes, output lanes), without those that another one beats in every resource."""
-    groups: dict[tuple[int, int], list[Option]] = {}
-    for option in options:
-        groups.setdefault((option.i_lanes, option.o_lanes), []).append(option)
-    for lanes, group in groups.items():
-        yield lanes, _unbeaten(sorted(group, key=lambda one: one[:5]), count_ffs)
-
-
-def _front(choices: Iterable[Choice], limits: Limits) -> list[Choice]:
-    """Those within the limits that no other one beats in every resource."""
-    within = (
-        one for one in choices
-        if one.luts <= limits.luts and one.ffs <= limits.ffs and one.brams <= limits.brams
-        and one.dsps <= limits.dsps
-    )
-    return _unbeaten(sorted(within, key=lambda one: one[:4]), limits.ffs < math.inf)
-
-
-def _unbeaten(ordered: Iterable[Costed], count_ffs: bool) -> list[Costed]:
-    """Of what is ordered by LUTs, flip-flops, block RAMs, multipliers: what nothing before beats in all (without
-    ``count_ffs`` in all but flip-flops)."""
-    kept: list[Costed] = []
-    points = np.empty((64, 3), np.int64)  # of what is kept
-    for one in ordered:
-        point = one.ffs if count_ffs else 0, one.brams, one.dsps
-        if (points[: len(kept)] <= point).all(axis=1).any():
-            continue
-        if len(kept) == len(points):
-            points = np.concatenate([points, np.empty_like(points)])
-        points[len(kept)] = point
-        kept.append(one)
-    return kept
+MOST_XNORS = 200_000
+"""Of a layer, at once: more than any device has look-up tables for."""
 
 
 class Solver:
@@ -182,8 +47,12 @@ class Solver:
         self._network, self._device = network, device
         self._limits = limits or Limits.of(device, 1)
         self._estimator = Estimator(network, device.family)
-        self._options = [self._options_of(index) for index in range(len(network.layers))]
-        self._adapters: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+        self._options: list[list[Option]] = []
+        streams: set[Stream] = {END}
+        for index in range(len(network.layers)):
+            self._options.append(_Options(self._estimator, index).all(sorted({px for px, _ in streams})))
+            streams = {option.o for option in self._options[-1]}
+        self._adapters: dict[tuple[int, Stream, Stream], tuple[int, int, int] | None] = {}
 
     @property
     def network(self) -> Network:
@@ -197,48 +66,57 @@ class Solver:
     def limits(self) -> Limits:
         return self._limits
 
-    def _options_of(self, index: int) -> list[Option]:
-        options = []
-        for schedule in candidates(self._estimator.numbers[index].layer):
-            plan = self._estimator.plan(index, schedule.folding)
-            area = self._estimator.layer(plan).area
-            options.append(Option(
-                math.ceil(area.luts), math.ceil(area.ffs), area.brams, area.dsps, plan.cycles, plan.i.lanes,
-                plan.o.lanes, plan.folding,
-            ))
-        return options
-
-    def _adapter(self, index: int, i_lanes: int, o_lanes: int) -> tuple[int, int, int]:
-        """(LUTs, flip-flops, cycles) before layer ``index``, or behind the last."""
-        key = index, i_lanes, o_lanes
+    def _adapter(self, index: int, before: Stream, after: Stream) -> tuple[int, int, int] | None:
+        """(LUTs, flip-flops, cycles) before layer ``index``, or behind the last; None where pixels differ."""
+        key = index, before, after
+        if before[0] != after[0]:
+            return None
         if key not in self._adapters:
             last = index == len(self._network.layers)
             numbers = self._estimator.numbers[index - 1]
             layer = numbers.layer
             shape = (1, 1, layer.out_channels) if last else layer.out_shape
-            code = numbers.output_shape
-            plan = AdapterPlan(shape=shape, i=CodeStream(i_lanes, code), o=CodeStream(o_lanes, code))
+            i, o = (CodeStream(lanes, numbers.output_shape, px) for px, lanes in (before, after))
+            plan = AdapterPlan(shape=shape, i=i, o=o)
             area, cycles = self._estimator.block("adapter", plan.quantities), plan.cycles
             if last:
                 argmax = ArgMaxPlan(classes=layer.out_channels, score=numbers.output_shape)
                 area += self._estimator.block("argmax", argmax.quantities)
                 cycles = max(cycles, argmax.cycles)
-            self._adapters[key] = math.ceil(area.luts), math.ceil(area.ffs), cycles
+            self._adapters[key] = *whole(area)[:2], cycles
         return self._adapters[key]
 
     # -- search ---------------------------------------------------------------------------------------------
 
     @cached_property
     def _least(self) -> int:
-        return least_cycles(self._network)
+        """The fewest cycles per image that any folding has."""
+        at: dict[Stream, float] = {}
+        for index, options in enumerate(self._options):
+            own: dict[tuple[Stream, Stream], int] = {}
+            for option in options:
+                own[option.i, option.o] = min(option.cycles, own.get((option.i, option.o), option.cycles))
+            arrived = {i: self._reached(index, at, i) if index else 0 for i, _ in own}
+            reached: dict[Stream, float] = {}
+            for (i, o), cycles in own.items():
+                taken = max(cycles, arrived[i])
+                reached[o] = min(taken, reached.get(o, taken))
+            at = reached
+        return int(self._reached(len(self._options), at, END))
+
+    def _reached(self, index: int, at: Mapping[Stream, float], i: Stream) -> float:
+        """The fewest cycles of what comes before an input and joins it."""
+        joined = ((cycles, self._adapter(index, o, i)) for o, cycles in at.items())
+        return min((max(cycles, joins[2]) for cycles, joins in joined if joins is not None), default=math.inf)
 
     @cached_property
     def targets(self) -> list[int]:
         """All cycles per image that any folding has, the fewest first, from what the slowest part can reach."""
         every = {option.cycles for options in self._options for option in options}
         for index, (before, after) in enumerate(itertools.pairwise(self._options), 1):
-            lanes = itertools.product({one.o_lanes for one in before}, {one.i_lanes for one in after})
-            every |= {self._adapter(index, *pair)[2] for pair in lanes}
+            streams = itertools.product({one.o for one in before}, {one.i for one in after})
+            joined = (self._adapter(index, *pair) for pair in streams)
+            every |= {joins[2] for joins in joined if joins is not None}
         return sorted({cycles for cycles in every if cycles > self._least} | {self._least})
 
     def cheapest(self, cycles: int, limits: Limits | None = None) -> dict[str, LayerFolding] | None:
@@ -266,13 +144,13 @@ class Solver:
         return targets[first], chosen
 
     def faster(self, cycles: int) -> tuple[int, dict[str, LayerFolding]] | None:
-        """The next fewer cycles per image than ``cycles``, and the cheapest folding for them; limits aside."""
+        """The cheapest folding with fewer cycles per image than ``cycles``, and how many; limits aside."""
         targets = [target for target in self.targets if target < cycles]
         if not targets:
             return None
         chosen = self.cheapest(targets[-1], Limits())
         assert chosen is not None  # every target has a folding where nothing is limited
-        return targets[-1], chosen
+        return AcceleratorPlan.of(self._network, chosen, numbers=self._estimator.numbers).cycles, chosen
 
     # -- with words -----------------------------------------------------------------------------------------
 
@@ -303,9 +181,8 @@ class Solver:
         return found
 
     def _why_not(self, cycles: int) -> str:
-        unreachable = refusal(self._network, cycles)
-        if unreachable is not None:
-            return unreachable
+        if cycles < self._least:
+            return refusal(self._network, cycles, least=self._least) or ""
         scarce, relaxed = self._scarcest(cycles)
         there = [getattr(option, scarce) for option in relaxed.options()]
         layer = self._network.layers[there.index(max(there))].name
@@ -332,12 +209,79 @@ class Solver:
         return resource, found
 
     def _larger_device(self) -> str:
-        """The smallest device of the family with room, at the same share."""
-        share = self._limits.luts / self._device.luts
+        """The share of the device, else the smallest device of the family at the same share, that has room."""
+        slowest, share = self.targets[-1], self._limits.luts / self._device.luts
+        for budget in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0):
+            if budget > share and self._search(slowest, Limits.of(self._device, budget)) is not None:
+                return f"no folding fits, --budget {budget:g} has room"
         for device in DEVICES.values():
-            if device.family == self._device.family and device.luts > self._device.luts:
-                limits = Limits.of(device, share)
-                if self._search(self.targets[-1], limits) is not None:
-                    return f"no folding fits, {device.name} has room"
+            larger = device.family == self._device.family and device.luts > self._device.luts
+            if larger and self._search(slowest, Limits.of(device, share)) is not None:
+                return f"no folding fits, {device.name} has room"
         return "no folding fits, nor any larger device of the family"
 
+
+def whole(area: Area) -> tuple[int, int, int, int]:
+    """LUTs, flip-flops, block RAMs and multipliers as whole numbers, whatever order they were added in."""
+    return math.ceil(round(area.luts, 6)), math.ceil(round(area.ffs, 6)), area.brams, area.dsps
+
+
+class _Options:
+    """Every folding of a layer, and what it takes.
+
+    Parameters
+    ----------
+    estimator : of the network
+    index : of the layer
+    """
+
+    def __init__(self, estimator: Estimator, index: int) -> None:
+        self._estimator, self._index = estimator, index
+        self._windows: dict[tuple[int, int, int], tuple[Area, int, LayerPlan]] = {}
+
+    def all(self, pixels: list[int]) -> list[Option]:
+        """With each of these numbers of pixels coming at once."""
+        found = []
+        for schedule in candidates(self._estimator.numbers[self._index].layer, several=True):
+            if schedule.xnors <= MOST_XNORS:
+                found += self._of(schedule.folding, pixels)
+        return found
+
+    def _of(self, folding: LayerFolding, pixels: list[int]) -> list[Option]:
+        """Of one folding. What comes at once decides on the window; on the rest only by the window's latency."""
+        plan = self._plan(folding, pixels[0])
+        weights = plan.weights.memory.latency - plan.array.weight_delay
+        cycles = max(one.cycles for name, one in plan.blocks.items() if name in BEHIND)
+        rest: dict[int, Area] = {}
+        found = []
+        for px in pixels:
+            area, latency, window = self._window(folding, px)
+            late = max(latency, weights)
+            if late not in rest:
+                rest[late] = self._rest(self._plan(folding, px))
+            found.append(Option(
+                *whole(area + rest[late]),
+                max(plan.schedule.cycles, window.window.i_transfers, cycles), (px, window.i.lanes),
+                (plan.o.px, plan.o.lanes), folding,
+            ))
+        return found
+
+    def _rest(self, plan: LayerPlan) -> Area:
+        """What all blocks but the window take."""
+        return self._estimator.area_of(plan, (name for name in plan.blocks if name != "window"))
+
+    def _plan(self, folding: LayerFolding, px: int) -> LayerPlan:
+        return self._estimator.plan(self._index, folding, px)
+
+    def _window(self, folding: LayerFolding, px: int) -> tuple[Area, int, LayerPlan]:
+        """(what the window buffer takes, its latency if nothing waits, a layer that has it)"""
+        key = folding.simd, folding.px, px
+        if key not in self._windows:
+            plan = self._plan(folding, px)
+            latency = dataclasses.replace(plan.window, waits=0).latency
+            self._windows[key] = self._estimator.area_of(plan, ["window"]), latency, plan
+        return self._windows[key]
+
+
+BEHIND = ("scale", "output", "queue", "pixels", "pool")
+"""Blocks that take their time beside the array and the window."""

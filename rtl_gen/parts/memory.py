@@ -109,10 +109,10 @@ class MemoryPlan:
         """Bits of a word that are stored, in order: those that are not the same in all words, as far as contents
         are looked at. Where the synthesiser decides it is all of them or none: what reads the words shall not see
         constants, which it would have to compare with others."""
-        mask = (1 << self.width) - 1
-        if self._looked_at:
-            varying = reduce(or_, self.values) & ~reduce(and_, self.values)
-            mask = varying if self.technology.cells or not varying else mask
+        if not self._looked_at:
+            return tuple(range(self.width))
+        varying = reduce(or_, self.values) & ~reduce(and_, self.values)
+        mask = varying if self.technology.cells or not varying else (1 << self.width) - 1
         return tuple(bit for bit in range(self.width) if mask >> bit & 1)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -27,12 +28,13 @@ def random_options(rng: np.random.Generator) -> list[list[Option]]:
         [
             Option(
                 luts=int(rng.integers(1, 60)), ffs=int(rng.integers(1, 60)), brams=int(rng.integers(0, 8)),
-                dsps=int(rng.integers(0, 3)), cycles=int(rng.integers(1, 8)), i_lanes=int(rng.choice([1, 2, 3])),
-                o_lanes=int(rng.choice([1, 2, 3])), folding=LayerFolding(),
+                dsps=int(rng.integers(0, 3)), cycles=int(rng.integers(1, 8)),
+                i=(1, int(rng.choice([1, 2, 3])) if place else 1), o=(1, int(rng.choice([1, 2, 3]))),
+                folding=LayerFolding(),
             )
             for _ in range(rng.integers(1, 8))
         ]
-        for _ in range(rng.integers(1, 5))
+        for place in range(rng.integers(1, 5))
     ]
 
 
@@ -43,9 +45,9 @@ def every_cost(
     """(LUTs, flip-flops, block RAMs, multipliers) of every choice that is fast and small enough."""
     found = []
     for choice in itertools.product(*layers):
-        lanes = [option.o_lanes for option in choice]
+        lanes = [option.o[1] for option in choice]
         between = [
-            adapters[index, before, option.i_lanes]
+            adapters[index, before, option.i[1]]
             for index, (before, option) in enumerate(zip(lanes, choice[1:], strict=False), 1)
         ] + [adapters[len(layers), lanes[-1], 1]]
         cost = (
@@ -77,7 +79,9 @@ def test_search_finds_the_optimum_of_300_random_cases() -> None:
             luts=int(rng.integers(20, 60 * len(layers))), ffs=int(rng.integers(20, 60 * len(layers))),
             brams=int(rng.integers(0, 5 * len(layers))), dsps=int(rng.integers(0, 2 * len(layers))),
         )
-        found = search(layers, lambda *place, costs=adapters: costs[place], cycles, limits)
+        found = search(
+            layers, lambda index, before, after, costs=adapters: costs[index, before[1], after[1]], cycles, limits
+        )
         every = every_cost(layers, adapters, cycles, limits)
         assert (found is None) == (not every), seed
         outcomes[found is None] += 1
@@ -94,7 +98,7 @@ def small_networks() -> list[Network]:
     found = []
     for seed in itertools.count():
         network = random_network(np.random.default_rng(seed), layers=2, side=5, channels=4)
-        if 20 < math.prod(len(candidates(layer)) for layer in network.layers) <= 400:
+        if 20 < math.prod(len(candidates(layer, several=True)) for layer in network.layers) <= 400:
             found.append(network)
         if len(found) == 6:
             return found
@@ -107,7 +111,7 @@ def test_networks_against_every_folding(network: Network) -> None:
     solver = Solver(network, ECP5)
     estimator = Estimator(network, ECP5.family)
     every = []
-    for choice in itertools.product(*map(candidates, network.layers)):
+    for choice in itertools.product(*(candidates(layer, several=True) for layer in network.layers)):
         made = estimator.accelerator({schedule.layer.name: schedule.folding for schedule in choice})
         every.append((made.cycles, made.area.luts))
     for cycles in solver.targets[:: max(1, len(solver.targets) // 4)]:
@@ -152,12 +156,32 @@ def test_every_target_is_reached_by_some_folding() -> None:
 @pytest.mark.parametrize(("limits", "message"), [
     (Limits(luts=3000), r"conv1: expected at most 3,000 LUTs of ecp5-25k for the network at 300 cycles per image, "
                         r"found [\d,]+, [\d,]+ of them here; nearest that fits: [\d,]+ cycles per image$"),
-    (Limits(luts=3000, brams=1), r"dense2: expected at most 1 block RAMs .*; no folding fits, ecp5-45k has room$"),
-    (Limits(luts=10), r"expected at most 10 LUTs of .*; no folding fits, nor any larger device of the family$"),
+    (Limits(luts=3000, brams=1), r"dense2: expected at most 1 block RAMs .*; no folding fits, --budget 0.2 has "
+                                 r"room$"),
+    (Limits(luts=10), r"expected at most 10 LUTs of .*; no folding fits, --budget 0.1 has room$"),
 ])
 def test_refusals_name_layer_resource_need_limit_and_what_works(limits: Limits, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Solver(network(), ECP5, limits).for_cycles(300)
+
+
+@pytest.mark.parametrize(("luts", "share", "what"), [
+    (400, 0.5, "ecp5-25k has room"), (83_641, 0.001, "--budget 0.1 has room"),
+])
+def test_refusals_name_a_budget_or_a_device_that_works(luts: int, share: float, what: str) -> None:
+    device = Device(name="x", family="ecp5", luts=luts, brams=56, bram_bits=18432, dsps=3, clock=1)
+    with pytest.raises(InputError, match=f"; no folding fits, {what}$"):
+        Solver(network(), device, Limits.of(device, share)).best()
+
+
+def test_refusals_where_nothing_has_room() -> None:
+    device = dataclasses.replace(DEVICES["ecp5-85k"], brams=0)
+    dense = random_layer(
+        np.random.default_rng(0), name="dense", in_shape=(1, 1, 2048), out_channels=1024, kernel=(1, 1), levels=None
+    )
+    large = Network(name="large", layers=(dense,), classes=tuple(map(str, range(1024))))
+    with pytest.raises(InputError, match=r"; no folding fits, nor any larger device of the family$"):
+        Solver(large, device, Limits.of(device)).best()
 
 
 def test_a_share_of_a_device() -> None:
