@@ -177,7 +177,8 @@ def test_refusals_name_a_budget_or_a_device_that_works(luts: int, share: float, 
 def test_refusals_where_nothing_has_room() -> None:
     device = dataclasses.replace(DEVICES["ecp5-85k"], brams=0)
     dense = random_layer(
-        np.random.default_rng(0), name="dense", in_shape=(1, 1, 2048), out_channels=1024, kernel=(1, 1), levels=None
+        np.random.default_rng(0), name="dense", in_shape=(1, 1, 2048), out_channels=1024, kernel=(1, 1),
+        levels=None,
     )
     large = Network(name="large", layers=(dense,), classes=tuple(map(str, range(1024))))
     with pytest.raises(InputError, match=r"; no folding fits, nor any larger device of the family$"):
