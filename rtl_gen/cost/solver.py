@@ -16,9 +16,10 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 
 from ..blocks.classifier import ArgMaxPlan
+from ..blocks.ring import Ring
 from ..engine.accelerator import AcceleratorPlan
 from ..engine.layer import LayerPlan
-from ..folding import LayerFolding, candidates, refusal
+from ..folding import LayerFolding, Schedule, candidates, refusal
 from ..parts.stream import AdapterPlan, CodeStream
 from .devices import DEVICES, Device
 from .estimate import Area, Estimator
@@ -237,7 +238,7 @@ class _Options:
 
     def __init__(self, estimator: Estimator, index: int) -> None:
         self._estimator, self._index = estimator, index
-        self._windows: dict[tuple[int, int, int], tuple[Area, int, LayerPlan]] = {}
+        self._windows: dict[tuple[int, ...], tuple[Area, int, LayerPlan]] = {}
 
     def all(self, pixels: list[int]) -> list[Option]:
         """With each of these numbers of pixels coming at once."""
@@ -255,7 +256,7 @@ class _Options:
         rest: dict[int, Area] = {}
         found = []
         for px in pixels:
-            area, latency, window = self._window(folding, px)
+            area, latency, window = self._window(plan.schedule, px)
             late = max(latency, weights)
             if late not in rest:
                 rest[late] = self._rest(self._plan(folding, px))
@@ -273,11 +274,11 @@ class _Options:
     def _plan(self, folding: LayerFolding, px: int) -> LayerPlan:
         return self._estimator.plan(self._index, folding, px)
 
-    def _window(self, folding: LayerFolding, px: int) -> tuple[Area, int, LayerPlan]:
+    def _window(self, schedule: Schedule, px: int) -> tuple[Area, int, LayerPlan]:
         """(what the window buffer takes, its latency if nothing waits, a layer that has it)"""
-        key = folding.simd, folding.px, px
+        key = schedule.folding.simd, schedule.folding.px, px, Ring(schedule, px).held
         if key not in self._windows:
-            plan = self._plan(folding, px)
+            plan = self._plan(schedule.folding, px)
             latency = dataclasses.replace(plan.window, waits=0).latency
             self._windows[key] = self._estimator.area_of(plan, ["window"]), latency, plan
         return self._windows[key]
