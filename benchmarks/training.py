@@ -1,7 +1,7 @@
 """What a training step on bases costs, beside one of the same network in full precision, compiled likewise.
 
-    python -m benchmarks.training [--models cnv,vgg] [--variants abc:1/1,residual:2/2] [--precisions bfloat16]
-                                  [--steps N] [--threads N] [--batch N] [--plain]
+    python -m benchmarks.training [--models cnv,vgg,resnet20] [--variants abc:1/1,residual:2/2]
+                                  [--precisions bfloat16] [--steps N] [--threads N] [--batch N] [--plain]
 
 Every variant and the full precision network (Conv2d, max-pool, BatchNorm, ReLU, all under torch.compile) take a
 step in turn, so that whatever else the machine does meets all of them alike. A step is what `abc-hw train` runs:
@@ -23,7 +23,9 @@ from torch.nn import functional
 
 from abc_hw.training import kernels
 from abc_hw.training.loop import augment_images
-from abc_hw.training.models import ABCNet, blocks_of
+from abc_hw.training.models import blocks_of
+from abc_hw.training.recipes import TrainingConfig, build_model
+from abc_hw.training.residual import DESIGNS, POOL, Design
 
 SHAPE = (32, 32, 3)
 CLASSES = 10
@@ -32,8 +34,39 @@ WARM_UP = 3
 Step = Callable[[], float]
 
 
+class Past(nn.Module):
+    """Two convolutions, and what goes past them."""
+
+    def __init__(self, channels: int, wide: int, stride: int) -> None:
+        super().__init__()
+        self.inner, self.outer = convolution(channels, wide, 3, stride), convolution(wide, wide, 3)
+        self.past = nn.Identity() if stride == 1 and channels == wide else convolution(channels, wide, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.outer(functional.relu(self.inner(x))) + self.past(x))
+
+
+def convolution(channels: int, wide: int, kernel: int, stride: int = 1) -> nn.Module:
+    """A convolution with batch norm."""
+    return nn.Sequential(nn.Conv2d(channels, wide, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(wide))
+
+
+def residual_in_full_precision(design: Design) -> nn.Module:
+    """A residual network as anybody would write it."""
+    channels = design.stages[0][0]
+    parts = [convolution(SHAPE[2], channels, design.kernel, design.stride), nn.ReLU()]
+    parts += [nn.MaxPool2d(*POOL)] if design.pool else []
+    for stage, (wide, blocks) in enumerate(design.stages):
+        for number in range(blocks):
+            parts.append(Past(channels, wide, 2 if stage and not number else 1))
+            channels = wide
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES))
+
+
 def full_precision(model: str) -> nn.Module:
     """The network of that name as anybody would write it."""
+    if model in DESIGNS:
+        return residual_in_full_precision(DESIGNS[model])
     parts: list[nn.Module] = []
     height, width, channels = SHAPE
     for block in blocks_of(model, SHAPE, CLASSES):
@@ -106,8 +139,7 @@ def measure(model: str, variants: list[str], precision: str, options: argparse.N
     for variant in variants:
         kind, counts = variant.split(":")
         m, n = map(int, counts.split("/"))
-        network = ABCNet(blocks_of(model, SHAPE, CLASSES), SHAPE, M=m, N=n, kind=kind)
-        network = network.to(memory_format=torch.channels_last)
+        network = build_model(TrainingConfig(model=model, M=m, N=n, kind=kind), SHAPE, CLASSES)
         made[variant] = stepper(network, network, precision, options.batch)
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for _ in range(WARM_UP + options.steps):

@@ -72,9 +72,11 @@ class _SumOfSteps(torch.autograd.Function):
         slopes = (((cells > below) & (cells <= beyond)) * beta.unsqueeze(1)).sum(0)
         sorted_t, order = t.sort()
         values = functional.pad((2 * beta)[order].cumsum(0), (1, 0))
-        flat, codes = kernels.steps(kernels.in_order(x), breaks, sorted_t, values)
+        kind = x.device.type  # under autocast a convolution would convert the value anyway
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        flat, codes = kernels.steps(kernels.in_order(x), breaks, sorted_t, values, dtype)
         ctx.save_for_backward(codes, slopes, beta, below, at, beyond)
-        ctx.channels_last = kernels.is_channels_last(x)
+        ctx.channels_last, ctx.dtype = kernels.is_channels_last(x), x.dtype
         return kernels.ordered_like(flat, x)
 
     @staticmethod
@@ -82,7 +84,7 @@ class _SumOfSteps(torch.autograd.Function):
         codes, slopes, beta, below, at, beyond = ctx.saved_tensors
         order = torch.channels_last if ctx.channels_last else torch.contiguous_format
         grad = grads[0].contiguous(memory_format=order)
-        flat, sums = kernels.steps_backward(kernels.in_order(grad), codes, slopes)
+        flat, sums = kernels.steps_backward(kernels.in_order(grad), codes, slopes, ctx.dtype)
         sums = sums.to(beta)
         grad_t = -beta * (sums[below] - sums[beyond]).squeeze(1)
         return kernels.ordered_like(flat, grad), grad_t, 2 * sums[at].squeeze(1), None

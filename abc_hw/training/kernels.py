@@ -126,8 +126,13 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
-def _steps(x: Tensor, breaks: Tensor, t: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Value of each x [n] between the ascending ``t``, and how many of the ascending ``breaks`` it reaches."""
+def _steps(
+    x: Tensor, breaks: Tensor, t: Tensor, values: Tensor, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """Value of each x [n] between the ascending ``t``, and how many of the ascending ``breaks`` it reaches.
+
+    The value is of ``dtype``, or as x.
+    """
     wide = _wide(x)
     cells = torch.zeros_like(x, dtype=torch.int32)
     for edge in breaks.unbind():
@@ -135,11 +140,16 @@ def _steps(x: Tensor, breaks: Tensor, t: Tensor, values: Tensor) -> tuple[Tensor
     value = values[0].expand_as(wide)
     for number, edge in enumerate(t.unbind(), 1):
         value = torch.where(wide >= edge, values[number], value)
-    return value.to(x.dtype), cells.to(torch.uint8)
+    return value.to(x.dtype if dtype is None else dtype), cells.to(torch.uint8)
 
 
-def _steps_backward(grad: Tensor, cells: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    """grad times the slope of each cell [n], and for each of the breaks the sum of grad where it is reached."""
+def _steps_backward(
+    grad: Tensor, cells: Tensor, slopes: Tensor, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """grad times the slope of each cell [n], and for each of the breaks the sum of grad where it is reached.
+
+    The first is of ``dtype``, or as grad.
+    """
     wide = _wide(grad)
     number = cells.to(wide.dtype)
     slope = slopes[0].expand_as(wide)
@@ -148,11 +158,18 @@ def _steps_backward(grad: Tensor, cells: Tensor, slopes: Tensor) -> tuple[Tensor
         reached = number >= edge
         slope = torch.where(reached, slopes[edge], slope)
         sums.append(torch.where(reached, wide, 0.0).sum())
-    return (wide * slope).to(grad.dtype), torch.stack(sums)
+    return (wide * slope).to(grad.dtype if dtype is None else dtype), torch.stack(sums)
+
+
+def _rounded(x: Tensor, step: float, reach: int) -> tuple[Tensor, Tensor]:
+    """``step * clip(floor(x / step + 1/2), -reach, reach - 1)``, float32 or wider, and where it is not clipped."""
+    steps = torch.floor(_wide(x) / step + 0.5)
+    return steps.clamp(-reach, reach - 1) * step, (steps >= -reach) & (steps < reach)
 
 
 steps = Fused(_steps)
 steps_backward = Fused(_steps_backward)
+rounded = Fused(_rounded)
 
 # -- weights ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..network import ScaleForm
+from . import kernels
 from .activation_bases import PIXEL_BITS, Unquantised
 from .binarize import straight_through
 from .models import ABCBlock, Block, Shape
@@ -35,18 +36,19 @@ def factor_form(scale: ScaleForm) -> ScaleForm:
 class _Round(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        steps = torch.floor(x / STEP + 0.5)
-        ctx.save_for_backward((steps >= -REACH) & (steps < REACH))
-        return steps.clamp(-REACH, REACH - 1) * STEP
+        value, inside = kernels.rounded(kernels.in_order(x), STEP, REACH)
+        ctx.save_for_backward(kernels.ordered_like(inside, x))
+        ctx.dtype = x.dtype
+        return kernels.ordered_like(value, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (inside,) = ctx.saved_tensors
-        return grads[0] * inside
+        return (grads[0] * inside).to(ctx.dtype)
 
 
 def round_to_stream(x: Tensor) -> Tensor:
-    """``STEP * clip(floor(x / STEP + 1/2), -REACH, REACH - 1)``; gradient 1 where it is not clipped."""
+    """``STEP * clip(floor(x / STEP + 1/2), -REACH, REACH - 1)``; the gradient is 1 where it is not clipped."""
     return _Round.apply(x)
 
 
@@ -100,7 +102,7 @@ class StreamBlock(ABCBlock):
             return x if self.norm is None else self.norm(x)
         if self.layer.integer and not self.norm.training:
             return round_to_stream(self._frozen(x))
-        return round_to_stream(self.norm(x).float())
+        return round_to_stream(self.norm(x))
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """Batch norm as ``a x + b``: float64 [C] each."""
@@ -187,7 +189,7 @@ class StreamMean(nn.Module):
             return mean
         pixels = x.shape[2] * x.shape[3]
         factor, shift = mean_factor(pixels)
-        return round_to_stream((mean * (factor * pixels / 2.0**shift)).float()) / STEP + REACH
+        return round_to_stream(mean * (factor * pixels / 2.0**shift)) / STEP + REACH
 
 
 def mean_factor(pixels: int) -> tuple[int, int]:

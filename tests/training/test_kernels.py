@@ -81,6 +81,33 @@ def test_compiled_weights_are_the_same_but_for_rounding(
     assert torch.allclose(plain, compiled, rtol=1e-5, atol=1e-5)
 
 
+@needs_compiler
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_rounding_to_the_stream_is_the_same(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    x = torch.linspace(-12, 12, 20_001).to(dtype)
+    plain, compiled = both(monkeypatch, kernels.rounded, x, 0.0625, 128)
+    assert plain[0].dtype == torch.float32
+    for one, two in zip(plain, compiled, strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_under_autocast_steps_give_what_a_convolution_would_make_of_them(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 8, 8, generator=generator).to(dtype).requires_grad_()
+    t, beta = torch.tensor([-0.3, 0.4]), torch.tensor([0.77, 0.31])
+    expected = binarize.sum_of_steps(x, t, beta, 0.5).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = binarize.sum_of_steps(x, t, beta, 0.5)
+    assert value.dtype == torch.bfloat16
+    assert torch.equal(value, expected)
+    grad = torch.randn(x.shape, generator=generator).bfloat16()
+    found, wanted = (torch.autograd.grad(y, x, grad, retain_graph=True)[0] for y in (value, expected))
+    assert found.dtype == x.dtype
+    assert torch.equal(found, wanted)
+
+
 GLOBAL_SYMBOLS = """
 import os, sys, torch
 from abc_hw.training import kernels
