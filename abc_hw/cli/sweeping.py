@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ def side_by_side(trainings: Sequence[Training], scheduler: str) -> Iterator[tupl
             for index, training in enumerate(trainings)
         ]
         places = {future.key: index for index, future in enumerate(futures)}
-        say(f"{len(trainings)} trainings on {client.scheduler.address}")
+        say(f"scheduler: {client.scheduler.address}, trainings: {len(trainings)}")
         try:
             for future in distributed.as_completed(futures):
                 yield places[future.key], _result_from(future, trainings[places[future.key]])
@@ -102,7 +103,9 @@ def _client(scheduler: str) -> Iterator[distributed.Client]:
     with contextlib.ExitStack() as stack:
         address: Any = scheduler
         if scheduler == LOCAL:
-            cluster = distributed.LocalCluster(threads_per_worker=1, dashboard_address=None)
+            cluster = distributed.LocalCluster(
+                threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+            )
             address = stack.enter_context(cluster)
         try:
             client = distributed.Client(address, timeout=CONNECT_SECONDS)
