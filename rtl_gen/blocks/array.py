@@ -16,7 +16,7 @@ from abc_hw.network import Bases, IntArray
 from abc_hw.network.codings import CODINGS
 
 from ..parts.arith import ceil_div, select
-from ..parts.coding import ParityCoder, operand_word
+from ..parts.coding import ParityCoder, ParityPlan, operand_word
 from ..parts.delay import delayed
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
@@ -108,7 +108,7 @@ class ArrayPlan:
     @property
     def operand_latency(self) -> int:
         """Cycles from activation codes to the operands of the PEs."""
-        return ParityCoder.latency_of(self.simd - 1) if self.code == "parity" else 1
+        return ParityPlan(self.simd - 1).latency if self.code == "parity" else 1
 
     @property
     def weight_delay(self) -> int:
@@ -232,9 +232,9 @@ class PEArray(wiring.Component):
         """A word of basis bits as an operand, ``_operand_latency`` cycles later."""
         if self._plan.code == "plain" or len(bits) == 1:
             return delayed(m, Cat(bits), self._plan.operand_latency, name=name)
-        m.submodules[f"code_{name}"] = coder = ParityCoder(len(bits) - 1)
+        m.submodules[f"code_{name}"] = coder = ParityCoder(ParityPlan(len(bits) - 1))
         m.d.comb += coder.i.eq(Cat(bits[:-1]))
-        return Cat(coder.o, delayed(m, bits[-1], coder.latency, name=f"{name}_last"))
+        return Cat(coder.o, delayed(m, bits[-1], coder.plan.latency, name=f"{name}_last"))
 
     @staticmethod
     def _expand(

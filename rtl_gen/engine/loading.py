@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ShapeLike, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -63,6 +63,12 @@ class GatePlan:
     i: CodeStream
     transfers: int
 
+    def __post_init__(self) -> None:
+        if not self.memories:
+            raise ValueError("There must be at least one memory")
+        if self.transfers < 1:
+            raise ValueError(f"An image must have at least one transfer, not {self.transfers}")
+
     @property
     def load_payload(self) -> data.StructLayout:
         """Of the stream of weights."""
@@ -98,7 +104,7 @@ class Loader(wiring.Component):
 
     Parameters
     ----------
-    shapes : (width, depth) of each memory
+    plan : of the memories
 
     Members
     -------
@@ -108,28 +114,21 @@ class Loader(wiring.Component):
     loaded : Out(1), every part came and is written
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int]]) -> None:
-        if not shapes:
-            raise ValueError("There must be at least one memory")
-        self._shapes = tuple(shapes)
+    def __init__(self, plan: GatePlan) -> None:
+        self._plan = plan
         super().__init__({
-            "i": In(stream.Signature(load_layout(self._shapes))),
+            "i": In(stream.Signature(plan.load_payload)),
             "idle": In(1),
-            "addr": Out(range(max(2, *(depth for _, depth in shapes)))),
+            "addr": Out(range(max(2, *(depth for _, depth in plan.memories)))),
             "data": Out(unsigned(LOAD_BITS)),
-            "en": Out(unsigned(sum(self.counts))),
+            "en": Out(unsigned(sum(plan.counts))),
             "loaded": Out(1),
         })
 
-    @property
-    def counts(self) -> list[int]:
-        """Parts of a word, of each memory."""
-        return [ceil_div(width, LOAD_BITS) for width, _ in self._shapes]
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        counts = self.counts
-        depths = [depth for _, depth in self._shapes]
+        counts = self._plan.counts
+        depths = [depth for _, depth in self._plan.memories]
         memory = Signal(range(len(depths)))
         addr = Signal(range(max(depths)))
         part = Signal(range(max(counts)))
@@ -173,8 +172,7 @@ class ImageGate(wiring.Component):
 
     Parameters
     ----------
-    transfers : of an image
-    payload : shape of one
+    plan : of the images
 
     Members
     -------
@@ -184,18 +182,16 @@ class ImageGate(wiring.Component):
     idle : Out(1), no image is under way
     """
 
-    def __init__(self, *, transfers: int, payload: ShapeLike) -> None:
-        if transfers < 1:
-            raise ValueError(f"An image must have at least one transfer, not {transfers}")
-        self._transfers = transfers
+    def __init__(self, plan: GatePlan) -> None:
+        self._plan = plan
         super().__init__({
-            "i": In(stream.Signature(payload)), "o": Out(stream.Signature(payload)), "allowed": In(1),
-            "done": In(1), "idle": Out(1),
+            "i": In(plan.i.signature), "o": Out(plan.i.signature), "allowed": In(1), "done": In(1), "idle": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        left = Signal(range(self._transfers))  # of the image that has begun, still to come
+        transfers = self._plan.transfers
+        left = Signal(range(transfers))  # of the image that has begun, still to come
         inside = left != 0
         under_way = Signal(UNDER_WAY_BITS)
         taken = self.i.valid & self.i.ready
@@ -210,7 +206,7 @@ class ImageGate(wiring.Component):
         with m.If(taken):
             m.d.sync += [
                 self.o.valid.eq(1), self.o.payload.eq(self.i.payload),
-                left.eq(Mux(inside, left, self._transfers) - 1),
+                left.eq(Mux(inside, left, transfers) - 1),
             ]
         return m
 
@@ -240,8 +236,7 @@ class LoadGate(wiring.Component):
     """
 
     def __init__(self, plan: GatePlan) -> None:
-        self._loader = Loader(plan.memories)
-        self._gate = ImageGate(transfers=plan.transfers, payload=plan.i.payload)
+        self._loader, self._gate = Loader(plan), ImageGate(plan)
         written = ("addr", "data", "en", "loaded")
         super().__init__({
             "i": In(plan.i.signature), "o": Out(plan.i.signature), "done": In(1),

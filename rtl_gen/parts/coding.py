@@ -1,5 +1,6 @@
 """Operand codes of the XNOR-popcounts: how a word of bits goes to a counter."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import reduce
 from itertools import accumulate
@@ -10,7 +11,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["CODES", "ParityCoder", "operand_word", "parity_code"]
+__all__ = ["CODES", "ParityCoder", "ParityPlan", "operand_word", "parity_code"]
 
 CODES = ("plain", "parity")
 """How the operands of :class:`abc_hw.rtl_gen.parts.popcount.XorPopcount` are coded."""
@@ -46,47 +47,54 @@ def _running(values: Sequence[Value]) -> list[Value]:
     return [*chunks[0], *later]
 
 
-class ParityCoder(wiring.Component):
-    """``o`` is :func:`parity_code` of ``i``, ``latency`` cycles later.
+@dataclasses.dataclass(frozen=True)
+class ParityPlan:
+    """A coder of words of ``width`` bits, at least one."""
 
-    Parameters
-    ----------
-    width : bits of a word, positive
-    """
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        super().__init__({"i": In(width), "o": Out(width)})
-
-    @staticmethod
-    def latency_of(width: int) -> int:
-        """Cycles for a word: one for the parities of a few neighbours, one to join them."""
-        return 1 if width <= 2 * CHUNK else 2
+    width: int
 
     @property
     def latency(self) -> int:
-        """Cycles from ``i`` to ``o``."""
-        return self.latency_of(self._width)
+        """Cycles for a word: one for the parities of a few neighbours, one to join them."""
+        return 1 if self.width <= 2 * CHUNK else 2
+
+
+class ParityCoder(wiring.Component):
+    """``o`` is :func:`parity_code` of ``i``, the plan's latency later.
+
+    Parameters
+    ----------
+    plan : how wide
+    """
+
+    def __init__(self, plan: ParityPlan) -> None:
+        self._plan = plan
+        super().__init__({"i": In(plan.width), "o": Out(plan.width)})
+
+    @property
+    def plan(self) -> ParityPlan:
+        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        odd = self._width % 2
+        width = self._plan.width
+        odd = width % 2
         pairs = [list(self.i[:odd])] * odd
-        pairs += [[self.i[index], self.i[index + 1]] for index in range(odd, self._width, 2)]
+        pairs += [[self.i[index], self.i[index + 1]] for index in range(odd, width, 2)]
         chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
         local = Signal(len(pairs), name="parities", reset_less=True)
-        plain = Signal(self._width // 2, name="bits", reset_less=True)
+        plain = Signal(width // 2, name="bits", reset_less=True)
         m.d.sync += local.eq(Cat(
             parity for chunk in chunks for parity in _running([reduce(xor, pair) for pair in chunk])
         ))
         m.d.sync += plain.eq(self.i[odd::2])
         parities: Value = local
         bits: Value = plain
-        if self.latency == 2:
+        if self._plan.latency == 2:
             totals = [local[min(end, len(pairs)) - 1] for end in range(CHUNK, len(pairs) + CHUNK, CHUNK)]
             before = _running(totals[:-1])
             joined = Signal(len(pairs), name="joined", reset_less=True)
-            held = Signal(self._width // 2, name="held", reset_less=True)
+            held = Signal(width // 2, name="held", reset_less=True)
             m.d.sync += [
                 joined.eq(Cat(local[:CHUNK], *(
                     bit ^ carry for n, carry in enumerate(before, 1) for bit in local[n * CHUNK :][:CHUNK]
@@ -94,7 +102,7 @@ class ParityCoder(wiring.Component):
                 held.eq(plain),
             ]
             parities, bits = joined, held
-        for index in range(self._width):
+        for index in range(width):
             pair, second = divmod(index + odd, 2)
             m.d.comb += self.o[index].eq(parities[pair] if second else bits[pair - odd])
         return m

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from amaranth.hdl import unsigned
 from amaranth.sim import Simulator
 from opinion import lint
 from random_networks import other_weights, random_images, random_network, retrained
@@ -16,9 +17,10 @@ from rtl_cases import Case, sweep
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit, generate
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
-from abc_hw.rtl_gen.engine.loading import Loader, parts
+from abc_hw.rtl_gen.engine.loading import GatePlan, Loader, parts
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
 from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.stream import CodeStream
 from abc_hw.sim import golden
 from abc_hw.sim.runner import simulate
 
@@ -167,8 +169,7 @@ def test_parts_are_lowest_first() -> None:
 
 
 def test_loader_begins_anew_whenever_it_is_told() -> None:
-    shapes = [(20, 3), (7, 2)]
-    dut = Loader(shapes)
+    dut = Loader(GatePlan(memories=[(20, 3), (7, 2)], i=CodeStream(1, unsigned(1)), transfers=1))
     memories: list[dict[int, int]] = [{}, {}, {}]
 
     async def send(ctx: object, words: list[int], *, first: bool = True) -> None:

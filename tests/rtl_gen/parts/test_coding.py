@@ -6,7 +6,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from abc_hw.rtl_gen.parts.coding import ParityCoder, operand_word, parity_code
+from abc_hw.rtl_gen.parts.coding import ParityCoder, ParityPlan, operand_word, parity_code
 
 
 def bits_of(number: int, width: int) -> list[int]:
@@ -17,14 +17,14 @@ def bits_of(number: int, width: int) -> list[int]:
 def test_coder_equals_the_code_after_its_latency(width: int) -> None:
     source = random.Random(width)
     words = [0, (1 << width) - 1, *(source.getrandbits(width) for _ in range(20))]
-    coder = ParityCoder(width)
+    coder = ParityCoder(ParityPlan(width))
     found = []
 
     async def bench(ctx):  # type: ignore[no-untyped-def]
-        for cycle in range(len(words) + coder.latency - 1):
+        for cycle in range(len(words) + coder.plan.latency - 1):
             ctx.set(coder.i, words[min(cycle, len(words) - 1)])
             await ctx.tick()
-            if cycle + 1 >= coder.latency:
+            if cycle + 1 >= coder.plan.latency:
                 found.append(bits_of(ctx.get(coder.o), width))
 
     simulator = Simulator(coder)
