@@ -133,6 +133,9 @@ def emit(
         for _ in range(2):  # cleaning may call a bit by another name, and leave its old one unread
             split_partly_read(design, run)
             run("opt_clean -purge")
+        while prune_ports(design, kept_bits):  # of what nobody reads any more
+            run("opt_clean -purge")
+            run(f"hierarchy -top {name}")
         run("setattr -unset init w:*")
         for module in modules_of(design).values():
             plain_operators(module)
