@@ -15,8 +15,8 @@ from .parts.stream import AdapterPlan, CodeStream
 from .schedule import KNOBS, LayerFolding, Schedule, candidates
 
 __all__ = [
-    "KNOBS", "LayerFolding", "Schedule", "candidates", "default_foldings", "fold_for_cycles", "least_cycles",
-    "refusal",
+    "DEFAULT_XNORS", "KNOBS", "LayerFolding", "Rank", "Schedule", "candidates", "default_foldings",
+    "fold_for_cycles", "least_cycles", "rank", "refusal",
 ]
 
 DEFAULT_XNORS = 1024
@@ -67,9 +67,10 @@ def least_cycles(network: Network) -> int:
 
 
 Rank = tuple[int, ...]
+"""Least in the best folding: of a layer, or summed over layers."""
 
 
-def _rank(schedule: Schedule, place: int) -> Rank:
+def rank(schedule: Schedule, place: int) -> Rank:
     """What is least in the best folding of a layer; summed over layers, of an accelerator."""
     return (
         schedule.rows, schedule.xnors, schedule.scale_lanes.total, schedule.cycles, -schedule.folding.simd, place
@@ -83,18 +84,18 @@ def _cheapest(network: Network, cycles: int) -> list[LayerFolding] | None:
         own: dict[Lanes, tuple[Rank, LayerFolding]] = {}
         for place, schedule in enumerate(candidates(layer)):
             if WindowPlan(schedule).cycles <= cycles:
-                lanes, ranked = (schedule.lanes, schedule.out_lanes), (_rank(schedule, place), schedule.folding)
+                lanes, ranked = (schedule.lanes, schedule.out_lanes), (rank(schedule, place), schedule.folding)
                 if lanes not in own or ranked[0] < own[lanes][0]:
                     own[lanes] = ranked
         reached: dict[int, tuple[Rank, list[LayerFolding]]] = {}
-        for (i_lanes, o_lanes), (rank, folding) in own.items():
+        for (i_lanes, o_lanes), (added, folding) in own.items():
             before = [
                 chosen for lanes, chosen in at.items() if _between(layer.in_shape, lanes, i_lanes) <= cycles
             ]
             if layer is not network.layers[0] and not before:
                 continue
-            ahead, foldings = min(before, key=lambda one: one[0], default=((0,) * len(rank), []))
-            total = tuple(a + b for a, b in zip(ahead, rank, strict=True))
+            ahead, foldings = min(before, key=lambda one: one[0], default=((0,) * len(added), []))
+            total = tuple(a + b for a, b in zip(ahead, added, strict=True))
             if o_lanes not in reached or total < reached[o_lanes][0]:
                 reached[o_lanes] = total, [*foldings, folding]
         at = reached

@@ -7,7 +7,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
 
 from ..engine.design import plan_of
-from ..engine.graph_plan import graph_foldings
+from ..engine.graph_folding import graph_foldings
 from ..folding import LayerFolding, default_foldings, fold_for_cycles
 
 __all__ = ["fold"]

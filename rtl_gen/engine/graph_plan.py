@@ -14,7 +14,7 @@ from abc_hw.network.edges import Codes, Integers
 from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT, Graph
 from abc_hw.network.nodes import Add as AddNode
-from abc_hw.network.nodes import MaxPool, Scores, SumPool
+from abc_hw.network.nodes import MaxPool, Node, Scores, SumPool
 
 from ..blocks.add import AddPlan
 from ..blocks.buffer import BufferPlan
@@ -23,61 +23,28 @@ from ..blocks.correction import Correction, CorrectionPlan
 from ..blocks.fork import ForkPlan
 from ..blocks.pointwise import PointwisePlan
 from ..blocks.window_pool import WindowPoolPlan
-from ..cost.memories import TECHNOLOGIES, Technology
+from ..cost.memories import GENERIC, TECHNOLOGIES, Technology
 from ..emit.names import Names
-from ..folding import DEFAULT_XNORS
-from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream
-from ..schedule import LayerFolding, candidates
+from ..schedule import LayerFolding
 from .accelerator import WeightSource
 from .buffers import Branch, depths_of
 from .layer import LayerPlan
 from .lowering import Unit, units_of
 from .traced import Traced
 
-__all__ = ["GraphPlan", "Link", "UnitPlan", "graph_foldings", "least_foldings", "streams_in"]
+__all__ = ["GraphPlan", "Link", "UnitPlan", "first_of_input", "streams_in", "unit_plan"]
 
 OWN_NAMES = ("accelerator", "argmax", "clk", "end", "i", "input", "input_fork", "o", "rst")
 """What the accelerator's module has in it besides units, and what it is usually called."""
 
-UnitPlan = LayerPlan | CorrectionPlan | PointwisePlan | WindowPoolPlan | AddPlan
+OtherPlan = CorrectionPlan | PointwisePlan | WindowPoolPlan | AddPlan
+"""Of a unit that is no convolution."""
 
-
-def least_foldings(graph: Graph, cycles: int) -> dict[str, LayerFolding]:
-    """For each convolution, by the name of its unit, the folding with the fewest XNORs of at most so many cycles.
-
-    Raises
-    ------
-    InputError
-        if a convolution has none; the message names it and its best.
-    """
-    found = {}
-    for unit in units_of(graph):
-        if not isinstance(unit.does, Fused):
-            continue
-        every = candidates(unit.does)
-        fitting = [schedule for schedule in every if schedule.cycles <= cycles]
-        if not fitting:
-            least = min(schedule.cycles for schedule in every)
-            raise InputError(
-                f"{unit.name}: expected a target of at least {least:,} cycles per image, its fastest folding, "
-                f"found {cycles:,}"
-            )
-        best = min(fitting, key=lambda one: (one.rows, one.xnors, one.scale_lanes, one.cycles, -one.folding.simd))
-        found[unit.name] = best.folding
-    return found
-
-
-def graph_foldings(graph: Graph, cycles: int | None) -> dict[str, LayerFolding]:
-    """As :func:`least_foldings`; without a target those of a balanced accelerator of middling size."""
-    if cycles is None:
-        layers = [unit.does for unit in units_of(graph) if isinstance(unit.does, Fused)]
-        fastest = [min(one.cycles for one in candidates(layer) if one.rows == 1) for layer in layers]
-        cycles = max([*fastest, ceil_div(graph.binary_macs, DEFAULT_XNORS)])
-    return least_foldings(graph, cycles)
+UnitPlan = LayerPlan | OtherPlan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,30 +153,18 @@ class GraphPlan:
         found: dict[str, UnitPlan] = {}
         streams = {INPUT: self.i}
         for unit in self.units:
-            found[unit.name] = plan = self._plan_of(unit, streams[unit.inputs[0]].lanes)
+            if isinstance(unit.does, Fused):
+                plan: UnitPlan = self._engine(unit)
+            else:
+                plan = unit_plan(unit, streams[unit.inputs[0]].lanes, self.technology)
+            found[unit.name] = plan
             streams[unit.name] = stream_out(plan)
         return found
 
-    def _plan_of(self, unit: Unit, lanes: int) -> UnitPlan:
-        """The plan of a unit whose first input comes with so many lanes."""
-        does, edge = unit.does, unit.arriving[0]
-        if isinstance(does, Fused):
-            numbers = LayerNumbers(does)
-            return LayerPlan(numbers, self.foldings[unit.name], pipeline=self.pipeline, target=self.target)
-        if isinstance(does, Correction):
-            assert isinstance(edge, Integers)
-            assert isinstance(unit.edge, Integers)
-            return CorrectionPlan(
-                correction=does, edge=edge, o_edge=unit.edge, lanes=lanes, technology=self.technology
-            )
-        if isinstance(does, AddNode):
-            one, other = unit.arriving
-            assert isinstance(one, Integers)
-            assert isinstance(other, Integers)
-            return AddPlan(one=one, other=other, lanes=lanes)
-        if isinstance(does, MaxPool | SumPool):
-            return WindowPoolPlan(node=does, edge=edge, lanes=lanes, technology=self.technology)
-        return PointwisePlan(node=does, edge=edge, lanes=lanes, technology=self.technology)
+    def _engine(self, unit: Unit) -> LayerPlan:
+        assert isinstance(unit.does, Fused)
+        numbers = LayerNumbers(unit.does)
+        return LayerPlan(numbers, self.foldings[unit.name], pipeline=self.pipeline, target=self.target)
 
     @cached_property
     def engines(self) -> dict[str, LayerPlan]:
@@ -254,15 +209,8 @@ class GraphPlan:
     @cached_property
     def i(self) -> CodeStream:
         """The images: with the lanes of the first convolution that they reach."""
-        lanes, reached = 1, {INPUT}
-        for unit in self.units:
-            if unit.inputs[0] not in reached:
-                continue
-            if isinstance(unit.does, Fused):
-                lanes = self._plan_of(unit, 1).i.lanes  # type: ignore[union-attr]
-                break
-            if unit.edge.shape[2] == self.network.input_shape[2]:
-                reached.add(unit.name)
+        first = first_of_input(self.units, self.network)
+        lanes = 1 if first is None else self._engine(first).i.lanes
         return CodeStream(lanes, unsigned(self.network.input.bases.bits))
 
     @property
@@ -403,6 +351,36 @@ class GraphPlan:
                 before=tuple(self.link(unit, index).adapter.flow for index in range(len(unit.inputs))),
             ))
         return found
+
+
+def unit_plan(unit: Unit, lanes: int, technology: Technology = GENERIC) -> OtherPlan:
+    """The plan of a unit that is no convolution, and whose first input comes with so many lanes."""
+    does, edge = unit.does, unit.arriving[0]
+    if isinstance(does, Correction):
+        assert isinstance(edge, Integers)
+        assert isinstance(unit.edge, Integers)
+        return CorrectionPlan(correction=does, edge=edge, o_edge=unit.edge, lanes=lanes, technology=technology)
+    if isinstance(does, AddNode):
+        one, other = unit.arriving
+        assert isinstance(one, Integers)
+        assert isinstance(other, Integers)
+        return AddPlan(one=one, other=other, lanes=lanes)
+    if isinstance(does, MaxPool | SumPool):
+        return WindowPoolPlan(node=does, edge=edge, lanes=lanes, technology=technology)
+    assert isinstance(does, Node)
+    return PointwisePlan(node=does, edge=edge, lanes=lanes, technology=technology)
+
+
+def first_of_input(units: Sequence[Unit], graph: Graph) -> Unit | None:
+    """The first convolution that images reach with as many channels as they have: it decides their lanes."""
+    reached = {INPUT}
+    for unit in units:
+        if unit.inputs[0] in reached:
+            if isinstance(unit.does, Fused):
+                return unit
+            if unit.edge.shape[2] == graph.input_shape[2]:
+                reached.add(unit.name)
+    return None
 
 
 def stream_out(plan: UnitPlan) -> CodeStream:

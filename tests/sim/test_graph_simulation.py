@@ -14,7 +14,7 @@ from opinion import lint
 from random_graphs import random_codes, random_foldings, random_graph, residual_block
 
 from abc_hw.network import Graph
-from abc_hw.rtl_gen.engine.graph_plan import least_foldings
+from abc_hw.rtl_gen.engine.graph_folding import fold_graph
 from abc_hw.rtl_gen.engine.lowering import units_of
 from abc_hw.sim import diagnosis, golden
 from abc_hw.sim.runner import SimulationResult, simulate
@@ -50,7 +50,7 @@ def test_random_graphs_in_verilog(seed: int, tmp_path: Path) -> None:
 
 def test_a_residual_block_meets_the_bound_and_faults_in_it_are_named(tmp_path: Path) -> None:
     graph = residual_block()
-    foldings = least_foldings(graph, 400)
+    foldings = fold_graph(graph, 400)
     images = random_codes(np.random.default_rng(1), graph, 4)
     result = simulate(graph, images, foldings=foldings, simulator="icarus", work_dir=tmp_path)
     assert result.ok
