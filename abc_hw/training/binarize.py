@@ -82,8 +82,7 @@ class _SumOfSteps(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         codes, slopes, beta, below, at, beyond = ctx.saved_tensors
-        order = torch.channels_last if ctx.channels_last else torch.contiguous_format
-        grad = grads[0].contiguous(memory_format=order)
+        grad = grads[0].contiguous(memory_format=kernels.order(ctx.channels_last))
         flat, sums = kernels.steps_backward(kernels.in_order(grad), codes, slopes, ctx.dtype)
         sums = sums.to(beta)
         grad_t = -beta * (sums[below] - sums[beyond]).squeeze(1)

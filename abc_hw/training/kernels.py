@@ -101,6 +101,11 @@ def is_channels_last(x: Tensor) -> bool:
     return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
+def order(channels_last: bool) -> torch.memory_format:
+    """The memory format with the channels innermost, or outermost."""
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
 def in_order(x: Tensor) -> Tensor:
     """All elements of x, [n], in the order in which they lie in memory."""
     return x.permute(0, 2, 3, 1).reshape(-1) if is_channels_last(x) else x.reshape(-1)
@@ -162,14 +167,24 @@ def _steps_backward(
 
 
 def _rounded(x: Tensor, step: float, reach: int) -> tuple[Tensor, Tensor]:
-    """``step * clip(floor(x / step + 1/2), -reach, reach - 1)``, float32 or wider, and where it is not clipped."""
-    steps = torch.floor(_wide(x) / step + 0.5)
-    return steps.clamp(-reach, reach - 1) * step, (steps >= -reach) & (steps < reach)
+    """``step * clip(floor(x / step + 1/2), -reach, reach - 1)``, float32 or wider, and where it is not clipped.
+
+    ``step`` is a power of two.
+    """
+    steps = torch.floor(_wide(x) * (1 / step) + 0.5)
+    value = steps.clamp(-reach, reach - 1)
+    return value * step, (steps == value).to(torch.uint8)
+
+
+def _rounded_backward(grad: Tensor, inside: Tensor, dtype: torch.dtype) -> Tensor:
+    """grad where it was not clipped, as ``dtype``."""
+    return torch.where(inside > 0, _wide(grad), 0.0).to(dtype)
 
 
 steps = Fused(_steps)
 steps_backward = Fused(_steps_backward)
 rounded = Fused(_rounded)
+rounded_backward = Fused(_rounded_backward)
 
 # -- weights ------------------------------------------------------------------------------------------------
 

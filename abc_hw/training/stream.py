@@ -37,14 +37,15 @@ class _Round(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         value, inside = kernels.rounded(kernels.in_order(x), STEP, REACH)
-        ctx.save_for_backward(kernels.ordered_like(inside, x))
-        ctx.dtype = x.dtype
+        ctx.save_for_backward(inside)
+        ctx.channels_last, ctx.dtype = kernels.is_channels_last(x), x.dtype
         return kernels.ordered_like(value, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (inside,) = ctx.saved_tensors
-        return (grads[0] * inside).to(ctx.dtype)
+        grad = grads[0].contiguous(memory_format=kernels.order(ctx.channels_last))
+        return kernels.ordered_like(kernels.rounded_backward(kernels.in_order(grad), inside, ctx.dtype), grad)
 
 
 def round_to_stream(x: Tensor) -> Tensor:

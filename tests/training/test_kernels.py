@@ -90,6 +90,10 @@ def test_compiled_rounding_to_the_stream_is_the_same(monkeypatch: pytest.MonkeyP
     assert plain[0].dtype == torch.float32
     for one, two in zip(plain, compiled, strict=True):
         assert torch.equal(one, two)
+    one, two = both(monkeypatch, kernels.rounded_backward, torch.randn(20_001), plain[1], dtype)
+    assert one.dtype == dtype
+    assert torch.equal(one, two)
+    assert torch.equal(one == 0, plain[1] == 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
