@@ -34,7 +34,6 @@ from abc_hw.rtl_gen.cost.estimate import (
     TARGETS,
     estimate,
     memory_quantities,
-    stored,
 )
 from abc_hw.rtl_gen.emit.yosys import run_yosys, without_field_names
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
@@ -181,7 +180,7 @@ def rows(case: Case, device: str, found: Found) -> Iterator[tuple[str, Mapping[s
     plan = AcceleratorPlan.of(case.network, case.foldings, target=TARGETS[device])
     for layer, adapter in zip(plan.layers, plan.adapters, strict=False):
         for name, block in {**layer.blocks, "adapter": adapter}.items():
-            memories = () if name == "adapter" else stored(name, block.memories, device)
+            memories = [] if name == "adapter" else [memory for memory in block.memories if memory.kept]
             counted = [block.quantities, *map(memory_quantities, memories)]
             yield name, dict(sum(map(Counter, counted), Counter())), found.get((layer.name, name), Counter())
     for name, block in (("adapter", plan.adapters[-1]), ("argmax", plan.argmax)):

@@ -1,7 +1,7 @@
 """How much of a layer is done at once, and the schedule that follows from it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from abc_hw.network.fused import Fused
 from .parts.arith import ceil_div
 from .parts.loops import Loops
 
-__all__ = ["KNOBS", "LayerFolding", "ScaleLanes", "Schedule", "candidates", "pixel_counts"]
+__all__ = ["KNOBS", "LayerFolding", "ScaleLanes", "Schedule", "candidates", "pixel_counts", "useful"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -239,6 +239,14 @@ class Schedule:
     def xnors(self) -> int:
         """XNOR gates of the array: binary multiply-accumulates per cycle."""
         return self.folding.simd * self.folding.pe * self.folding.mp * self.folding.np * self.folding.px
+
+
+def useful(schedules: Iterable[Schedule], cycles: int) -> float:
+    """Share of the XNOR gates and cycles of an image that a binary multiply-accumulate of the network takes;
+    waiting and what is past the ends of words, channels and rows count as idle."""
+    schedules = list(schedules)
+    gates = sum(schedule.xnors for schedule in schedules)
+    return sum(schedule.layer.binary_macs for schedule in schedules) / (gates * cycles)
 
 
 def _widths(layer: Fused) -> tuple[list[int], str]:

@@ -136,7 +136,7 @@ def show_layers(chosen: Estimate, title: str, device: Device, limits: Limits | N
         )
     shown.add_section()
     shown.add_row(
-        "all", *none, f"{chosen.cycles:,}", "", f"{whole.luts:,.0f}", "", f"{whole.ffs:,.0f}",
+        "all", *none, f"{chosen.cycles:,}", percent(chosen.useful), f"{whole.luts:,.0f}", "", f"{whole.ffs:,.0f}",
         f"{whole.brams:,}", f"{whole.dsps:,}",
     )
     shown.add_row(

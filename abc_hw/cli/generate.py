@@ -56,6 +56,7 @@ def generate(
     score_bits: Annotated[
         int | None, typer.Option(help="Bits of a score.", show_default="enough for any training")
     ] = None,
+    input_px: Annotated[int, typer.Option(help="Pixels of a transfer of images.")] = 1,
     ports_of: Annotated[
         Path | None, typer.Option(help="A manifest: refuse what would not fit where that module is.")
     ] = None,
@@ -115,7 +116,9 @@ def generate(
         return
     from abc_hw.rtl_gen.engine import design
 
-    plan = design.make_plan(found, foldings, weights=source, target=target, score_bits=score_bits)
+    plan = design.make_plan(
+        found, foldings, weights=source, target=target, score_bits=score_bits, input_px=input_px
+    )
     whole = (
         design.accelerator_of(plan) if interface == "stream" else axi_plan(plan, axi_in_bits, axi_out_bits)
     )
@@ -158,6 +161,8 @@ def axi_plan(plan: AnyPlan, in_bits: int, out_bits: int) -> AxiPlan:
         raise InputError(
             f"interface: expected stream for {plan.network.name}, which is no chain of layers, found axi"
         )
+    if plan.i.px != 1:
+        raise InputError(f"input-px: expected 1 with --interface axi, found {plan.i.px}")
     return AxiPlan(inner=plan, in_bits=in_bits, out_bits=out_bits)
 
 

@@ -97,7 +97,7 @@ def weight_source(weights: str, constants: str) -> WeightSource:
 def show_folding(network: Network | Graph, foldings: Mapping[str, LayerFolding]) -> None:
     """The table of who does how much at once and how long it takes."""
     from abc_hw.rtl_gen.engine.design import plan_of
-    from abc_hw.rtl_gen.schedule import KNOBS
+    from abc_hw.rtl_gen.schedule import KNOBS, useful
 
     plan = plan_of(network, foldings)
     shown = table("layer", *(f">{knob}" for knob in KNOBS), ">XNORs", ">cycles", ">busy")
@@ -109,7 +109,10 @@ def show_folding(network: Network | Graph, foldings: Mapping[str, LayerFolding])
         )
     xnors = sum(layer.schedule.xnors for layer in plan.layers)
     shown.add_section()
-    shown.add_row("all", *("" for _ in KNOBS), f"{xnors:,}", f"{plan.cycles:,}", "")
+    shown.add_row(
+        "all", *("" for _ in KNOBS), f"{xnors:,}", f"{plan.cycles:,}",
+        f"{100 * useful((layer.schedule for layer in plan.layers), plan.cycles):.0f} %",
+    )
     show(f"{network.name}: an image every {plan.cycles:,} cycles, {plan.limiting} limits", shown)
 
 

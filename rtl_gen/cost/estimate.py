@@ -20,7 +20,7 @@ from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
-from ..schedule import LayerFolding, Schedule
+from ..schedule import LayerFolding, Schedule, useful
 from .memories import Mapped
 
 __all__ = [
@@ -120,6 +120,11 @@ class Estimate:
     def cycles(self) -> int:
         """Least cycles between images, :attr:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.cycles`."""
         return self.plan.cycles
+
+    @property
+    def useful(self) -> float:
+        """Share of all XNOR gates and cycles that the network needs, :func:`abc_hw.rtl_gen.schedule.useful`."""
+        return useful((layer.schedule for layer in self.layers), self.cycles)
 
     @property
     def limiting(self) -> str:

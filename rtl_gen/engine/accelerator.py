@@ -131,7 +131,7 @@ class AcceleratorPlan:
         if target not in TARGETS:
             raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {target}")
         if not 1 <= input_px <= network.input_shape[1]:
-            raise InputError(f"input_px: expected 1 to {network.input_shape[1]}, found {input_px}")
+            raise InputError(f"input-px: expected 1 to {network.input_shape[1]}, found {input_px}")
         names = [layer.name for layer in network.layers]
         strangers = sorted(set(foldings) - set(names))
         if strangers:

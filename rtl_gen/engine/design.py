@@ -25,21 +25,25 @@ AnyAccelerator = Accelerator | GraphAccelerator
 
 def plan_of(
     network: Network | Graph, foldings: Mapping[str, LayerFolding], *, weights: WeightSource = "rom",
-    target: str = "generic", score_bits: int | None = None,
+    target: str = "generic", score_bits: int | None = None, input_px: int = 1,
 ) -> AnyPlan:
     """The plan of a network's accelerator with these foldings, of each layer or convolution by name.
 
     Parameters
     ----------
-    weights, target, score_bits : as of :meth:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.of`
+    weights, target, score_bits, input_px : as of :meth:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.of`
 
     Raises
     ------
     InputError
-        as there; also for weights of a graph that are to be loaded.
+        as there; also for weights of a graph that are to be loaded, or several pixels in its transfers.
     """
     if isinstance(network, Network):
-        return AcceleratorPlan.of(network, foldings, weights=weights, target=target, score_bits=score_bits)
+        return AcceleratorPlan.of(
+            network, foldings, weights=weights, target=target, score_bits=score_bits, input_px=input_px
+        )
+    if input_px != 1:
+        raise InputError(f"input-px: expected 1 for {network.name}, which is no chain of layers, found {input_px}")
     if weight_source(weights) != "rom":
         raise InputError(f"weights: expected rom for {network.name}, which is no chain of layers, found {weights}")
     return GraphPlan(network=network, foldings=foldings, target=target, score_bits=score_bits)
@@ -59,7 +63,7 @@ def accelerator_of(plan: AnyPlan) -> AnyAccelerator:
 
 def make_plan(
     network: Network | Graph, foldings: Mapping[str, LayerFolding], *, weights: WeightSource = "rom",
-    target: str = "generic", score_bits: int | None = None,
+    target: str = "generic", score_bits: int | None = None, input_px: int = 1,
 ) -> AnyPlan:
     """The plan of the accelerator that is generated: where it can be, its ports do not change with training.
 
@@ -70,7 +74,9 @@ def make_plan(
     """
     if score_bits is None and isinstance(network, Network):
         score_bits = stable_score_bits(network.layers[-1])
-    return plan_of(network, foldings, weights=weights, target=target, score_bits=score_bits)
+    return plan_of(
+        network, foldings, weights=weights, target=target, score_bits=score_bits, input_px=input_px
+    )
 
 
 def make_accelerator(

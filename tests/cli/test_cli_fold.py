@@ -9,6 +9,7 @@ import pytest
 from command_line import abc_hw
 from places import EXAMPLES
 
+from abc_hw import sources
 from abc_hw.cli.inputs import load_folding
 from abc_hw.network import description
 from abc_hw.rtl_gen.cost.choice import fold
@@ -16,6 +17,7 @@ from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.cost.estimate import estimate
 from abc_hw.rtl_gen.cost.solver import Limits, Solver
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
+from abc_hw.rtl_gen.folding import LayerFolding
 
 TINY = str(EXAMPLES / "tiny.toml")
 
@@ -34,6 +36,21 @@ def test_written_folding_reaches_the_speed_and_serves_generate(tmp_path: Path) -
         assert re.search(
             rf"// {name} .* {knobs.simd} +{knobs.pe} +{knobs.mp} +{knobs.np} ", (tmp_path / "tiny.v").read_text()
         )
+
+
+@pytest.mark.parametrize(("source", "name", "rate"), [
+    ("zoo:cnv-m2n2", "cnv-m2n2", 5_000),
+    ("example:cnv-m1n1", "cnv-m1n1", 21_906),  # FINN's CNV on a ZC706
+])
+def test_fast_foldings_are_told_to_fit(source: str, name: str, rate: int) -> None:
+    network, _ = sources.read(Path(source))
+    knobs = load_folding(EXAMPLES / "foldings" / f"{name}-ecp5-85k-fast.toml")
+    made = estimate(network, {layer: LayerFolding(**numbers) for layer, numbers in knobs.items()})
+    device = DEVICES["ecp5-85k"]
+    assert device.clock * 1e6 / made.cycles >= rate
+    assert made.area.luts <= 0.95 * device.luts
+    assert made.area.ffs <= device.luts
+    assert made.area.brams <= 0.95 * device.brams
 
 
 def test_fit_stays_within_the_budget_and_says_what_limits() -> None:

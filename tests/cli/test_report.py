@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
@@ -87,9 +88,12 @@ def test_numbers_are_the_estimators(text: str, made: Estimate) -> None:
     for row, layer in zip(rows, made.layers, strict=False):
         knobs, area = layer.schedule.folding, layer.area
         assert row[0] == layer.schedule.layer.name
-        assert row[4:9] == [*map(str, (knobs.simd, knobs.pe, knobs.mp, knobs.np)), f"{layer.cycles:,}"]
-        assert row[10:] == [f"{area.luts:,.0f}", f"{area.ffs:,.0f}", str(area.brams), str(area.dsps)]
-    assert rows[len(made.layers)][10] == f"{made.area.luts:,.0f}"
+        assert row[4:10] == [*map(str, dataclasses.astuple(knobs)), f"{layer.cycles:,}"]
+        assert row[11:] == [f"{area.luts:,.0f}", f"{area.ffs:,.0f}", str(area.brams), str(area.dsps)]
+    macs = sum(layer.schedule.layer.binary_macs for layer in made.layers)
+    gates = sum(layer.schedule.xnors for layer in made.layers)
+    assert rows[len(made.layers)][10] == f"{100 * macs / gates / made.cycles:.1f} %"
+    assert rows[len(made.layers)][11] == f"{made.area.luts:,.0f}"
     for row, (block, area) in zip(page.tables["blocks"][1:], made.blocks.items(), strict=True):
         assert row[:2] == [block, f"{area.luts:,.0f}"]
         assert row[3:] == [f"{area.ffs:,.0f}", str(area.brams), str(area.dsps)]

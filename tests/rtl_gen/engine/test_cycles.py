@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -106,13 +107,34 @@ def test_a_whole_window_per_cycle() -> None:
     assert result.latencies[0] == made.latency
 
 
+def test_several_pixels_meet_the_bound() -> None:
+    """From layer to layer as many pixels come as the one before hands on, through pools that take them as they are
+    and one that does not."""
+    network = NETWORKS["vgg-like"]
+    pixels = {"layer0": 3, "layer1": 4, "layer2": 5}
+    chosen = {
+        name: dataclasses.replace(folding, px=pixels.get(name, 1))
+        for name, folding in fold_for_cycles(network, 8000).items()
+    }
+    plan = AcceleratorPlan.of(network, chosen)
+    assert [layer.i.px for layer in plan.layers] == [1, 3, 2, 3]
+    assert plan.layers[2].pixels is not None
+    images = random_images(np.random.default_rng(0), network, 4)
+    result = simulate(network, images, foldings=chosen, simulator="verilator")
+    assert result.ok, result.layers
+    assert set(result.cycles_between_images[2:]) == {plan.cycles}
+
+
 def named(name: str) -> Network:
     """An example, or a network of the zoo."""
     return zoo.load(name.removeprefix("zoo:")) if name.startswith("zoo:") else load(EXAMPLES / f"{name}.toml")[0]
 
 
 SMALL = ["tiny", "digits-small", "zoo:digits-lenet-m3n3"]
-LARGE = ["lenet", "mlp", "vgg", "cnv", *(f"zoo:{name}" for name in zoo.names() if f"zoo:{name}" not in SMALL)]
+LARGE = [
+    "lenet", "mlp", "vgg", "cnv", "cnv-m1n1",
+    *(f"zoo:{name}" for name in zoo.names() if f"zoo:{name}" not in SMALL),
+]
 """Simulated by ``pytest -m long tests/rtl_gen/engine/test_cycles.py``, in minutes each."""
 
 
