@@ -7,6 +7,7 @@ whose paths may be added. What else a forward does is refused by its path in the
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -119,7 +120,9 @@ class _Reader:
             value = self._layer(node, called, given[0])
         elif isinstance(called, _BatchNorm) or key in RELUS or key in POOLS:
             value = self._behind(node, called, key, given[0])
-        elif key in FLATTENS or key in VIEWS or key in SAME:
+        elif key in FLATTENS or key in VIEWS:
+            value = self._flatten(node, given[0])
+        elif key in SAME:
             value = given[0]
         else:
             self._refuse(node, INSTEAD.get(ALIKE.get(key, key), "a layer on bases, or what may stand behind one"))
@@ -206,6 +209,12 @@ class _Reader:
                 return self._refuse(node, "one max-pool of squares side by side without padding", found)
             stage.pool = side
         return dataclasses.replace(given, shape=self._shape(node))
+
+    def _flatten(self, node: fx.Node, given: _Value) -> _Value:
+        shape, before = self.shapes[node] or (), self.shapes[node.all_input_nodes[0]] or ()
+        if shape not in (before, (before[0], math.prod(before[1:]))):
+            self._refuse(node, "all but the images' axis flattened", f"shape {shape} from {before}")
+        return given
 
     def _output(self, node: fx.Node) -> str:
         given = node.args[0]

@@ -128,6 +128,7 @@ def read_twice(s: Any, x: Tensor) -> Tensor:
         (lambda s, x: s.out(s.mean(s.stem(x) + s.narrow(s.stem(x)))),
          r"forward: expected a fitting input, found "),
         (lambda s, x: s.out(s.mean(s.stem(x) + s.stem(x)[:, :, :1])), "forward: expected a layer on bases, or "),
+        (lambda s, x: s.out(s.mean(s.stem(x).view(-1, 4, 8, 9))), "forward: expected all but the images' axis"),
         (read_twice, "wide: expected a stream before what several layers read, found conv"),
         (lambda s, x: s.out(s.mean(s.norm(s.stem(x)))), "norm: expected a layer on bases before it"),
         (lambda s, x: s.mean(s.stem(x)), "output: expected the scores of a last layer"),
