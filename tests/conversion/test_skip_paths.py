@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from places import ROOT
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -96,6 +97,16 @@ def test_every_node_computes_what_pytorch_does() -> None:
         real = model(example).numpy().ravel()
     assert np.corrcoef(real, scores.ravel())[0, 1] > 0.9999
     assert not [row for row in report(model, example) if row.refused]
+
+
+def test_the_example_of_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    section = (ROOT / "docs" / "how-to.md").read_text().split("## Skip paths")[1]
+    code = section.split("```python\n")[1].split("```")[0]
+    exec(code, {"__name__": "example"})
+    assert capsys.readouterr().out.splitlines()[-7:] == [
+        "requantise outer.step", "add sum", "sum_pool mean", "requantise mean.step", "encode mean.planes",
+        "conv classify", "scores scores",
+    ]
 
 
 class Forward(nn.Module):
