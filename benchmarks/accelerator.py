@@ -2,8 +2,11 @@
 """Area and clock of whole accelerators, as generated, with weights in ROM.
 
     python -m benchmarks.accelerator zoo:mnist-lenet-m3n3 --device ecp5-6 --cycles 20000
+    python -m benchmarks.accelerator zoo:cnv-m2n2 --folding examples/foldings/cnv-m2n2-ecp5-85k.toml --clock 100 \
+        --limit 7200 --keep build/cnv
 
-Inputs come from a shift register, outputs go to a tree of parities, both subtracted.
+Inputs come from a shift register, outputs go to a tree of parities, both subtracted. With ``--keep`` netlist and
+placements stay in a folder: the command goes on from what is there, so that seeds can be added one by one.
 """
 
 import argparse
@@ -11,9 +14,10 @@ import sys
 from pathlib import Path
 
 from abc_hw import sources
+from abc_hw.cli.inputs import load_folding
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
-from benchmarks.out_of_context import DEVICES, measure
+from benchmarks.out_of_context import DEVICES, ROUTING_LIMIT, longest_path, measure
 
 
 def main() -> None:
@@ -23,16 +27,26 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=20_000, help="per image, what the folding is chosen for")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--clock", type=int, default=155, help="MHz that placement aims at")
+    parser.add_argument("--folding", type=Path, help="a file with the folding, instead of --cycles")
+    parser.add_argument("--keep", type=Path, help="folder for netlist and placements")
+    parser.add_argument("--limit", type=int, default=ROUTING_LIMIT, help="seconds for a placement")
     options = parser.parse_args()
     device = DEVICES[options.device]
     network, knobs = sources.read(Path(options.network))
-    foldings = fold(network, cycles=options.cycles, knobs=knobs)
+    if options.folding:
+        foldings = fold(network, cycles=None, knobs=load_folding(options.folding))
+    else:
+        foldings = fold(network, cycles=options.cycles, knobs=knobs)
     accelerator = Accelerator(AcceleratorPlan.of(network, foldings, target=device.target))
     seeds = [int(seed) for seed in options.seeds.split(",") if seed]
-    found = measure(device, accelerator, seeds=seeds, wanted=options.clock)
+    found = measure(
+        device, accelerator, seeds=seeds, wanted=options.clock, keep=options.keep, limit=options.limit
+    )
     blocks = {cell: number for cell, number in found.cost.cells.items() if cell in ("DP16KD", "SB_RAM40_4K")}
     print(f"{network.name} on {device.name}: {found.cost.luts} LUTs, {found.cost.flip_flops} FFs, {blocks}, "
           f"{accelerator.plan.cycles} cycles per image, MHz {' '.join(f'{clock:.0f}' for clock in found.clocks)}")
+    for report in sorted(options.keep.glob("seed*.json")) if options.keep else ():
+        print(f"{report.stem}: {longest_path(report)}")
 
 
 if __name__ == "__main__":

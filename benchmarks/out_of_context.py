@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -123,14 +122,18 @@ def members(component: wiring.Component) -> tuple[list[Value], list[Value]]:
 
 
 def run(device: Device, source: str, reader: str, folder: Path) -> Cost:
-    """Synthesise module ``top``; leaves ``design.json`` in the folder."""
-    design = folder / "design"
-    design.write_text(source)
-    report = folder / "stat.json"
-    run_yosys(
-        f"{reader} {design}", f"{device.synthesis} -top top -json {folder / 'design.json'}",
-        f"tee -q -o {report} stat -json",
-    )
+    """Synthesise module ``top``, unless the folder has it; leaves ``design.json`` there."""
+    design, report, told = folder / "design", folder / "stat.json", folder / "made"
+    wanted = f"{device.synthesis}\n{source}"
+    if not report.exists() or not told.exists() or told.read_text() != wanted:
+        for made in folder.glob("*.json"):
+            made.unlink()
+        design.write_text(source)
+        told.write_text(wanted)
+        run_yosys(
+            f"{reader} {design}", f"{device.synthesis} -top top -json {folder / 'design.json'}",
+            f"tee -q -o {report} stat -json",
+        )
     return cost(json.loads(report.read_text())["design"]["num_cells_by_type"])
 
 
@@ -160,29 +163,54 @@ def frame(device: Device, inputs: int, outputs: int) -> Cost:
         return run(device, text, "read_rtlil", Path(folder))
 
 
-def clocks(device: Device, folder: Path, seeds: Sequence[int], wanted: int) -> list[float]:
-    """MHz that place and route reaches with each seed, asked for ``wanted``; none where it is not placed."""
+def clocks(
+    device: Device, folder: Path, seeds: Sequence[int], wanted: int, limit: int = ROUTING_LIMIT
+) -> list[float]:
+    """MHz that place and route reaches with each seed, asked for ``wanted``; none where it is not placed. What the
+    folder has of a seed is not made again."""
     reached = []
     for seed in seeds if device.place else ():
+        found = folder / f"seed{seed}.json"
+        if found.exists():
+            reached.append(_clock(found))
+            continue
         command = [
             *find_tool(device.place[0]), *device.place[1:], "--json", "design.json", "--seed", str(seed),
-            "--freq", str(wanted), "--timing-allow-fail", "--report", "report.json", "--quiet",
+            "--freq", str(wanted), "--timing-allow-fail", "--report", "report.json", "--log", f"seed{seed}.log",
+            "--quiet",
         ]
         if device.place[0].startswith("nextpnr-himbaechel"):
             (folder / "empty.cst").write_text("")
             command += ["--vopt", "cst=empty.cst", "--write", "routed.json"]
         try:
             done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, check=False, timeout=ROUTING_LIMIT
+                command, cwd=folder, capture_output=True, text=True, check=False, timeout=limit
             )
         except subprocess.TimeoutExpired:
-            print(f"{device.name}, seed {seed}: not routed within {ROUTING_LIMIT} s", file=sys.stderr)
+            print(f"{device.name}, seed {seed}: not routed within {limit} s", file=sys.stderr)
             continue
         if done.returncode:
             raise RuntimeError(f"{device.place[0]}: {done.stderr[-1000:]}")
-        report = json.loads((folder / "report.json").read_text())
-        reached.append(max(entry["achieved"] for entry in report["fmax"].values()))
+        (folder / "report.json").rename(found)
+        reached.append(_clock(found))
     return reached
+
+
+def _clock(report: Path) -> float:
+    return max(entry["achieved"] for entry in json.loads(report.read_text())["fmax"].values())
+
+
+def longest_path(report: Path) -> str:
+    """The longest path of a report of nextpnr, in a line: cells, ns in logic and on wires."""
+    found = max(
+        json.loads(report.read_text())["critical_paths"],
+        key=lambda path: sum(part["delay"] for part in path["path"]),
+    )["path"]
+    logic, wires = (
+        sum(part["delay"] for part in found if (part["type"] == "routing") == routed) for routed in (False, True)
+    )
+    begins, ends = found[0]["from"]["cell"], found[-1]["to"]["cell"]
+    return f"{begins} to {ends}: {logic:.1f} ns of logic, {wires:.1f} of wires"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,20 +229,18 @@ class Measurement:
 
 def measure(
     device: Device, component: wiring.Component, *, inputs: Sequence[Value] = (), seeds: Sequence[int] = (1, 2, 3),
-    keep: Path | None = None, wanted: int = 300,
+    keep: Path | None = None, wanted: int = 300, limit: int = ROUTING_LIMIT,
 ) -> Measurement:
     """Area and clock of ``component`` on ``device``.
 
-    ``inputs`` are those beside its members; files stay in ``keep``, if given; ``wanted`` is the clock, in MHz,
-    that placement aims at.
+    ``inputs`` are those beside its members; files stay in ``keep``, if given, and what is there is not made again;
+    ``wanted`` is the clock, in MHz, that placement aims at, ``limit`` the seconds that it may take.
     """
     found_inputs, outputs = members(component)
     inputs = [*found_inputs, *inputs]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         whole = run(device, wrapped(component, inputs, outputs), "read_rtlil", folder)
         around = frame(device, len(Cat(inputs)), len(Cat(outputs)))
-        found = Measurement(whole.less(around), around, clocks(device, folder, seeds, wanted))
-        if keep is not None:
-            shutil.copytree(folder, keep, dirs_exist_ok=True)
-        return found
+        return Measurement(whole.less(around), around, clocks(device, folder, seeds, wanted, limit))
