@@ -128,8 +128,11 @@ def level(name: str, columns: Sequence[Column]) -> dict[str, Any]:
     """A signal of one bit."""
     wave, before = "", ""
     for one in columns:
-        now = "|" if one is GAP else str(one[name])
-        wave += "." if now == before and now != "|" else now
+        if one is GAP:
+            wave += "|"
+            continue
+        now = str(one[name])
+        wave += "." if now == before else now
         before = now
     return {"name": name, "wave": wave}
 

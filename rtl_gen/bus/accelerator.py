@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from abc_hw.errors import InputError
 
 from ..engine.accelerator import Accelerator, AcceleratorPlan
+from ..engine.design import AnyPlan, accelerator_of
 from .axi import lite_members, stream_members
 from .packets import ImagePackets, ImagePlan, ScorePackets, ScorePlan
 from .register_map import Register, register_map
@@ -36,14 +37,17 @@ class AxiPlan:
     Raises
     ------
     InputError
-        if a width is none of ``WIDTHS``.
+        if a width is none of ``WIDTHS``, or what leaves the accelerator are no scores.
     """
 
-    inner: AcceleratorPlan
+    inner: AnyPlan
     in_bits: int = 32
     out_bits: int = 32
 
     def __post_init__(self) -> None:
+        if self.inner.argmax is None:
+            name = self.inner.network.name
+            raise InputError(f"interface: expected stream for {name}, which does not end in scores, found axi")
         for name in ("in_bits", "out_bits"):
             if getattr(self, name) not in WIDTHS:
                 widths = ", ".join(map(str, WIDTHS))
@@ -55,23 +59,35 @@ class AxiPlan:
         return ImagePlan(shape=self.inner.network.input_shape, bits=self.in_bits, o=self.inner.i)
 
     @property
+    def classes(self) -> int:
+        """Scores of an image."""
+        assert self.inner.argmax is not None  # refused otherwise
+        return self.inner.argmax.classes
+
+    @property
     def scores(self) -> ScorePlan:
         """Scores as bytes."""
-        return ScorePlan(i=self.inner.o_layout, classes=self.inner.argmax.classes, bits=self.out_bits)
+        return ScorePlan(i=self.inner.o_layout, classes=self.classes, bits=self.out_bits)
 
     @property
     def cycles(self) -> int:
         """Least cycles between images: those of the slowest part."""
         return max(self.inner.cycles, self.images.cycles, self.scores.cycles)
 
+    @property
+    def load_transfers(self) -> int:
+        """Words that load everything; 0 where nothing is loaded."""
+        inner = self.inner
+        return inner.gate.load_transfers if isinstance(inner, AcceleratorPlan) and inner.loads else 0
+
     @cached_property
     def fixed(self) -> dict[str, int]:
         """What registers say of the design, by their names and their fields'."""
         digest = self.inner.served_digest
         return {
-            "image_bytes": self.images.size, "classes_count": self.inner.argmax.classes,
+            "image_bytes": self.images.size, "classes_count": self.classes,
             "score_bytes": self.scores.word, "cycles_count": self.cycles,
-            "load_words_count": self.inner.gate.load_transfers if self.inner.loads else 0,
+            "load_words_count": self.load_transfers,
             **{f"digest_{part}_bytes": int(digest[8 * part : 8 * part + 8], 16) for part in range(4)},
         }
 
@@ -115,7 +131,7 @@ class AxiAccelerator(wiring.Component):
         m = Module()
         plan = self._plan
         m.submodules.images = images = ImagePackets(plan.images)
-        m.submodules.core = core = Accelerator(plan.inner)
+        m.submodules.core = core = accelerator_of(plan.inner)
         m.submodules.packets = packets = ScorePackets(plan.scores)
         m.submodules.registers = registers = LiteRegisters(plan.registers)
         self._outward(m, images, "s", IN)
@@ -124,7 +140,10 @@ class AxiAccelerator(wiring.Component):
         wiring.connect(m, images.o, core.i)
         wiring.connect(m, core.o, packets.i)
         self._tell(m, images, packets, registers)
-        self._load(m, core, registers)
+        if isinstance(core, Accelerator) and core.plan.loads:
+            self._load(m, core, registers)
+        else:
+            m.d.comb += registers.status_loaded.eq(1)
         return m
 
     def _outward(self, m: Module, inner: wiring.Component, short: str, prefix: str) -> None:
@@ -158,9 +177,6 @@ class AxiAccelerator(wiring.Component):
     def _load(self, m: Module, core: Accelerator, registers: LiteRegisters) -> None:
         """Words from registers to the accelerator, through one that holds a word until it is taken."""
         names = ("load_first", "load")
-        if not self._plan.inner.loads:
-            m.d.comb += registers.status_loaded.eq(1)
-            return
         free = ~core.load.valid | core.load.ready
         strobes: list[Value] = [getattr(registers, f"{name}_strobe") for name in names]
         m.d.comb += [

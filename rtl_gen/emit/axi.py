@@ -1,8 +1,9 @@
 """An accelerator behind AXI as text: Verilog, and its manifest."""
 
 from ..bus.accelerator import IN, LITE, OUT, AxiAccelerator, AxiPlan
+from ..engine.design import load_words
 from .header import header
-from .manifest import AxiRecord, Manifest, layer_record, load_record, loading, network_record, versions
+from .manifest import AxiRecord, Manifest, layer_record, load_record, loading, network_record, units, versions
 from .resets import ResetKind
 from .verilog import Verilog, check_name, emit
 
@@ -11,7 +12,7 @@ __all__ = ["emit_axi", "of_axi"]
 
 def of_axi(plan: AxiPlan, *, name: str, source: str = "", load_file: str = "") -> Manifest:
     """The manifest of an accelerator behind AXI as module ``name``; ``load_file`` is where its load words go."""
-    inner = plan.inner
+    inner, words = plan.inner, load_words(plan.inner)
     return Manifest(
         module=name, network=network_record(inner.network, source), **loading(inner.weights), target=inner.target,
         cycles_per_image=plan.cycles, layers=tuple(
@@ -22,7 +23,7 @@ def of_axi(plan: AxiPlan, *, name: str, source: str = "", load_file: str = "") -
             image_bytes=plan.images.size, score_bytes=plan.scores.word, packet_bytes=plan.scores.size,
             registers={one.name: one.address for one in plan.registers},
         ),
-        load=load_record(inner.load_words, load_file) if inner.loads else None, generator=versions(),
+        load=load_record(words, load_file) if words else None, **units(inner), generator=versions(),
     )
 
 
@@ -50,7 +51,8 @@ def _lines(plan: AxiPlan) -> list[str]:
         f"           then the class, signed numbers of {scores.word} bytes, the lowest byte first; ends alike",
         f"{LITE}     AXI4-Lite: registers, as the C header beside this file has them",
     ]
-    if plan.inner.loads:
-        words = plan.inner.gate.load_transfers
-        found.append(f"           load_first and load: {words} words that load, status.loaded after them")
+    if plan.load_transfers:
+        found.append(
+            f"           load_first and load: {plan.load_transfers} words that load, status.loaded after them"
+        )
     return found

@@ -22,7 +22,7 @@ from abc_hw.reading import read_json
 from abc_hw.validation import validate
 
 from ..engine.accelerator import AcceleratorPlan, WeightSource, weight_source
-from ..engine.design import AnyAccelerator, AnyPlan
+from ..engine.design import AnyAccelerator, AnyPlan, load_words
 from ..engine.graph_plan import GraphPlan
 from ..engine.layer import LayerPlan
 from ..engine.loading import GatePlan
@@ -32,7 +32,7 @@ from .resets import RESETS, ResetKind
 __all__ = [
     "FORMAT_VERSION", "AxiRecord", "Bits", "BufferRecord", "LayerRecord", "LoadRecord", "Manifest",
     "NetworkRecord", "Signal", "Stream", "UnitRecord", "check_ports", "layer_record", "load_record",
-    "load_stream", "load_text", "loaded_signal", "loading", "of_accelerator", "read", "versions",
+    "load_stream", "load_text", "loaded_signal", "loading", "of_accelerator", "read", "units", "versions",
 ]
 
 FORMAT_VERSION = 1
@@ -301,19 +301,20 @@ def of_accelerator(
 ) -> Manifest:
     """The manifest of ``accelerator`` as module ``name``; ``load_file`` is where its load words go."""
     plan = accelerator.plan
-    loads = isinstance(plan, AcceleratorPlan) and plan.loads
+    words = load_words(plan)
     return Manifest(
         module=name, network=network_record(plan.network, source), **loading(plan.weights), target=plan.target,
         cycles_per_image=plan.cycles, latency=plan.latency, streams=tuple(_streams(plan)),
-        signals=(loaded_signal(),) if loads else (),
+        signals=(loaded_signal(),) if words else (),
         layers=tuple(layer_record(one, one.latency, name) for name, one in plan.engines.items()),
-        load=load_record(plan.load_words, load_file) if isinstance(plan, AcceleratorPlan) and loads else None,
-        **(_units(plan) if isinstance(plan, GraphPlan) else {}), generator=versions(),
+        load=load_record(words, load_file) if words else None, **units(plan), generator=versions(),
     )
 
 
-def _units(plan: GraphPlan) -> dict[str, Any]:
+def units(plan: AnyPlan) -> dict[str, Any]:
     """What the manifest says of units that are no convolutions, and of buffers."""
+    if not isinstance(plan, GraphPlan):
+        return {}
     return {
         "units": tuple(
             UnitRecord(

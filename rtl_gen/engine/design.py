@@ -9,13 +9,13 @@ from abc_hw.network.fused import Fused
 
 from ..parts.matches import stable_score_bits
 from ..schedule import LayerFolding
-from .accelerator import Accelerator, AcceleratorPlan, WeightSource, weight_source
+from .accelerator import Accelerator, AcceleratorPlan, WeightSource
 from .graph import GraphAccelerator
 from .graph_plan import GraphPlan
 from .lowering import units_of
 
 __all__ = [
-    "AnyAccelerator", "AnyPlan", "accelerator_of", "folded_names", "make_accelerator", "make_plan",
+    "AnyAccelerator", "AnyPlan", "accelerator_of", "folded_names", "load_words", "make_accelerator", "make_plan",
     "plan_of",
 ]
 
@@ -44,9 +44,14 @@ def plan_of(
         )
     if input_px != 1:
         raise InputError(f"input-px: expected 1 for {network.name}, which is no chain of layers, found {input_px}")
-    if weight_source(weights) != "rom":
-        raise InputError(f"weights: expected rom for {network.name}, which is no chain of layers, found {weights}")
+    if weights != "rom":
+        raise InputError(f"weights: expected rom for {network.name}, which is no chain of layers, found loaded")
     return GraphPlan(network=network, foldings=foldings, target=target, score_bits=score_bits)
+
+
+def load_words(plan: AnyPlan) -> list[int]:
+    """What loads an accelerator; nothing where nothing is loaded."""
+    return plan.load_words if isinstance(plan, AcceleratorPlan) and plan.loads else []
 
 
 def folded_names(network: Network | Graph) -> list[str]:

@@ -91,3 +91,14 @@ def test_generate_and_simulate(path: Path, tmp_path: Path) -> None:
     said = done("simulate", path, "--images", 3, "--dataset", "digits", "--simulator", "icarus", "--cycles", 600)
     assert "bound 576 (1.0000 of it)" in said
     assert "equals the golden model" in done("simulate", verilog.with_suffix(".json"), "--simulator", "icarus")
+
+
+@pytest.mark.long
+def test_a_graph_behind_axi(path: Path, tmp_path: Path) -> None:
+    verilog = tmp_path / "out.v"
+    done("generate", path, "-o", verilog, "--cycles", 600, "--interface", "axi", "--reset", "async-low")
+    assert lint(verilog).returncode == 0
+    told = json.loads(verilog.with_suffix(".json").read_text())
+    assert [unit["name"] for unit in told["units"]] == ["value", "sum", "pool", "cut"]
+    assert told["axi"]["packet_bytes"] == 44
+    assert "equals the golden model" in done("simulate", verilog.with_suffix(".json"), "--simulator", "icarus")
