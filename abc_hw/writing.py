@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -23,6 +22,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import InputError
+
+if sys.platform != "win32":  # there two runs in one folder are not told apart, and what killed ones left stays
+    import fcntl
 
 PARTIAL = ".abc-hw-partial-"
 """How names of files begin that are not complete; they lie beside those that they will replace."""
@@ -74,10 +76,12 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                if before is not None:
+                if before is not None and sys.platform != "win32":
                     with contextlib.suppress(OSError):  # only root gives files away
                         os.fchown(file.fileno(), before.st_uid, before.st_gid)
                     os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+                if sys.platform == "win32":
+                    file.close()  # an open file keeps its name there
                 os.replace(partial, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -150,7 +154,7 @@ def _partial(folder: Path) -> tuple[Path, BinaryIO]:
     """A new file in the folder, and its name; locked for as long as it is open."""
     while True:
         partial = folder / f"{PARTIAL}{secrets.token_hex(6)}"
-        file = os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb")
+        file = partial.open("xb")
         if _lock(file.fileno(), without=True) and partial.exists():
             return partial, file
         file.close()  # another process took it for an orphan before it was locked
@@ -168,6 +172,8 @@ def _lock(descriptor: int, *, without: bool) -> bool:
 
     The lock goes when the file is closed, or with the process.
     """
+    if sys.platform == "win32":
+        return without
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -206,6 +212,9 @@ def own_folder(path: str | Path) -> Iterator[Path]:
     InputError : it cannot be made or written, or another process has it
     """
     folder = make_folder(path)
+    if sys.platform == "win32":
+        yield folder
+        return
     _remove_orphans(folder)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -227,7 +236,8 @@ def own_folder(path: str | Path) -> Iterator[Path]:
 
 
 PLAIN_SIGNS = "/ . _ - + , = @ ~"
-PLAIN_PATH = re.compile(rf"[\w{re.escape(PLAIN_SIGNS.replace(' ', ''))}]+")
+DRIVE = r"[A-Za-z]:\\" if os.name == "nt" else ""
+PLAIN_PATH = re.compile(rf"(?:{DRIVE})?[\w{re.escape(PLAIN_SIGNS.replace(' ', ''))}{re.escape(os.sep)}]+")
 """Paths that Make, Verilator and Yosys take as one word."""
 
 
@@ -285,7 +295,8 @@ def temporary_folder() -> Iterator[Path]:
         raise InputError(f"{parent}: expected room for temporary files, found {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _temporary_parent() -> Path:
@@ -296,8 +307,10 @@ def _temporary_parent() -> Path:
     raise InputError(f"TMPDIR: expected a folder that can be written, with no spaces in its path, found {wanted}")
 
 
-def _new_temporary(parent: Path) -> tuple[Path, int]:
-    """A new folder in ``parent``, and its descriptor, locked for as long as it is open."""
+def _new_temporary(parent: Path) -> tuple[Path, int | None]:
+    """A new folder in ``parent``, and its descriptor, locked for as long as it is open, where there are locks."""
+    if sys.platform == "win32":
+        return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent)), None
     for orphan in parent.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
             descriptor = os.open(orphan, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

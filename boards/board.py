@@ -11,6 +11,7 @@ from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, Technology
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 
 from .gateware.clocking import Clocking, PllKind
+from .gateware.lights import Lights, Shows
 from .gateware.top import LinkedAccelerator
 
 __all__ = [
@@ -35,6 +36,10 @@ class Capacity:
     large: int = 0
 
 
+Light = tuple[str, int, str]
+"""Resource of the platform, its number, and the part of it, ``""`` if it has none."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Board:
     """A board with an FPGA that open tools make bitstreams for.
@@ -50,6 +55,7 @@ class Board:
     cycles : per image, the target of a network's folding
     weights : in the design, or loaded by the host
     bitstream : suffix of the file that is loaded
+    lights : what its lights show, each by its resource in the platform, number, and part of that if it has parts
     target : technology that the popcounts are made for, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
     overrides : for the platform's ``build``
     """
@@ -67,6 +73,7 @@ class Board:
     target: str
     weights: WeightSource = "rom"
     overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    lights: Mapping[Shows, Light] = dataclasses.field(default_factory=dict)
 
     @property
     def technology(self) -> Technology:
@@ -91,4 +98,22 @@ class BoardTop(Elaboratable):
         idle = Signal(init=0)  # the output register has no reset: from configuration on, the line rests at 1
         m.d.sync += idle.eq(1)
         m.d.comb += [linked.rx.eq(rx.i), tx.o.eq(linked.tx | ~idle)]
+        if self._board.lights:
+            m.submodules.lights = lights = Lights(self._board.clock)
+            m.d.comb += [lights.working.eq(linked.working), lights.refused.eq(linked.refused)]
+            for shows, pin in self._pins(platform).items():
+                m.submodules[f"light_{shows}"] = light = io.Buffer("o", pin)
+                m.d.comb += light.o.eq(getattr(lights, shows))
         return m
+
+    def _pins(self, platform: Any) -> dict[Shows, Any]:
+        """The pin of each light; unused parts of a resource are left alone."""
+        lights, requested = self._board.lights, dict[tuple[str, int], Any]()
+        for resource, number, part in lights.values():
+            if (resource, number) not in requested:
+                direction = dict.fromkeys("rgb", "-") if part else "-"
+                requested[resource, number] = platform.request(resource, number, dir=direction)
+        return {
+            shows: getattr(requested[resource, number], part) if part else requested[resource, number]
+            for shows, (resource, number, part) in lights.items()
+        }

@@ -26,6 +26,7 @@ from .inputs import (
     check_number,
     some_images,
 )
+from .polarity import on_its_ground
 
 if TYPE_CHECKING:
     from abc_hw.boards.build import Summary
@@ -209,6 +210,7 @@ def run(
     if files:
         pixels, labels = read_images(files, found.input_shape, wanted.reading(found)), None
         names = [str(file) for file in files]
+        pixels = on_its_ground(found, pixels, names, invert=invert)
     else:
         pixels, labels = some_images(found, wanted, images, seed)
         names = [f"test image {index}" for index in range(len(pixels))]

@@ -21,6 +21,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 
 from .console import need, say
+from .polarity import ground_of
 
 PAD = 280
 """Pixels of a side of the canvas that is drawn on."""
@@ -138,7 +139,7 @@ def facts(network: Network, engine: str) -> dict[str, Any]:
     layer = network.layers[-1]
     return {
         "name": network.name, "classes": network.classes, "shape": network.input_shape, "engine": engine,
-        "most": network.layers[0].input_bases.levels - 1, "dark": False,
+        "most": network.layers[0].input_bases.levels - 1, "dark": ground_of(network) == "bright",
         "about": f"{len(network.layers)} layers, M = {layer.weight_bases.count}, N = {layer.input_bases.count}, "
                  f"digest {network.digest[:16]}",
     }

@@ -8,7 +8,7 @@ from types import FrameType
 
 import psutil
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def end_when_told() -> None:

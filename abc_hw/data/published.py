@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..registry import Registry
+from .ground import Ground
 from .packed import read_cifar_pickle, unpack
 from .parts import SPLIT_SEED, Dataset, Split, split
 from .tables import read_pixel_tables
@@ -232,3 +233,6 @@ DATASETS: Registry[Load] = Registry("dataset", "abc_hw.datasets", {
     "cifar-10": _cifar,
 })
 """name -> function from the data folder (None: download) to the data set"""
+
+GROUNDS: dict[str, Ground] = {"digits": "dark", "mnist": "dark", "fashion-mnist": "dark", "cifar-10": "any"}
+"""The common ground of their training images, for networks whose file does not say it."""

@@ -60,7 +60,7 @@ class Bridge(wiring.Component):
     frames : In, stream of header and payload bytes of sound frames;  fault, cause : In, frames dropped before
     image, weights : Out, streams for the accelerator;  scores : In, stream from it;  loaded : In, its weights are
         there
-    bytes : Out, stream for the line
+    bytes : Out, stream for the line;  refused : Out, a frame was dropped, or is answered by REFUSED
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Bridge(wiring.Component):
             "bytes": Out(stream.Signature(unsigned(8))),
             "weights": Out(stream.Signature(load_layout([(load_bits, 1)]))),
             "loaded": In(1),
+            "refused": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -124,6 +125,7 @@ class Bridge(wiring.Component):
         """The bytes of :class:`abc_hw.boards.link.Counters`."""
         request = collector.request
         refused = request.valid & request.ready & (request.payload.kind == Kind.REFUSED)
+        m.d.comb += self.refused.eq(self.fault | refused)
         counters = [Signal(16, name=name) for name in ("accepted", *(cause.name.lower() for cause in Cause))]
         events = [collector.accepted]
         for cause in Cause:

@@ -64,7 +64,9 @@ class LinkedAccelerator(wiring.Component):
             )
         self._identity = Identity.of(accelerator.plan, clock=clock)
         self._check_loading()
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+        super().__init__({
+            "rx": In(1, init=1), "tx": Out(1, init=1), "working": Out(1), "refused": Out(1),
+        })
 
     def _check_loading(self) -> None:
         name = self._accelerator.plan.network.name
@@ -137,6 +139,12 @@ class LinkedAccelerator(wiring.Component):
         wiring.connect(m, bridge.image, accelerator.i)
         wiring.connect(m, accelerator.o, bridge.scores)
         wiring.connect(m, bridge.bytes, transmitter.i)
+        last = bridge.scores.valid & bridge.scores.ready & bridge.scores.payload.last
+        with m.If(bridge.image.valid):
+            m.d.sync += self.working.eq(1)
+        with m.Elif(last):
+            m.d.sync += self.working.eq(0)
+        m.d.comb += self.refused.eq(bridge.refused)
         return m
 
 

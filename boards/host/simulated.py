@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import shutil
 import subprocess
-import tty
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit
 from abc_hw.sim.simulators import environment
 from abc_hw.writing import temporary_folder
@@ -53,7 +53,16 @@ def build_simulator(top: LinkedAccelerator, folder: Path) -> Path:
 class SimulatedBoard:
     """A running simulation; made by :func:`simulated_board`."""
 
+    _master: int
+    _slave: int
+    _process: subprocess.Popen[bytes]
+
     def __init__(self, program: Path, top: LinkedAccelerator) -> None:
+        if sys.platform == "win32":
+            raise InputError("simulate: expected a system with pseudo-terminals, found Windows; WSL has them")
+        import pty
+        import tty
+
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         # While nothing moves on the line for so long, nothing moves in the design: its clock may stop.
@@ -66,6 +75,7 @@ class SimulatedBoard:
     @property
     def port(self) -> str:
         """The pseudo-terminal's name."""
+        assert sys.platform != "win32"  # no simulated board is made there
         return os.ttyname(self._slave)
 
     @property

@@ -18,4 +18,5 @@ HX8K = Board(
     bitstream="bin",
     target="ice40",
     overrides={"synth_opts": synthesis.ICE40_HX},
+    lights={"configured": ("led", 0, ""), "busy": ("led", 1, ""), "error": ("led", 2, "")},
 )

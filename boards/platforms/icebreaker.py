@@ -19,4 +19,5 @@ ICEBREAKER = Board(
     target="ice40",
     weights="loaded",
     overrides={"synth_opts": synthesis.ICE40_UP},
+    lights={"error": ("led", 0, ""), "alive": ("led", 1, "")},
 )

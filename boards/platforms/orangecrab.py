@@ -48,6 +48,7 @@ ORANGECRAB_25F = Board(
     bitstream="bit",
     target="ecp5-slices",
     overrides={"synth_opts": synthesis.ECP5},
+    lights={"configured": ("rgb_led", 0, "g"), "busy": ("rgb_led", 0, "b"), "error": ("rgb_led", 0, "r")},
 )
 
 ORANGECRAB_85F = dataclasses.replace(

@@ -43,4 +43,5 @@ TANG_NANO_9K = Board(
     bitstream="fs",
     target="gowin",
     overrides={"synth_opts": synthesis.GOWIN, "nextpnr_opts": "--freq 54"},
+    lights={"configured": ("led", 0, ""), "busy": ("led", 1, ""), "error": ("led", 2, "")},
 )

@@ -18,4 +18,5 @@ ULX3S_85F = Board(
     bitstream="bit",
     target="ecp5-slices",
     overrides={"synth_opts": synthesis.ECP5, "ecppack_opts": "--compress"},
+    lights={"configured": ("led", 0, ""), "busy": ("led", 1, ""), "error": ("led", 2, "")},
 )

@@ -88,6 +88,9 @@ def test_board_has_a_plan(name: str) -> None:
     constraints = "".join(text for file, text in plan.files.items() if file.endswith((".pcf", ".lpf", ".cst")))
     for pin in ("rx", "tx"):
         assert f"uart_0__{pin}__io" in constraints
+    assert set(board.lights) in ({"configured", "busy", "error"}, {"alive", "error"})
+    for resource, number, part in board.lights.values():
+        assert "__".join(filter(None, (f"{resource}_{number}", part, "io"))) in constraints
     rtlil = plan.files["top.il"]
     assert bool(re.search(r"cell \\(SB_PLL40_PAD|SB_PLL40_CORE|EHXPLLL|rPLL) ", rtlil)) == (board.pll != "none")
     assert fit.block_count(linked.memories) <= board.capacity.blocks

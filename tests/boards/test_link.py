@@ -141,8 +141,9 @@ def test_identity_and_counters_come_back() -> None:
     assert (counters.accepted, counters.unloaded, counters.refused) == (1, 65535, 27 + 65535)
     with pytest.raises(InputError, match=r"device: expected the identity b'ABCH', found b'ABCX'"):
         Identity.unpack(b"ABCX" + identity.pack()[4:])
-    with pytest.raises(InputError, match=r"device: expected version 2 of the link, found 3"):
-        Identity.unpack(b"ABCH\3" + identity.pack()[5:])
+    later = link.VERSION + 1
+    with pytest.raises(InputError, match=rf"device: expected version {link.VERSION} of the link, found {later}"):
+        Identity.unpack(b"ABCH" + bytes([later]) + identity.pack()[5:])
     with pytest.raises(InputError, match=r"device: expected 16 bytes of counters, found 13"):
         Counters.unpack(bytes(13))
 
