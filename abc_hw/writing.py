@@ -29,6 +29,8 @@ if sys.platform != "win32":  # there two runs in one folder are not told apart, 
 PARTIAL = ".abc-hw-partial-"
 """How names of files begin that are not complete; they lie beside those that they will replace."""
 
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 TEMPORARY = "abc-hw-work-"
 """How names of temporary folders begin."""
 
@@ -154,7 +156,7 @@ def _partial(folder: Path) -> tuple[Path, BinaryIO]:
     """A new file in the folder, and its name; locked for as long as it is open."""
     while True:
         partial = folder / f"{PARTIAL}{secrets.token_hex(6)}"
-        file = partial.open("xb")
+        file = os.fdopen(os.open(partial, NEW_FILE, 0o666), "wb")
         if _lock(file.fileno(), without=True) and partial.exists():
             return partial, file
         file.close()  # another process took it for an orphan before it was locked
