@@ -14,6 +14,7 @@ from command_line import TINY, abc_hw, done, refused
 
 from abc_hw.cli.main import EXAMPLES
 from abc_hw.network import files
+from abc_hw.rtl_gen.emit import manifest
 from abc_hw.sim import diagnosis, runner
 from abc_hw.sim.runner import LayerComparison, SimulationResult
 from abc_hw.training.recipes import RECIPES
@@ -127,6 +128,17 @@ def test_generate_writes_verilog_and_shows_the_cycles(trained: Path, tmp_path: P
     assert re.search(r"^module lenet\(", output.read_text(), re.MULTILINE)
     cycles = int(re.search(r"an image every ([\d,]+) cycles", said)[1].replace(",", ""))  # type: ignore[index]
     assert 1000 < cycles <= 2000
+
+
+def test_generate_with_several_pixels_at_the_input(tmp_path: Path) -> None:
+    made = tmp_path / "tiny.v"
+    done("generate", "example:tiny", "--input-px", "3", "-o", str(made))
+    assert "// i          ready/valid, 3 pixels x 1 channels x 8 bits" in made.read_text()
+    told = manifest.read(made.with_suffix(".json")).stream("i")
+    assert (told.px, told.lanes, told.bits, told.transfers) == (3, 1, 24, 8 * 3)
+    done("simulate", str(made.with_suffix(".json")), "--images", "2", "--simulator", "icarus")
+    message = refused("generate", "example:tiny", "--input-px", "9", "-o", str(made))
+    assert message == "input-px: expected 1 to 8, found 9"
 
 
 def test_generate_without_training_keeps_the_folding_of_the_description(tmp_path: Path) -> None:

@@ -67,6 +67,16 @@ def test_any_training_is_loaded(case: Case, tmp_path: Path) -> None:
     assert other.shape_digest in text[: text.index("module ")]
 
 
+def test_the_order_does_not_depend_on_pixels() -> None:
+    case = next(case for case in CASES if case.px > 2)
+    one, several = (
+        AcceleratorPlan.of(case.network(), dataclasses.replace(case, px=px).foldings(), weights="loaded")
+        for px in (1, case.px)
+    )
+    assert one.layers[0].cycles > several.layers[0].cycles
+    assert one.load_words == several.load_words
+
+
 def test_loaded_in_verilator_without_stalls_keeps_to_the_bound() -> None:
     case = CASES[16]
     network = case.network()
