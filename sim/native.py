@@ -20,9 +20,8 @@ import numpy.typing as npt
 
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, IntArray, Network
-from abc_hw.rtl_gen.emit.verilog import emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, WeightSource
-from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
+from abc_hw.rtl_gen.engine.design import AnyAccelerator
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 
@@ -30,6 +29,7 @@ from .fast import Progress
 from .folders import work_folder
 from .golden import check_images
 from .harness import OutputFields, load_stimulus, stimulus
+from .netlist import accelerator_text, find_flow, simulated
 from .simulators import environment
 
 TOP = "accelerator"
@@ -66,6 +66,8 @@ def simulate_scores(
     *,
     foldings: Mapping[str, LayerFolding],
     weights: WeightSource = "rom",
+    target: str | None = None,
+    netlist: str | None = None,
     stalls: float = 0.0,
     seed: int = 0,
     jobs: int | None = None,
@@ -78,7 +80,7 @@ def simulate_scores(
 
     Parameters
     ----------
-    network, foldings, weights : what to generate
+    network, foldings, weights, target, netlist : what to simulate, as of :func:`abc_hw.sim.runner.simulate`
     images : uint8 (or int8 where the network's are signed) [B, H, W, C], at least one
     stalls, seed : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
     jobs : processes at once; all cores otherwise
@@ -97,9 +99,11 @@ def simulate_scores(
     if not 0 <= stalls <= 0.9:
         raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
     images = check_images(network, images)
-    accelerator = accelerator_of(plan_of(network, foldings, weights=weights))
-    text = emit_accelerator(accelerator, name=TOP).text
+    flow = None if netlist is None else find_flow(netlist)
+    accelerator = simulated(network, foldings, weights=weights, target=target, flow=flow)
     with work_folder(work_dir) as folder:
+        verilog, _ = accelerator_text(accelerator, top=TOP, flow=flow, folder=folder)
+        text = verilog.text
         program = build_native(accelerator, text if mutate is None else mutate(text), folder)
         if built is not None:
             built()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, IntArray, Network
-from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
+from abc_hw.rtl_gen.emit.verilog import Verilog
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource, served_digest
 from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
@@ -23,7 +23,7 @@ from abc_hw.writing import copy, write
 from .expected import Expected, expected, joined
 from .folders import work_folder
 from .harness import OutputFields, expected_output, expected_taps, harness_text, load_stimulus, stimulus
-from .netlist import synthesised
+from .netlist import accelerator_text, find_flow, simulated
 from .running import leave_rerun, run_bench, viewer_lists, wave_kind
 from .simulators import environment
 
@@ -54,6 +54,7 @@ class SimulationResult:
     planned : what the plan says of the first of them, where nobody stalls; None: nothing
     bound : least cycles between images that the folding allows
     finished : did every image come out in time?
+    cells : of a netlist, how many of each kind; nothing otherwise
     """
 
     layers: list[LayerComparison]
@@ -65,6 +66,7 @@ class SimulationResult:
     planned: int | None
     bound: int
     finished: bool
+    cells: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -82,6 +84,7 @@ def simulate(
     seed: int = 0,
     work_dir: Path | str | None = None,
     netlist: str | None = None,
+    target: str | None = None,
     weights: WeightSource = "rom",
     swap: Network | None = None,
     mutate: Callable[[str], str] | None = None,
@@ -97,9 +100,9 @@ def simulate(
     waves : write a waveform file here, .vcd or in Icarus .fst, and lists of signals for GTKWave and Surfer
     seed : of the stalls
     work_dir : keep sources, build, records and a ``rerun.sh`` here; a temporary folder otherwise
-    netlist : simulate what Yosys makes of the Verilog for this target (a key of
-    :data:`abc_hw.sim.netlist.TARGETS`)
-        instead; only the accelerator's output can then be compared
+    netlist : simulate what Yosys makes of the accelerator in this technology (a key of
+        :data:`abc_hw.sim.netlist.FLOWS`) instead; only the accelerator's output can then be compared
+    target : technology that the accelerator is made for; None: generic, or that of the netlist
     weights : ``loaded``, ``trained``: into an accelerator that comes without
     swap : a network that differs from the other only in what is loaded, which it is when half of the images
         have been sent
@@ -117,7 +120,8 @@ def simulate(
         raise InputError("images: expected at least one, found none")
     environment(simulator)  # refuses one that is not there before anything is made
     kind = wave_kind(waves, simulator)
-    accelerator = accelerator_of(plan_of(network, foldings, weights=weights, target=netlist or "generic"))
+    flow = None if netlist is None else find_flow(netlist)
+    accelerator = simulated(network, foldings, weights=weights, target=target, flow=flow)
     following = _following(accelerator, swap, foldings)
     if following is None:
         trace = expected(accelerator.plan, images)
@@ -125,12 +129,9 @@ def simulate(
         half = len(images) // 2
         trace = joined(expected(accelerator.plan, images[:half]), expected(following.plan, images[half:]))
     with work_folder(work_dir) as folder:
-        verilog = emit_accelerator(accelerator, name=TOP)
+        verilog, cells = accelerator_text(accelerator, top=TOP, flow=flow, folder=folder)
         if mutate is not None:
             verilog = dataclasses.replace(verilog, text=mutate(verilog.text))
-        if netlist is not None:
-            text = synthesised(verilog.text, top=TOP, target=netlist)
-            verilog = dataclasses.replace(verilog, text=text, inner_streams=False)
         most_cycles = _prepare(folder, accelerator, following, verilog, images, trace, stalls, seed)
         leave_rerun(folder, simulator)
         seen = run_bench(folder, simulator, kind=kind)
@@ -142,7 +143,8 @@ def simulate(
         if not result_file.exists():
             log = (folder / "simulation.log").read_text()[-2000:]
             raise RuntimeError(f"{simulator} ended without a result after at most {most_cycles} cycles:\n{log}")
-        return _result(json.loads(result_file.read_text()), accelerator, len(images))
+        result = _result(json.loads(result_file.read_text()), accelerator, len(images))
+        return dataclasses.replace(result, cells=cells)
 
 
 def _following(

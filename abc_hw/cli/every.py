@@ -40,7 +40,7 @@ def refuse_beside_all(**options: bool) -> None:
 
 def simulate_all(
     network: Network | Graph, foldings: Mapping[str, LayerFolding], wanted: Wanted, *, weights: WeightSource,
-    stalls: float, seed: int, work_dir: Path | None,
+    target: str | None, netlist: str | None, stalls: float, seed: int, work_dir: Path | None,
 ) -> None:
     """Simulate, compare all scores and classes with the fast path of the golden model, and tell.
 
@@ -58,8 +58,8 @@ def simulate_all(
     try:
         with progress("building, then simulating in verilator") as update:
             result = native.simulate_scores(
-                network, images, foldings=foldings, weights=weights, stalls=stalls, seed=seed,
-                work_dir=work_dir, progress=update, built=lambda: ready.append(time.monotonic()),
+                network, images, foldings=foldings, weights=weights, target=target, netlist=netlist, stalls=stalls,
+                seed=seed, work_dir=work_dir, progress=update, built=lambda: ready.append(time.monotonic()),
             )
     except RuntimeError as error:
         complain_with_log(str(error))

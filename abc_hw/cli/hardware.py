@@ -135,6 +135,20 @@ def simulate(
     folding: FoldingOption = None,
     weights: WeightsOption = "rom",
     constants: ConstantsOption = "rom",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What the Verilog is for: generic, ecp5, ecp5-slices, ice40, gowin, lut6 or asic.",
+            show_default="generic, or the netlist's",
+        ),
+    ] = None,
+    netlist: Annotated[
+        str | None,
+        typer.Option(
+            help="Simulate what Yosys makes of it: ecp5, ice40, ice40-up5k, gowin or asic.",
+            show_default="the Verilog",
+        ),
+    ] = None,
     stalls: Annotated[float, typer.Option(help="Share of cycles in which input or output pauses.")] = 0.0,
     waves: Annotated[Path | None, typer.Option(help="Write a waveform file.")] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images and of the pauses.")] = 0,
@@ -142,6 +156,8 @@ def simulate(
 ) -> None:
     """Simulate a network's accelerator and compare what every layer, or unit of a graph, hands on with the golden
     model.
+
+    Of a netlist, block RAMs and all, scores and classes are compared.
 
     Of a manifest, NAME.json, the module beside it is simulated with random input: an accelerator or a part.
 
@@ -160,7 +176,8 @@ def simulate(
         refuse_beside_all(simulator=simulator != "verilator", waves=waves is not None, random=random)
         found, foldings = read_design(network, cycles, folding)
         simulate_all(
-            found, foldings, wanted, weights=source, stalls=stalls, seed=seed, work_dir=work_dir
+            found, foldings, wanted, weights=source, target=target, netlist=netlist, stalls=stalls, seed=seed,
+            work_dir=work_dir,
         )
         return
     count = some_number(images)
@@ -169,17 +186,21 @@ def simulate(
     pixels, labels = some_images(found, None if random else wanted, count, seed)
     start = time.monotonic()
     result = run(
-        found, pixels, foldings, simulator=simulator, weights=source, stalls=stalls, waves=waves, seed=seed,
-        work_dir=work_dir,
+        found, pixels, foldings, simulator=simulator, weights=source, target=target, netlist=netlist,
+        stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
     )
     record(
-        network=found.name, simulator=simulator, images=count, foldings=foldings, layers=result.layers,
+        network=found.name, simulator=simulator, netlist=netlist, cells=result.cells, images=count,
+        foldings=foldings, layers=result.layers,
         cycles_between_images=result.cycles_between_images, bound=result.bound, latency=result.latency,
         latencies=result.latencies, planned_latency=result.planned,
         finished=result.finished, ok=result.ok, classes=result.labels,
         accuracy=accuracy(result, labels),
     )
     show_folding(found, foldings)
+    if netlist is not None:
+        kinds = sorted(result.cells.items(), key=lambda kind: -kind[1])
+        say(f"netlist for {netlist}: " + ", ".join(f"{number:,} {kind}" for kind, number in kinds))
     show_comparison(
         f"{found.name} in {simulator}: {count} images, {time.monotonic() - start:.0f} s", result, labels,
         stalls=stalls,
@@ -187,7 +208,7 @@ def simulate(
     if waves is not None:
         say(f"waves: {waves}")
     if not result.ok:
-        if result.finished:
+        if result.finished and netlist is None:
             say_where(found, pixels, foldings, result, source)
         how = "differs from the golden model" if result.finished else "did not end"
         complain(f"the simulation {how}")
@@ -259,6 +280,8 @@ def run(
     *,
     simulator: str = "verilator",
     weights: WeightSource = "rom",
+    target: str | None = None,
+    netlist: str | None = None,
     stalls: float = 0.0,
     waves: Path | None = None,
     seed: int = 0,
@@ -272,8 +295,8 @@ def run(
     try:
         with progress(f"simulating in {simulator}"):
             return runner.simulate(
-                network, images, foldings=foldings, simulator=simulator, weights=weights,
-                stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
+                network, images, foldings=foldings, simulator=simulator, weights=weights, target=target,
+                netlist=netlist, stalls=stalls, waves=waves, seed=seed, work_dir=work_dir,
             )
     except RuntimeError as error:
         complain_with_log(str(error))

@@ -2,7 +2,8 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
-from .. import synthesis
+from abc_hw.rtl_gen.emit import synthesis
+
 from ..board import Board, Capacity
 
 HX8K = Board(

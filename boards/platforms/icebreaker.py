@@ -2,7 +2,8 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
-from .. import synthesis
+from abc_hw.rtl_gen.emit import synthesis
+
 from ..board import Board, Capacity
 
 ICEBREAKER = Board(

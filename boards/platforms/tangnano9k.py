@@ -2,7 +2,8 @@
 
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
-from .. import synthesis
+from abc_hw.rtl_gen.emit import synthesis
+
 from ..board import Board, Capacity
 
 

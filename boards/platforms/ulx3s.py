@@ -2,7 +2,8 @@
 
 from amaranth_boards.ulx3s import ULX3S_85F_Platform
 
-from .. import synthesis
+from abc_hw.rtl_gen.emit import synthesis
+
 from ..board import Board, Capacity
 
 ULX3S_85F = Board(

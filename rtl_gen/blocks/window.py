@@ -248,7 +248,7 @@ class WindowBuffer(wiring.Component):
         rows = range(self._ring.rows + 1)
         held = Signal(rows)
         row = Signal(range(len(plan)))
-        need, freed = Signal(rows, init=plan[0][0]), Signal(rows, init=plan[0][1])
+        need, freed = Signal(rows, init=plan[0][0], name="need"), Signal(rows, init=plan[0][1])
         # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
         room = Signal(init=1)
         m.d.sync += room.eq(Mux(row_done, held < self._ring.rows - 1, held < self._ring.rows))

@@ -25,13 +25,14 @@ AnyAccelerator = Accelerator | GraphAccelerator
 
 def plan_of(
     network: Network | Graph, foldings: Mapping[str, LayerFolding], *, weights: WeightSource = "rom",
-    target: str = "generic", score_bits: int | None = None, input_px: int = 1,
+    target: str = "generic", score_bits: int | None = None, input_px: int = 1, large: int = 0,
 ) -> AnyPlan:
     """The plan of a network's accelerator with these foldings, of each layer or convolution by name.
 
     Parameters
     ----------
     weights, target, score_bits, input_px : as of :meth:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.of`
+    large : as there, for weights that are loaded
 
     Raises
     ------
@@ -40,7 +41,8 @@ def plan_of(
     """
     if isinstance(network, Network):
         return AcceleratorPlan.of(
-            network, foldings, weights=weights, target=target, score_bits=score_bits, input_px=input_px
+            network, foldings, weights=weights, target=target, score_bits=score_bits, input_px=input_px,
+            large=large,
         )
     if input_px != 1:
         raise InputError(f"input-px: expected 1 for {network.name}, which is no chain of layers, found {input_px}")

@@ -49,7 +49,7 @@ class Fifo(wiring.Component):
         m.submodules.storage = storage = Memory(self._plan)
         words = self._plan.words
         head, tail = Signal(range(max(words, 2))), Signal(range(max(words, 2)))
-        level, filled = Signal(range(words + 1)), Signal()  # words that are not yet on their way out
+        level, filled = Signal(range(words + 1), name="level"), Signal()  # words that are not yet on their way out
         moves, leaves = Signal(), Signal()
         m.d.comb += [
             self.w_rdy.eq(level != words),
