@@ -129,3 +129,11 @@ def test_convert_is_a_function_and_a_room() -> None:
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.split()
     assert first == second
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_nothing_is_used_that_a_system_lacks(system: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--platform", system, "--cache-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
