@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from .errors import InputError
 
-if sys.platform != "win32":  # there two runs in one folder are not told apart, and what killed ones left stays
+if sys.platform != "win32":  # on Windows no lock tells two runs in a folder apart; leftovers stay
     import fcntl
 
 PARTIAL = ".abc-hw-partial-"
@@ -174,15 +174,15 @@ def _lock(descriptor: int, *, without: bool) -> bool:
 
     The lock goes when the file is closed, or with the process.
     """
-    if sys.platform == "win32":
-        return without
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return without
-    return True
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return without
+        return True
+    return without
 
 
 # -- folders ------------------------------------------------------------------------------------------------
