@@ -216,7 +216,7 @@ def plain_operators(module: "ys.Module") -> None:
 
 
 def part_unused(design: "ys.Design") -> None:
-    """Give the bits of sums that nobody reads, lower than some that are, a wire of their own."""
+    """Give the bits of sums and memories that nobody reads, beside some that are, a wire of their own."""
     modules = modules_of(design)
     for module in modules.values():
         seen = read_bits(module, modules)
@@ -225,16 +225,17 @@ def part_unused(design: "ys.Design") -> None:
                 seen |= {(str(wire.name), bit) for bit in range(wire.width)}
         count = 0
         for cell in list(module.cells_.values()):
-            if str(cell.type) not in _ARITHMETIC:
+            port = "\\DATA" if str(cell.type) == "$memrd_v2" else "\\Y"
+            if str(cell.type) not in {*_ARITHMETIC, "$memrd_v2"}:
                 continue
             told = ys.SigSpec()
-            for bit in cell.getPort(_id("\\Y")).to_sigbit_vector():
+            for bit in cell.getPort(_id(port)).to_sigbit_vector():
                 if bit.is_wire() and (str(bit.wire.name), bit.offset) not in seen:
                     told.append(ys.SigSpec(module.addWire(_id(f"\\unused_{count}"), 1)))
                     count += 1
                 else:
                     told.append(ys.SigSpec(bit, 1))
-            cell.setPort(_id("\\Y"), told)
+            cell.setPort(_id(port), told)
 
 
 def read_inputs(design: "ys.Design", top: str) -> None:
