@@ -203,4 +203,5 @@ def _split(models: str, names: Collection[str]) -> tuple[str, str]:
 def _count(stat: str) -> dict[str, int]:
     """Cells by kind, from what Yosys tells of a flat design."""
     lines = re.findall(r"^\s+(\d+)(?:\s+\S+)?\s+(\$?\w+_?)$", stat, re.MULTILINE)
-    return {kind: int(count) for count, kind in lines if kind not in ("wires", "bits", "cells", "ports")}
+    no_cells = ("wires", "bits", "cells", "ports", "$scopeinfo")
+    return {kind: int(count) for count, kind in lines if kind not in no_cells}
