@@ -134,6 +134,8 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
         kind = str(cell.type)
         if kind not in _ARITHMETIC and kind not in _BITWISE:
             continue
+        if kind in _ARITHMETIC:
+            changed |= _narrow_operands(cell)
         output = "\\Q" if kind in ("$dff", "$adff") else "\\Y"
         bits = cell.getPort(_id(output)).to_sigbit_vector()
         used = [not bit.is_wire() or (str(bit.wire.name), bit.offset) in seen for bit in bits]
@@ -152,6 +154,17 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
             width = max(index for index, is_used in enumerate(used) if is_used) + 1
             cell.setPort(_id("\\Y"), cell.getPort(_id("\\Y")).extract(0, width))
             cell.setParam(_id("\\Y_WIDTH"), ys.Const(width, 32))
+            changed = True
+    return changed
+
+
+def _narrow_operands(cell: "ys.Cell") -> bool:
+    """Take away bits of operands above the result's, which they do not decide; were there any?"""
+    width, changed = cell.getPort(_id("\\Y")).size(), False
+    for port in ("\\A", "\\B"):
+        if cell.hasPort(_id(port)) and cell.getPort(_id(port)).size() > width:
+            cell.setPort(_id(port), cell.getPort(_id(port)).extract(0, width))
+            cell.setParam(_id(f"{port}_WIDTH"), ys.Const(width, 32))
             changed = True
     return changed
 

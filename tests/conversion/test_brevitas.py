@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from graph_rtl import assert_verilog_equals_golden
 from qonnx_judge import quiet
 from qonnx_models import assert_equals_the_judge
 from torch import nn
@@ -91,7 +92,9 @@ def exported(model: nn.Module, size: int, path: Path) -> Path:
 def test_a_residual_block(tmp_path: Path) -> None:
     torch.manual_seed(1)
     path = exported(Residual(), 8, tmp_path / "m.onnx")
-    assert assert_equals_the_judge(path, import_onnx(path), 20) >= 4
+    found = import_onnx(path)
+    assert assert_equals_the_judge(path, found, 20) >= 4
+    assert_verilog_equals_golden(found.graph, 20)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +103,13 @@ def test_a_residual_block(tmp_path: Path) -> None:
 def test_convolutions(bits: tuple[int, int], tmp_path: Path) -> None:
     torch.manual_seed(2)
     path = exported(Plain(*bits), 8, tmp_path / "m.onnx")
-    assert assert_equals_the_judge(path, import_onnx(path), 20) >= 3
+    found = import_onnx(path)
+    assert assert_equals_the_judge(path, found, 20) >= 3
+    if bits != (1, 2):  # the residual block stands for it in the suite
+        assert_verilog_equals_golden(found.graph, 20)
+
+
+@pytest.mark.long
+def test_convolutions_of_one_and_two_bits_in_verilog(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    assert_verilog_equals_golden(import_onnx(exported(Plain(1, 2), 8, tmp_path / "m.onnx")).graph, 20)

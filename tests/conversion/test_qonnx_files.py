@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from graph_rtl import assert_verilog_equals_golden
 from places import ROOT
 from qonnx_models import assert_equals_the_judge
 
@@ -36,3 +37,9 @@ def test_tensors_and_scores(name: str) -> None:
 def test_a_thousand_inputs(name: str) -> None:
     path = given(name)
     assert assert_equals_the_judge(path, import_onnx(path), 1000) == 4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FILES)
+def test_verilog(name: str) -> None:
+    assert_verilog_equals_golden(import_onnx(given(name)).graph, 20, stalls=0.0)
