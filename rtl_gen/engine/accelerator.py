@@ -19,7 +19,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream, LaneAdapter
-from ..parts.timing import Taken, at_once
+from ..parts.timing import Taken, at_once, slowest_by_name
 from ..schedule import LayerFolding
 from .layer import LayerEngine, LayerPlan
 from .loading import GatePlan, LoadGate, write_memories
@@ -244,12 +244,12 @@ class AcceleratorPlan:
     def rates(self) -> dict[str, int]:
         """Least cycles between images of every part, by its name for people: input, output, layers, what comes
         into each but the first."""
-        found = {"input": self.i_transfers, "output": max(self.adapters[-1].cycles, self.argmax.cycles)}
-        found |= {layer.name: layer.schedule.cycles for layer in self.layers}
+        parts = [("input", self.i_transfers), ("output", max(self.adapters[-1].cycles, self.argmax.cycles))]
+        parts += [(layer.name, layer.schedule.cycles) for layer in self.layers]
         for before, layer, adapter in zip(self.layers, self.layers[1:], self.adapters[1:], strict=False):
             pixels = 0 if before.pixels is None else before.pixels.cycles
-            found[f"input of {layer.name}"] = max(pixels, adapter.cycles, layer.window.i_transfers)
-        return found
+            parts.append((f"input of {layer.name}", max(pixels, adapter.cycles, layer.window.i_transfers)))
+        return slowest_by_name(parts)
 
     @property
     def cycles(self) -> int:

@@ -29,6 +29,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream
+from ..parts.timing import slowest_by_name
 from ..schedule import LayerFolding
 from .accelerator import WeightSource
 from .buffers import Branch, depths_of
@@ -279,12 +280,11 @@ class GraphPlan:
     @cached_property
     def rates(self) -> dict[str, int]:
         """Least cycles between images of every part, by its name for people."""
-        found = {"input": self.i_transfers}
+        parts = [("input", self.i_transfers), ("output", max(self.end.cycles, self.o_transfers))]
         for unit in self.units:
-            links = [self.link(unit, index) for index in range(len(unit.inputs))]
-            found[unit.name] = max(self.plans[unit.name].cycles, *(link.adapter.cycles for link in links))
-        found["output"] = max(self.end.cycles, self.o_transfers, found.get("output", 0))
-        return found
+            adapters = (self.link(unit, index).adapter.cycles for index in range(len(unit.inputs)))
+            parts.append((unit.name, max(self.plans[unit.name].cycles, *adapters)))
+        return slowest_by_name(parts)
 
     @property
     def cycles(self) -> int:
@@ -294,8 +294,7 @@ class GraphPlan:
     @property
     def limiting(self) -> str:
         """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
-        rates = {name: self.rates[name] for name in ("input", "output")} | self.rates
-        return next(name for name, cycles in rates.items() if cycles == self.cycles)
+        return next(name for name, cycles in self.rates.items() if cycles == self.cycles)
 
     # -- buffers ------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ behind it. As transfers keep their order, none depends on one that comes after i
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from .flow import Flow
 
-__all__ = ["Fifo", "Places", "Row", "Taken", "at_once"]
+__all__ = ["Fifo", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
 
 Taken = Callable[[int], int]
 """The cycle in which a transfer is taken, by the cycle from which on it is offered; of one after the other."""
@@ -20,6 +20,14 @@ Taken = Callable[[int], int]
 def at_once(offered: int) -> int:
     """Somebody who is always ready."""
     return offered
+
+
+def slowest_by_name(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Cycles by name, in the order of first mention; of parts of one name those of the slowest."""
+    found: dict[str, int] = {}
+    for name, cycles in parts:
+        found[name] = max(cycles, found.get(name, 0))
+    return found
 
 
 class Row:

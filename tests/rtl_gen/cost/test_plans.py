@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -88,6 +89,16 @@ def test_scores_and_pixels_count() -> None:
         "limits, found 9"
     )
     assert AcceleratorPlan.of(few, fold_for_cycles(few, 16)).limiting == "input"
+
+
+@pytest.mark.parametrize("name", ["input", "output"])
+def test_a_layer_may_be_called_like_a_part(name: str) -> None:
+    network, fast = mlp(100), fold_for_cycles(mlp(2), 16)["hidden"]
+    hidden = dataclasses.replace(network.layers[0], name=name)
+    named = dataclasses.replace(network, layers=(hidden, network.layers[1]))
+    plan = AcceleratorPlan.of(named, {name: fast, "dense": LayerFolding(simd=16, pe=100)})
+    assert plan.layers[0].cycles == plan.i_transfers == 16
+    assert plan.cycles == 100
 
 
 def test_lanes_that_do_not_divide_count() -> None:
