@@ -16,7 +16,7 @@ from random_networks import other_weights
 from abc_hw.boards.host.driver import Accelerator
 from abc_hw.boards.host.line import Line, LinkError
 from abc_hw.boards.identity import Identity
-from abc_hw.boards.link import Cause, Frame, Kind
+from abc_hw.boards.link import MAX_LAYERS, Cause, Frame, Kind
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan as Design
@@ -89,7 +89,7 @@ FIELDS = [
 
 @pytest.mark.parametrize(("field", "value"), [
     *FIELDS, ("cycles", 0), ("load_bytes", 1), ("target", "ice40"), ("load_tag", 1), ("load_next", 1),
-    ("foldings", ((1, 1, 1, 1),)),
+    ("foldings", ((1, 1, 1, 1, 1),)),
 ])
 def test_every_field_of_a_fixed_device_is_compared(
     field: str, value: object, monkeypatch: pytest.MonkeyPatch
@@ -102,8 +102,9 @@ def test_every_field_of_a_fixed_device_is_compared(
 @pytest.mark.parametrize(("field", "value"), [
     *FIELDS, ("cycles", LOADED.cycles + 1), ("load_bytes", LOADED.load_bytes + 2),
     ("load_bytes", LOADED.load_bytes - 1), ("target", "ecp5-slices"), ("target", "\x1b[31m"),
-    ("foldings", LOADED.foldings[:1]), ("foldings", ((0, 0, 0, 0),) * 2), ("foldings", ((1, 1, 1, 1),) * 2),
-    ("foldings", ((65535, 65535, 255, 255),) * 2), ("foldings", LOADED.foldings * 14), ("load_next", 65535),
+    ("foldings", LOADED.foldings[:1]), ("foldings", ((0, 0, 0, 0, 0),) * 2), ("foldings", ((1, 1, 1, 1, 1),) * 2),
+    ("foldings", ((65535, 65535, 255, 255, 65535),) * 2), ("foldings", LOADED.foldings * (MAX_LAYERS // 2)),
+    ("load_next", 65535),
 ])
 def test_every_field_of_a_loaded_device_is_compared(
     field: str, value: object, monkeypatch: pytest.MonkeyPatch

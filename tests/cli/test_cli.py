@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from abc_hw.network import files
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.sim import diagnosis, runner
 from abc_hw.sim.runner import LayerComparison, SimulationResult
+from abc_hw.training.loop import ABCTraining
 from abc_hw.training.recipes import RECIPES
 
 pytestmark = pytest.mark.filterwarnings(
@@ -63,7 +65,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_had_happened(
     options = ["-M", "1", "-N", "1", "--epochs", "3", "--integer-epochs", "1"]
     done("train", *options, "--out", tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("abc_hw.training.loop.ABCTraining.on_validation_epoch_end", _interrupt_second_epoch)
+        patch.setattr(ABCTraining, "on_validation_epoch_end", _interrupting(ABCTraining.on_validation_epoch_end))
         result = abc_hw("train", *options, "--out", tmp_path / "cut")
     assert result.exit_code == 130
     assert f"go on with: abc-hw train --resume --out {tmp_path / 'cut'}" in result.stderr
@@ -74,9 +76,13 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_nothing_had_happened(
     assert files.load(tmp_path / "cut.safetensors").digest == files.load(tmp_path / "whole.safetensors").digest
 
 
-def _interrupt_second_epoch(module: Any) -> None:
-    if module.current_epoch == 1:
-        raise KeyboardInterrupt
+def _interrupting(ending: Callable[[Any], None]) -> Callable[[Any], None]:
+    def ends(module: Any) -> None:
+        if module.current_epoch == 1:
+            raise KeyboardInterrupt
+        ending(module)
+
+    return ends
 
 
 def test_export_keeps_how_the_network_was_trained(trained: Path) -> None:
