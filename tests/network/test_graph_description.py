@@ -103,7 +103,7 @@ def test_the_example_is_a_residual_block_whose_codes_are_all_in_use(tmp_path: Pa
 
 def test_where_a_chain_is_wanted_the_first_other_node_is_named(tmp_path: Path) -> None:
     expected = "stream: expected threshold, max_pool or scores behind stem, found requantise"
-    assert refused("generate", RESIDUAL, "-o", tmp_path / "out.v") == f"{RESIDUAL}: {expected}"
+    assert refused("report", RESIDUAL) == f"{RESIDUAL}: {expected}"
     chain = described(
         tmp_path,
         '[[nodes]]\nkind = "conv"\nout_channels = 2\nkernel = 3\n[[nodes]]\nkind = "threshold"\nN = 2\n'
