@@ -81,86 +81,91 @@ module gowin_bsram #(
     assign do_b = PIPELINE_B != 0 ? register_b : latch_b;
 endmodule
 
+// Contents of a primitive, as parameters of that range, and all of them as one word.
+`define CONTENTS(RANGE, ZERO) \
+    parameter RANGE INIT_RAM_00 = ZERO; \
+    parameter RANGE INIT_RAM_01 = ZERO; \
+    parameter RANGE INIT_RAM_02 = ZERO; \
+    parameter RANGE INIT_RAM_03 = ZERO; \
+    parameter RANGE INIT_RAM_04 = ZERO; \
+    parameter RANGE INIT_RAM_05 = ZERO; \
+    parameter RANGE INIT_RAM_06 = ZERO; \
+    parameter RANGE INIT_RAM_07 = ZERO; \
+    parameter RANGE INIT_RAM_08 = ZERO; \
+    parameter RANGE INIT_RAM_09 = ZERO; \
+    parameter RANGE INIT_RAM_0A = ZERO; \
+    parameter RANGE INIT_RAM_0B = ZERO; \
+    parameter RANGE INIT_RAM_0C = ZERO; \
+    parameter RANGE INIT_RAM_0D = ZERO; \
+    parameter RANGE INIT_RAM_0E = ZERO; \
+    parameter RANGE INIT_RAM_0F = ZERO; \
+    parameter RANGE INIT_RAM_10 = ZERO; \
+    parameter RANGE INIT_RAM_11 = ZERO; \
+    parameter RANGE INIT_RAM_12 = ZERO; \
+    parameter RANGE INIT_RAM_13 = ZERO; \
+    parameter RANGE INIT_RAM_14 = ZERO; \
+    parameter RANGE INIT_RAM_15 = ZERO; \
+    parameter RANGE INIT_RAM_16 = ZERO; \
+    parameter RANGE INIT_RAM_17 = ZERO; \
+    parameter RANGE INIT_RAM_18 = ZERO; \
+    parameter RANGE INIT_RAM_19 = ZERO; \
+    parameter RANGE INIT_RAM_1A = ZERO; \
+    parameter RANGE INIT_RAM_1B = ZERO; \
+    parameter RANGE INIT_RAM_1C = ZERO; \
+    parameter RANGE INIT_RAM_1D = ZERO; \
+    parameter RANGE INIT_RAM_1E = ZERO; \
+    parameter RANGE INIT_RAM_1F = ZERO; \
+    parameter RANGE INIT_RAM_20 = ZERO; \
+    parameter RANGE INIT_RAM_21 = ZERO; \
+    parameter RANGE INIT_RAM_22 = ZERO; \
+    parameter RANGE INIT_RAM_23 = ZERO; \
+    parameter RANGE INIT_RAM_24 = ZERO; \
+    parameter RANGE INIT_RAM_25 = ZERO; \
+    parameter RANGE INIT_RAM_26 = ZERO; \
+    parameter RANGE INIT_RAM_27 = ZERO; \
+    parameter RANGE INIT_RAM_28 = ZERO; \
+    parameter RANGE INIT_RAM_29 = ZERO; \
+    parameter RANGE INIT_RAM_2A = ZERO; \
+    parameter RANGE INIT_RAM_2B = ZERO; \
+    parameter RANGE INIT_RAM_2C = ZERO; \
+    parameter RANGE INIT_RAM_2D = ZERO; \
+    parameter RANGE INIT_RAM_2E = ZERO; \
+    parameter RANGE INIT_RAM_2F = ZERO; \
+    parameter RANGE INIT_RAM_30 = ZERO; \
+    parameter RANGE INIT_RAM_31 = ZERO; \
+    parameter RANGE INIT_RAM_32 = ZERO; \
+    parameter RANGE INIT_RAM_33 = ZERO; \
+    parameter RANGE INIT_RAM_34 = ZERO; \
+    parameter RANGE INIT_RAM_35 = ZERO; \
+    parameter RANGE INIT_RAM_36 = ZERO; \
+    parameter RANGE INIT_RAM_37 = ZERO; \
+    parameter RANGE INIT_RAM_38 = ZERO; \
+    parameter RANGE INIT_RAM_39 = ZERO; \
+    parameter RANGE INIT_RAM_3A = ZERO; \
+    parameter RANGE INIT_RAM_3B = ZERO; \
+    parameter RANGE INIT_RAM_3C = ZERO; \
+    parameter RANGE INIT_RAM_3D = ZERO; \
+    parameter RANGE INIT_RAM_3E = ZERO; \
+    parameter RANGE INIT_RAM_3F = ZERO;
+`define ALL_CONTENTS { \
+        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38, \
+        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30, \
+        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28, \
+        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20, \
+        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18, \
+        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10, \
+        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08, \
+        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00 \
+    }
+
 module SP (output [31:0] DO, input [31:0] DI, input [2:0] BLKSEL, input [13:0] AD, input WRE, CLK, CE, OCE, RESET);
     parameter READ_MODE = 1'b0;
     parameter WRITE_MODE = 2'b00;
     parameter BIT_WIDTH = 32;
     parameter BLK_SEL = 3'b000;
     parameter RESET_MODE = "SYNC";
-    parameter [255:0] INIT_RAM_00 = 256'd0;
-    parameter [255:0] INIT_RAM_01 = 256'd0;
-    parameter [255:0] INIT_RAM_02 = 256'd0;
-    parameter [255:0] INIT_RAM_03 = 256'd0;
-    parameter [255:0] INIT_RAM_04 = 256'd0;
-    parameter [255:0] INIT_RAM_05 = 256'd0;
-    parameter [255:0] INIT_RAM_06 = 256'd0;
-    parameter [255:0] INIT_RAM_07 = 256'd0;
-    parameter [255:0] INIT_RAM_08 = 256'd0;
-    parameter [255:0] INIT_RAM_09 = 256'd0;
-    parameter [255:0] INIT_RAM_0A = 256'd0;
-    parameter [255:0] INIT_RAM_0B = 256'd0;
-    parameter [255:0] INIT_RAM_0C = 256'd0;
-    parameter [255:0] INIT_RAM_0D = 256'd0;
-    parameter [255:0] INIT_RAM_0E = 256'd0;
-    parameter [255:0] INIT_RAM_0F = 256'd0;
-    parameter [255:0] INIT_RAM_10 = 256'd0;
-    parameter [255:0] INIT_RAM_11 = 256'd0;
-    parameter [255:0] INIT_RAM_12 = 256'd0;
-    parameter [255:0] INIT_RAM_13 = 256'd0;
-    parameter [255:0] INIT_RAM_14 = 256'd0;
-    parameter [255:0] INIT_RAM_15 = 256'd0;
-    parameter [255:0] INIT_RAM_16 = 256'd0;
-    parameter [255:0] INIT_RAM_17 = 256'd0;
-    parameter [255:0] INIT_RAM_18 = 256'd0;
-    parameter [255:0] INIT_RAM_19 = 256'd0;
-    parameter [255:0] INIT_RAM_1A = 256'd0;
-    parameter [255:0] INIT_RAM_1B = 256'd0;
-    parameter [255:0] INIT_RAM_1C = 256'd0;
-    parameter [255:0] INIT_RAM_1D = 256'd0;
-    parameter [255:0] INIT_RAM_1E = 256'd0;
-    parameter [255:0] INIT_RAM_1F = 256'd0;
-    parameter [255:0] INIT_RAM_20 = 256'd0;
-    parameter [255:0] INIT_RAM_21 = 256'd0;
-    parameter [255:0] INIT_RAM_22 = 256'd0;
-    parameter [255:0] INIT_RAM_23 = 256'd0;
-    parameter [255:0] INIT_RAM_24 = 256'd0;
-    parameter [255:0] INIT_RAM_25 = 256'd0;
-    parameter [255:0] INIT_RAM_26 = 256'd0;
-    parameter [255:0] INIT_RAM_27 = 256'd0;
-    parameter [255:0] INIT_RAM_28 = 256'd0;
-    parameter [255:0] INIT_RAM_29 = 256'd0;
-    parameter [255:0] INIT_RAM_2A = 256'd0;
-    parameter [255:0] INIT_RAM_2B = 256'd0;
-    parameter [255:0] INIT_RAM_2C = 256'd0;
-    parameter [255:0] INIT_RAM_2D = 256'd0;
-    parameter [255:0] INIT_RAM_2E = 256'd0;
-    parameter [255:0] INIT_RAM_2F = 256'd0;
-    parameter [255:0] INIT_RAM_30 = 256'd0;
-    parameter [255:0] INIT_RAM_31 = 256'd0;
-    parameter [255:0] INIT_RAM_32 = 256'd0;
-    parameter [255:0] INIT_RAM_33 = 256'd0;
-    parameter [255:0] INIT_RAM_34 = 256'd0;
-    parameter [255:0] INIT_RAM_35 = 256'd0;
-    parameter [255:0] INIT_RAM_36 = 256'd0;
-    parameter [255:0] INIT_RAM_37 = 256'd0;
-    parameter [255:0] INIT_RAM_38 = 256'd0;
-    parameter [255:0] INIT_RAM_39 = 256'd0;
-    parameter [255:0] INIT_RAM_3A = 256'd0;
-    parameter [255:0] INIT_RAM_3B = 256'd0;
-    parameter [255:0] INIT_RAM_3C = 256'd0;
-    parameter [255:0] INIT_RAM_3D = 256'd0;
-    parameter [255:0] INIT_RAM_3E = 256'd0;
-    parameter [255:0] INIT_RAM_3F = 256'd0;
-    gowin_bsram #(.BYTE(8), .WIDTH_A(BIT_WIDTH), .PIPELINE_A(READ_MODE), .WRITE_A(WRITE_MODE), .INIT({
-        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
-        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
-        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
-        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20,
-        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18,
-        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
-        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08,
-        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00
-    })) ram (
+    `CONTENTS([255:0], 256'd0)
+    gowin_bsram #(.BYTE(8), .WIDTH_A(BIT_WIDTH), .PIPELINE_A(READ_MODE), .WRITE_A(WRITE_MODE), .INIT(`ALL_CONTENTS)) ram (
         .clk(CLK), .ce_a(CE), .oce_a(OCE), .we_a(WRE), .reset_a(RESET), .ad_a(AD), .di_a(DI), .do_a(DO),
         .ce_b(1'b0), .oce_b(1'b0), .we_b(1'b0), .reset_b(1'b0), .ad_b(14'd0), .di_b(32'd0), .do_b()
     );
@@ -172,80 +177,8 @@ module SPX9 (output [35:0] DO, input [35:0] DI, input [2:0] BLKSEL, input [13:0]
     parameter BIT_WIDTH = 36;
     parameter BLK_SEL = 3'b000;
     parameter RESET_MODE = "SYNC";
-    parameter [287:0] INIT_RAM_00 = 288'd0;
-    parameter [287:0] INIT_RAM_01 = 288'd0;
-    parameter [287:0] INIT_RAM_02 = 288'd0;
-    parameter [287:0] INIT_RAM_03 = 288'd0;
-    parameter [287:0] INIT_RAM_04 = 288'd0;
-    parameter [287:0] INIT_RAM_05 = 288'd0;
-    parameter [287:0] INIT_RAM_06 = 288'd0;
-    parameter [287:0] INIT_RAM_07 = 288'd0;
-    parameter [287:0] INIT_RAM_08 = 288'd0;
-    parameter [287:0] INIT_RAM_09 = 288'd0;
-    parameter [287:0] INIT_RAM_0A = 288'd0;
-    parameter [287:0] INIT_RAM_0B = 288'd0;
-    parameter [287:0] INIT_RAM_0C = 288'd0;
-    parameter [287:0] INIT_RAM_0D = 288'd0;
-    parameter [287:0] INIT_RAM_0E = 288'd0;
-    parameter [287:0] INIT_RAM_0F = 288'd0;
-    parameter [287:0] INIT_RAM_10 = 288'd0;
-    parameter [287:0] INIT_RAM_11 = 288'd0;
-    parameter [287:0] INIT_RAM_12 = 288'd0;
-    parameter [287:0] INIT_RAM_13 = 288'd0;
-    parameter [287:0] INIT_RAM_14 = 288'd0;
-    parameter [287:0] INIT_RAM_15 = 288'd0;
-    parameter [287:0] INIT_RAM_16 = 288'd0;
-    parameter [287:0] INIT_RAM_17 = 288'd0;
-    parameter [287:0] INIT_RAM_18 = 288'd0;
-    parameter [287:0] INIT_RAM_19 = 288'd0;
-    parameter [287:0] INIT_RAM_1A = 288'd0;
-    parameter [287:0] INIT_RAM_1B = 288'd0;
-    parameter [287:0] INIT_RAM_1C = 288'd0;
-    parameter [287:0] INIT_RAM_1D = 288'd0;
-    parameter [287:0] INIT_RAM_1E = 288'd0;
-    parameter [287:0] INIT_RAM_1F = 288'd0;
-    parameter [287:0] INIT_RAM_20 = 288'd0;
-    parameter [287:0] INIT_RAM_21 = 288'd0;
-    parameter [287:0] INIT_RAM_22 = 288'd0;
-    parameter [287:0] INIT_RAM_23 = 288'd0;
-    parameter [287:0] INIT_RAM_24 = 288'd0;
-    parameter [287:0] INIT_RAM_25 = 288'd0;
-    parameter [287:0] INIT_RAM_26 = 288'd0;
-    parameter [287:0] INIT_RAM_27 = 288'd0;
-    parameter [287:0] INIT_RAM_28 = 288'd0;
-    parameter [287:0] INIT_RAM_29 = 288'd0;
-    parameter [287:0] INIT_RAM_2A = 288'd0;
-    parameter [287:0] INIT_RAM_2B = 288'd0;
-    parameter [287:0] INIT_RAM_2C = 288'd0;
-    parameter [287:0] INIT_RAM_2D = 288'd0;
-    parameter [287:0] INIT_RAM_2E = 288'd0;
-    parameter [287:0] INIT_RAM_2F = 288'd0;
-    parameter [287:0] INIT_RAM_30 = 288'd0;
-    parameter [287:0] INIT_RAM_31 = 288'd0;
-    parameter [287:0] INIT_RAM_32 = 288'd0;
-    parameter [287:0] INIT_RAM_33 = 288'd0;
-    parameter [287:0] INIT_RAM_34 = 288'd0;
-    parameter [287:0] INIT_RAM_35 = 288'd0;
-    parameter [287:0] INIT_RAM_36 = 288'd0;
-    parameter [287:0] INIT_RAM_37 = 288'd0;
-    parameter [287:0] INIT_RAM_38 = 288'd0;
-    parameter [287:0] INIT_RAM_39 = 288'd0;
-    parameter [287:0] INIT_RAM_3A = 288'd0;
-    parameter [287:0] INIT_RAM_3B = 288'd0;
-    parameter [287:0] INIT_RAM_3C = 288'd0;
-    parameter [287:0] INIT_RAM_3D = 288'd0;
-    parameter [287:0] INIT_RAM_3E = 288'd0;
-    parameter [287:0] INIT_RAM_3F = 288'd0;
-    gowin_bsram #(.BYTE(9), .WIDTH_A(BIT_WIDTH), .PIPELINE_A(READ_MODE), .WRITE_A(WRITE_MODE), .INIT({
-        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
-        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
-        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
-        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20,
-        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18,
-        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
-        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08,
-        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00
-    })) ram (
+    `CONTENTS([287:0], 288'd0)
+    gowin_bsram #(.BYTE(9), .WIDTH_A(BIT_WIDTH), .PIPELINE_A(READ_MODE), .WRITE_A(WRITE_MODE), .INIT(`ALL_CONTENTS)) ram (
         .clk(CLK), .ce_a(CE), .oce_a(OCE), .we_a(WRE), .reset_a(RESET), .ad_a(AD), .di_a(DI), .do_a(DO),
         .ce_b(1'b0), .oce_b(1'b0), .we_b(1'b0), .reset_b(1'b0), .ad_b(14'd0), .di_b(36'd0), .do_b()
     );
@@ -261,80 +194,8 @@ module SDPB (
     parameter BLK_SEL_0 = 3'b000;
     parameter BLK_SEL_1 = 3'b000;
     parameter RESET_MODE = "SYNC";
-    parameter [255:0] INIT_RAM_00 = 256'd0;
-    parameter [255:0] INIT_RAM_01 = 256'd0;
-    parameter [255:0] INIT_RAM_02 = 256'd0;
-    parameter [255:0] INIT_RAM_03 = 256'd0;
-    parameter [255:0] INIT_RAM_04 = 256'd0;
-    parameter [255:0] INIT_RAM_05 = 256'd0;
-    parameter [255:0] INIT_RAM_06 = 256'd0;
-    parameter [255:0] INIT_RAM_07 = 256'd0;
-    parameter [255:0] INIT_RAM_08 = 256'd0;
-    parameter [255:0] INIT_RAM_09 = 256'd0;
-    parameter [255:0] INIT_RAM_0A = 256'd0;
-    parameter [255:0] INIT_RAM_0B = 256'd0;
-    parameter [255:0] INIT_RAM_0C = 256'd0;
-    parameter [255:0] INIT_RAM_0D = 256'd0;
-    parameter [255:0] INIT_RAM_0E = 256'd0;
-    parameter [255:0] INIT_RAM_0F = 256'd0;
-    parameter [255:0] INIT_RAM_10 = 256'd0;
-    parameter [255:0] INIT_RAM_11 = 256'd0;
-    parameter [255:0] INIT_RAM_12 = 256'd0;
-    parameter [255:0] INIT_RAM_13 = 256'd0;
-    parameter [255:0] INIT_RAM_14 = 256'd0;
-    parameter [255:0] INIT_RAM_15 = 256'd0;
-    parameter [255:0] INIT_RAM_16 = 256'd0;
-    parameter [255:0] INIT_RAM_17 = 256'd0;
-    parameter [255:0] INIT_RAM_18 = 256'd0;
-    parameter [255:0] INIT_RAM_19 = 256'd0;
-    parameter [255:0] INIT_RAM_1A = 256'd0;
-    parameter [255:0] INIT_RAM_1B = 256'd0;
-    parameter [255:0] INIT_RAM_1C = 256'd0;
-    parameter [255:0] INIT_RAM_1D = 256'd0;
-    parameter [255:0] INIT_RAM_1E = 256'd0;
-    parameter [255:0] INIT_RAM_1F = 256'd0;
-    parameter [255:0] INIT_RAM_20 = 256'd0;
-    parameter [255:0] INIT_RAM_21 = 256'd0;
-    parameter [255:0] INIT_RAM_22 = 256'd0;
-    parameter [255:0] INIT_RAM_23 = 256'd0;
-    parameter [255:0] INIT_RAM_24 = 256'd0;
-    parameter [255:0] INIT_RAM_25 = 256'd0;
-    parameter [255:0] INIT_RAM_26 = 256'd0;
-    parameter [255:0] INIT_RAM_27 = 256'd0;
-    parameter [255:0] INIT_RAM_28 = 256'd0;
-    parameter [255:0] INIT_RAM_29 = 256'd0;
-    parameter [255:0] INIT_RAM_2A = 256'd0;
-    parameter [255:0] INIT_RAM_2B = 256'd0;
-    parameter [255:0] INIT_RAM_2C = 256'd0;
-    parameter [255:0] INIT_RAM_2D = 256'd0;
-    parameter [255:0] INIT_RAM_2E = 256'd0;
-    parameter [255:0] INIT_RAM_2F = 256'd0;
-    parameter [255:0] INIT_RAM_30 = 256'd0;
-    parameter [255:0] INIT_RAM_31 = 256'd0;
-    parameter [255:0] INIT_RAM_32 = 256'd0;
-    parameter [255:0] INIT_RAM_33 = 256'd0;
-    parameter [255:0] INIT_RAM_34 = 256'd0;
-    parameter [255:0] INIT_RAM_35 = 256'd0;
-    parameter [255:0] INIT_RAM_36 = 256'd0;
-    parameter [255:0] INIT_RAM_37 = 256'd0;
-    parameter [255:0] INIT_RAM_38 = 256'd0;
-    parameter [255:0] INIT_RAM_39 = 256'd0;
-    parameter [255:0] INIT_RAM_3A = 256'd0;
-    parameter [255:0] INIT_RAM_3B = 256'd0;
-    parameter [255:0] INIT_RAM_3C = 256'd0;
-    parameter [255:0] INIT_RAM_3D = 256'd0;
-    parameter [255:0] INIT_RAM_3E = 256'd0;
-    parameter [255:0] INIT_RAM_3F = 256'd0;
-    gowin_bsram #(.BYTE(8), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINE_B(READ_MODE), .INIT({
-        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
-        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
-        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
-        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20,
-        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18,
-        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
-        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08,
-        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00
-    })) ram (
+    `CONTENTS([255:0], 256'd0)
+    gowin_bsram #(.BYTE(8), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINE_B(READ_MODE), .INIT(`ALL_CONTENTS)) ram (
         .clk(CLKB), .ce_a(CEA), .oce_a(1'b0), .we_a(1'b1), .reset_a(1'b0), .ad_a(ADA), .di_a(DI), .do_a(),
         .ce_b(CEB), .oce_b(OCE), .we_b(1'b0), .reset_b(RESETB), .ad_b(ADB), .di_b(32'd0), .do_b(DO)
     );
@@ -350,80 +211,8 @@ module SDPX9B (
     parameter BLK_SEL_0 = 3'b000;
     parameter BLK_SEL_1 = 3'b000;
     parameter RESET_MODE = "SYNC";
-    parameter [287:0] INIT_RAM_00 = 288'd0;
-    parameter [287:0] INIT_RAM_01 = 288'd0;
-    parameter [287:0] INIT_RAM_02 = 288'd0;
-    parameter [287:0] INIT_RAM_03 = 288'd0;
-    parameter [287:0] INIT_RAM_04 = 288'd0;
-    parameter [287:0] INIT_RAM_05 = 288'd0;
-    parameter [287:0] INIT_RAM_06 = 288'd0;
-    parameter [287:0] INIT_RAM_07 = 288'd0;
-    parameter [287:0] INIT_RAM_08 = 288'd0;
-    parameter [287:0] INIT_RAM_09 = 288'd0;
-    parameter [287:0] INIT_RAM_0A = 288'd0;
-    parameter [287:0] INIT_RAM_0B = 288'd0;
-    parameter [287:0] INIT_RAM_0C = 288'd0;
-    parameter [287:0] INIT_RAM_0D = 288'd0;
-    parameter [287:0] INIT_RAM_0E = 288'd0;
-    parameter [287:0] INIT_RAM_0F = 288'd0;
-    parameter [287:0] INIT_RAM_10 = 288'd0;
-    parameter [287:0] INIT_RAM_11 = 288'd0;
-    parameter [287:0] INIT_RAM_12 = 288'd0;
-    parameter [287:0] INIT_RAM_13 = 288'd0;
-    parameter [287:0] INIT_RAM_14 = 288'd0;
-    parameter [287:0] INIT_RAM_15 = 288'd0;
-    parameter [287:0] INIT_RAM_16 = 288'd0;
-    parameter [287:0] INIT_RAM_17 = 288'd0;
-    parameter [287:0] INIT_RAM_18 = 288'd0;
-    parameter [287:0] INIT_RAM_19 = 288'd0;
-    parameter [287:0] INIT_RAM_1A = 288'd0;
-    parameter [287:0] INIT_RAM_1B = 288'd0;
-    parameter [287:0] INIT_RAM_1C = 288'd0;
-    parameter [287:0] INIT_RAM_1D = 288'd0;
-    parameter [287:0] INIT_RAM_1E = 288'd0;
-    parameter [287:0] INIT_RAM_1F = 288'd0;
-    parameter [287:0] INIT_RAM_20 = 288'd0;
-    parameter [287:0] INIT_RAM_21 = 288'd0;
-    parameter [287:0] INIT_RAM_22 = 288'd0;
-    parameter [287:0] INIT_RAM_23 = 288'd0;
-    parameter [287:0] INIT_RAM_24 = 288'd0;
-    parameter [287:0] INIT_RAM_25 = 288'd0;
-    parameter [287:0] INIT_RAM_26 = 288'd0;
-    parameter [287:0] INIT_RAM_27 = 288'd0;
-    parameter [287:0] INIT_RAM_28 = 288'd0;
-    parameter [287:0] INIT_RAM_29 = 288'd0;
-    parameter [287:0] INIT_RAM_2A = 288'd0;
-    parameter [287:0] INIT_RAM_2B = 288'd0;
-    parameter [287:0] INIT_RAM_2C = 288'd0;
-    parameter [287:0] INIT_RAM_2D = 288'd0;
-    parameter [287:0] INIT_RAM_2E = 288'd0;
-    parameter [287:0] INIT_RAM_2F = 288'd0;
-    parameter [287:0] INIT_RAM_30 = 288'd0;
-    parameter [287:0] INIT_RAM_31 = 288'd0;
-    parameter [287:0] INIT_RAM_32 = 288'd0;
-    parameter [287:0] INIT_RAM_33 = 288'd0;
-    parameter [287:0] INIT_RAM_34 = 288'd0;
-    parameter [287:0] INIT_RAM_35 = 288'd0;
-    parameter [287:0] INIT_RAM_36 = 288'd0;
-    parameter [287:0] INIT_RAM_37 = 288'd0;
-    parameter [287:0] INIT_RAM_38 = 288'd0;
-    parameter [287:0] INIT_RAM_39 = 288'd0;
-    parameter [287:0] INIT_RAM_3A = 288'd0;
-    parameter [287:0] INIT_RAM_3B = 288'd0;
-    parameter [287:0] INIT_RAM_3C = 288'd0;
-    parameter [287:0] INIT_RAM_3D = 288'd0;
-    parameter [287:0] INIT_RAM_3E = 288'd0;
-    parameter [287:0] INIT_RAM_3F = 288'd0;
-    gowin_bsram #(.BYTE(9), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINE_B(READ_MODE), .INIT({
-        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
-        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
-        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
-        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20,
-        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18,
-        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
-        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08,
-        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00
-    })) ram (
+    `CONTENTS([287:0], 288'd0)
+    gowin_bsram #(.BYTE(9), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINE_B(READ_MODE), .INIT(`ALL_CONTENTS)) ram (
         .clk(CLKB), .ce_a(CEA), .oce_a(1'b0), .we_a(1'b1), .reset_a(1'b0), .ad_a(ADA), .di_a(DI), .do_a(),
         .ce_b(CEB), .oce_b(OCE), .we_b(1'b0), .reset_b(RESETB), .ad_b(ADB), .di_b(36'd0), .do_b(DO)
     );
@@ -442,83 +231,11 @@ module DPB (
     parameter BLK_SEL_0 = 3'b000;
     parameter BLK_SEL_1 = 3'b000;
     parameter RESET_MODE = "SYNC";
-    parameter [255:0] INIT_RAM_00 = 256'd0;
-    parameter [255:0] INIT_RAM_01 = 256'd0;
-    parameter [255:0] INIT_RAM_02 = 256'd0;
-    parameter [255:0] INIT_RAM_03 = 256'd0;
-    parameter [255:0] INIT_RAM_04 = 256'd0;
-    parameter [255:0] INIT_RAM_05 = 256'd0;
-    parameter [255:0] INIT_RAM_06 = 256'd0;
-    parameter [255:0] INIT_RAM_07 = 256'd0;
-    parameter [255:0] INIT_RAM_08 = 256'd0;
-    parameter [255:0] INIT_RAM_09 = 256'd0;
-    parameter [255:0] INIT_RAM_0A = 256'd0;
-    parameter [255:0] INIT_RAM_0B = 256'd0;
-    parameter [255:0] INIT_RAM_0C = 256'd0;
-    parameter [255:0] INIT_RAM_0D = 256'd0;
-    parameter [255:0] INIT_RAM_0E = 256'd0;
-    parameter [255:0] INIT_RAM_0F = 256'd0;
-    parameter [255:0] INIT_RAM_10 = 256'd0;
-    parameter [255:0] INIT_RAM_11 = 256'd0;
-    parameter [255:0] INIT_RAM_12 = 256'd0;
-    parameter [255:0] INIT_RAM_13 = 256'd0;
-    parameter [255:0] INIT_RAM_14 = 256'd0;
-    parameter [255:0] INIT_RAM_15 = 256'd0;
-    parameter [255:0] INIT_RAM_16 = 256'd0;
-    parameter [255:0] INIT_RAM_17 = 256'd0;
-    parameter [255:0] INIT_RAM_18 = 256'd0;
-    parameter [255:0] INIT_RAM_19 = 256'd0;
-    parameter [255:0] INIT_RAM_1A = 256'd0;
-    parameter [255:0] INIT_RAM_1B = 256'd0;
-    parameter [255:0] INIT_RAM_1C = 256'd0;
-    parameter [255:0] INIT_RAM_1D = 256'd0;
-    parameter [255:0] INIT_RAM_1E = 256'd0;
-    parameter [255:0] INIT_RAM_1F = 256'd0;
-    parameter [255:0] INIT_RAM_20 = 256'd0;
-    parameter [255:0] INIT_RAM_21 = 256'd0;
-    parameter [255:0] INIT_RAM_22 = 256'd0;
-    parameter [255:0] INIT_RAM_23 = 256'd0;
-    parameter [255:0] INIT_RAM_24 = 256'd0;
-    parameter [255:0] INIT_RAM_25 = 256'd0;
-    parameter [255:0] INIT_RAM_26 = 256'd0;
-    parameter [255:0] INIT_RAM_27 = 256'd0;
-    parameter [255:0] INIT_RAM_28 = 256'd0;
-    parameter [255:0] INIT_RAM_29 = 256'd0;
-    parameter [255:0] INIT_RAM_2A = 256'd0;
-    parameter [255:0] INIT_RAM_2B = 256'd0;
-    parameter [255:0] INIT_RAM_2C = 256'd0;
-    parameter [255:0] INIT_RAM_2D = 256'd0;
-    parameter [255:0] INIT_RAM_2E = 256'd0;
-    parameter [255:0] INIT_RAM_2F = 256'd0;
-    parameter [255:0] INIT_RAM_30 = 256'd0;
-    parameter [255:0] INIT_RAM_31 = 256'd0;
-    parameter [255:0] INIT_RAM_32 = 256'd0;
-    parameter [255:0] INIT_RAM_33 = 256'd0;
-    parameter [255:0] INIT_RAM_34 = 256'd0;
-    parameter [255:0] INIT_RAM_35 = 256'd0;
-    parameter [255:0] INIT_RAM_36 = 256'd0;
-    parameter [255:0] INIT_RAM_37 = 256'd0;
-    parameter [255:0] INIT_RAM_38 = 256'd0;
-    parameter [255:0] INIT_RAM_39 = 256'd0;
-    parameter [255:0] INIT_RAM_3A = 256'd0;
-    parameter [255:0] INIT_RAM_3B = 256'd0;
-    parameter [255:0] INIT_RAM_3C = 256'd0;
-    parameter [255:0] INIT_RAM_3D = 256'd0;
-    parameter [255:0] INIT_RAM_3E = 256'd0;
-    parameter [255:0] INIT_RAM_3F = 256'd0;
+    `CONTENTS([255:0], 256'd0)
     wire [15:0] unused_a, unused_b;
     gowin_bsram #(
         .BYTE(8), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINE_A(READ_MODE0), .PIPELINE_B(READ_MODE1),
-        .WRITE_A(WRITE_MODE0), .WRITE_B(WRITE_MODE1), .INIT({
-        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
-        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
-        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
-        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20,
-        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18,
-        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
-        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08,
-        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00
-    })
+        .WRITE_A(WRITE_MODE0), .WRITE_B(WRITE_MODE1), .INIT(`ALL_CONTENTS)
     ) ram (
         .clk(CLKA),
         .ce_a(CEA), .oce_a(OCEA), .we_a(WREA), .reset_a(RESETA), .ad_a(ADA), .di_a({16'd0, DIA}), .do_a({unused_a, DOA}),
@@ -539,86 +256,17 @@ module DPX9B (
     parameter BLK_SEL_0 = 3'b000;
     parameter BLK_SEL_1 = 3'b000;
     parameter RESET_MODE = "SYNC";
-    parameter [287:0] INIT_RAM_00 = 288'd0;
-    parameter [287:0] INIT_RAM_01 = 288'd0;
-    parameter [287:0] INIT_RAM_02 = 288'd0;
-    parameter [287:0] INIT_RAM_03 = 288'd0;
-    parameter [287:0] INIT_RAM_04 = 288'd0;
-    parameter [287:0] INIT_RAM_05 = 288'd0;
-    parameter [287:0] INIT_RAM_06 = 288'd0;
-    parameter [287:0] INIT_RAM_07 = 288'd0;
-    parameter [287:0] INIT_RAM_08 = 288'd0;
-    parameter [287:0] INIT_RAM_09 = 288'd0;
-    parameter [287:0] INIT_RAM_0A = 288'd0;
-    parameter [287:0] INIT_RAM_0B = 288'd0;
-    parameter [287:0] INIT_RAM_0C = 288'd0;
-    parameter [287:0] INIT_RAM_0D = 288'd0;
-    parameter [287:0] INIT_RAM_0E = 288'd0;
-    parameter [287:0] INIT_RAM_0F = 288'd0;
-    parameter [287:0] INIT_RAM_10 = 288'd0;
-    parameter [287:0] INIT_RAM_11 = 288'd0;
-    parameter [287:0] INIT_RAM_12 = 288'd0;
-    parameter [287:0] INIT_RAM_13 = 288'd0;
-    parameter [287:0] INIT_RAM_14 = 288'd0;
-    parameter [287:0] INIT_RAM_15 = 288'd0;
-    parameter [287:0] INIT_RAM_16 = 288'd0;
-    parameter [287:0] INIT_RAM_17 = 288'd0;
-    parameter [287:0] INIT_RAM_18 = 288'd0;
-    parameter [287:0] INIT_RAM_19 = 288'd0;
-    parameter [287:0] INIT_RAM_1A = 288'd0;
-    parameter [287:0] INIT_RAM_1B = 288'd0;
-    parameter [287:0] INIT_RAM_1C = 288'd0;
-    parameter [287:0] INIT_RAM_1D = 288'd0;
-    parameter [287:0] INIT_RAM_1E = 288'd0;
-    parameter [287:0] INIT_RAM_1F = 288'd0;
-    parameter [287:0] INIT_RAM_20 = 288'd0;
-    parameter [287:0] INIT_RAM_21 = 288'd0;
-    parameter [287:0] INIT_RAM_22 = 288'd0;
-    parameter [287:0] INIT_RAM_23 = 288'd0;
-    parameter [287:0] INIT_RAM_24 = 288'd0;
-    parameter [287:0] INIT_RAM_25 = 288'd0;
-    parameter [287:0] INIT_RAM_26 = 288'd0;
-    parameter [287:0] INIT_RAM_27 = 288'd0;
-    parameter [287:0] INIT_RAM_28 = 288'd0;
-    parameter [287:0] INIT_RAM_29 = 288'd0;
-    parameter [287:0] INIT_RAM_2A = 288'd0;
-    parameter [287:0] INIT_RAM_2B = 288'd0;
-    parameter [287:0] INIT_RAM_2C = 288'd0;
-    parameter [287:0] INIT_RAM_2D = 288'd0;
-    parameter [287:0] INIT_RAM_2E = 288'd0;
-    parameter [287:0] INIT_RAM_2F = 288'd0;
-    parameter [287:0] INIT_RAM_30 = 288'd0;
-    parameter [287:0] INIT_RAM_31 = 288'd0;
-    parameter [287:0] INIT_RAM_32 = 288'd0;
-    parameter [287:0] INIT_RAM_33 = 288'd0;
-    parameter [287:0] INIT_RAM_34 = 288'd0;
-    parameter [287:0] INIT_RAM_35 = 288'd0;
-    parameter [287:0] INIT_RAM_36 = 288'd0;
-    parameter [287:0] INIT_RAM_37 = 288'd0;
-    parameter [287:0] INIT_RAM_38 = 288'd0;
-    parameter [287:0] INIT_RAM_39 = 288'd0;
-    parameter [287:0] INIT_RAM_3A = 288'd0;
-    parameter [287:0] INIT_RAM_3B = 288'd0;
-    parameter [287:0] INIT_RAM_3C = 288'd0;
-    parameter [287:0] INIT_RAM_3D = 288'd0;
-    parameter [287:0] INIT_RAM_3E = 288'd0;
-    parameter [287:0] INIT_RAM_3F = 288'd0;
+    `CONTENTS([287:0], 288'd0)
     wire [17:0] unused_a, unused_b;
     gowin_bsram #(
         .BYTE(9), .WIDTH_A(BIT_WIDTH_0), .WIDTH_B(BIT_WIDTH_1), .PIPELINE_A(READ_MODE0), .PIPELINE_B(READ_MODE1),
-        .WRITE_A(WRITE_MODE0), .WRITE_B(WRITE_MODE1), .INIT({
-        INIT_RAM_3F, INIT_RAM_3E, INIT_RAM_3D, INIT_RAM_3C, INIT_RAM_3B, INIT_RAM_3A, INIT_RAM_39, INIT_RAM_38,
-        INIT_RAM_37, INIT_RAM_36, INIT_RAM_35, INIT_RAM_34, INIT_RAM_33, INIT_RAM_32, INIT_RAM_31, INIT_RAM_30,
-        INIT_RAM_2F, INIT_RAM_2E, INIT_RAM_2D, INIT_RAM_2C, INIT_RAM_2B, INIT_RAM_2A, INIT_RAM_29, INIT_RAM_28,
-        INIT_RAM_27, INIT_RAM_26, INIT_RAM_25, INIT_RAM_24, INIT_RAM_23, INIT_RAM_22, INIT_RAM_21, INIT_RAM_20,
-        INIT_RAM_1F, INIT_RAM_1E, INIT_RAM_1D, INIT_RAM_1C, INIT_RAM_1B, INIT_RAM_1A, INIT_RAM_19, INIT_RAM_18,
-        INIT_RAM_17, INIT_RAM_16, INIT_RAM_15, INIT_RAM_14, INIT_RAM_13, INIT_RAM_12, INIT_RAM_11, INIT_RAM_10,
-        INIT_RAM_0F, INIT_RAM_0E, INIT_RAM_0D, INIT_RAM_0C, INIT_RAM_0B, INIT_RAM_0A, INIT_RAM_09, INIT_RAM_08,
-        INIT_RAM_07, INIT_RAM_06, INIT_RAM_05, INIT_RAM_04, INIT_RAM_03, INIT_RAM_02, INIT_RAM_01, INIT_RAM_00
-    })
+        .WRITE_A(WRITE_MODE0), .WRITE_B(WRITE_MODE1), .INIT(`ALL_CONTENTS)
     ) ram (
         .clk(CLKA),
         .ce_a(CEA), .oce_a(OCEA), .we_a(WREA), .reset_a(RESETA), .ad_a(ADA), .di_a({18'd0, DIA}), .do_a({unused_a, DOA}),
         .ce_b(CEB), .oce_b(OCEB), .we_b(WREB), .reset_b(RESETB), .ad_b(ADB), .di_b({18'd0, DIB}), .do_b({unused_b, DOB})
     );
 endmodule
+
+`undef CONTENTS
+`undef ALL_CONTENTS

@@ -19,7 +19,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream, LaneAdapter
-from ..parts.timing import Taken, at_once, slowest_by_name
+from ..parts.timing import Paced, Taken, at_once, slowest_by_name
 from ..schedule import LayerFolding
 from .layer import LayerEngine, LayerPlan
 from .loading import GatePlan, LoadGate, write_memories
@@ -72,7 +72,7 @@ def served_digest(network: Network, weights: WeightSource) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AcceleratorPlan:
+class AcceleratorPlan(Paced):
     """All layers under their foldings, and what lies between and around them.
 
     Members
@@ -250,16 +250,6 @@ class AcceleratorPlan:
             pixels = 0 if before.pixels is None else before.pixels.cycles
             parts.append((f"input of {layer.name}", max(pixels, adapter.cycles, layer.window.i_transfers)))
         return slowest_by_name(parts)
-
-    @property
-    def cycles(self) -> int:
-        """Least cycles between images: those of the slowest part."""
-        return max(self.rates.values())
-
-    @property
-    def limiting(self) -> str:
-        """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
-        return next(name for name, cycles in self.rates.items() if cycles == self.cycles)
 
     def timing(self, after: Taken) -> Taken:
         """When transfers of images are taken, with ``after`` behind the output."""

@@ -29,7 +29,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.stream import AdapterPlan, CodeStream
-from ..parts.timing import slowest_by_name
+from ..parts.timing import Paced, slowest_by_name
 from ..schedule import LayerFolding
 from .accelerator import WeightSource
 from .buffers import Branch, depths_of
@@ -67,7 +67,7 @@ class Link:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class GraphPlan:
+class GraphPlan(Paced):
     """All units of a graph, and what lies between them.
 
     Members
@@ -285,16 +285,6 @@ class GraphPlan:
             adapters = (self.link(unit, index).adapter.cycles for index in range(len(unit.inputs)))
             parts.append((unit.name, max(self.plans[unit.name].cycles, *adapters)))
         return slowest_by_name(parts)
-
-    @property
-    def cycles(self) -> int:
-        """Least cycles between images: those of the slowest part."""
-        return max(self.rates.values())
-
-    @property
-    def limiting(self) -> str:
-        """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
-        return next(name for name, cycles in self.rates.items() if cycles == self.cycles)
 
     # -- buffers ------------------------------------------------------------------------------------------------
 

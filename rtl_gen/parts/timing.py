@@ -5,13 +5,13 @@ behind it. As transfers keep their order, none depends on one that comes after i
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from .flow import Flow
 
-__all__ = ["Fifo", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
+__all__ = ["Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
 
 Taken = Callable[[int], int]
 """The cycle in which a transfer is taken, by the cycle from which on it is offered; of one after the other."""
@@ -28,6 +28,25 @@ def slowest_by_name(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
     for name, cycles in parts:
         found[name] = max(cycles, found.get(name, 0))
     return found
+
+
+class Paced:
+    """What is as fast as its slowest part; for plans that know their parts."""
+
+    @property
+    def rates(self) -> Mapping[str, int]:
+        """Least cycles between images of every part, by its name for people; input and output first."""
+        raise NotImplementedError  # each plan has its own parts
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles between images: those of the slowest part."""
+        return max(self.rates.values())
+
+    @property
+    def limiting(self) -> str:
+        """The part that takes as long as the whole; of several the input or output, as foldings follow them."""
+        return next(name for name, cycles in self.rates.items() if cycles == self.cycles)
 
 
 class Row:
