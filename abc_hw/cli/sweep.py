@@ -29,14 +29,16 @@ from .inputs import (
 )
 from .sweep_page import PAGE, page
 from .sweeping import Training, one_by_one, side_by_side
-from .training import Model, reading_changes
+from .training import Model, Settings, reading_changes
 
 
 def sweep(
     variants: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="VARIANT ...", help="Each KIND:M/N, perhaps with xWIDTH and +tied behind it, or float.",
+            metavar="VARIANT ...",
+            help="Each KIND:M/N, perhaps with xWIDTH and +tied behind it, or float; +NAME=VALUE sets a field of "
+            "run.toml.",
             show_default=" ".join(DEFAULT_VARIANTS),
         ),
     ] = None,
@@ -48,6 +50,7 @@ def sweep(
         int | None, typer.Option(help="How many of the last epochs compute with integer coefficients.")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16.", show_default="float32")] = None,
+    settings: Settings = None,
     data_dir: DataDir = None,
     resize: Size = None,
     grey: Grey = None,
@@ -76,14 +79,15 @@ def sweep(
     Exit code 0: the table is whole; 2: something cannot be used.
     """
     need("train", "torch", "lightning")
-    from abc_hw.training.recipes import config_for
+    from abc_hw.training.recipes import config_for, read_setting
 
     wanted = [Variant.parse(text) for text in variants or DEFAULT_VARIANTS]
     given = {
         "dataset": dataset or "digits", "model": model, "epochs": epochs, "integer_epochs": integer_epochs,
         "precision": precision,
     }
-    common = {name: value for name, value in given.items() if value is not None}
+    common = dict(map(read_setting, settings or ()))
+    common |= {name: value for name, value in given.items() if value is not None}
     common |= reading_changes(
         size=size_of(resize), grey=grey, background=background, invert=invert, label=label, test_share=test_share,
         split_seed=split_seed,

@@ -56,6 +56,13 @@ InputBases = Annotated[
     ),
 ]
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Another field of run.toml, such as teacher=runs/float/model.ckpt."
+    ),
+]
+
 
 def train(
     dataset: DatasetName = None,
@@ -99,6 +106,7 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A checkpoint or network file to start from.", show_default="from nothing")
     ] = None,
+    settings: Settings = None,
     data_dir: DataDir = None,
     resize: Size = None,
     grey: Grey = None,
@@ -132,9 +140,10 @@ def train(
     Exit code 0: trained; 2: something cannot be used.
     """
     need("train", "torch", "lightning")
-    from abc_hw.training.recipes import read_config
+    from abc_hw.training.recipes import read_config, read_setting
 
     said = {} if config is None else read_config(config)
+    said |= dict(map(read_setting, settings or ()))
     given = {
         "dataset": dataset, "model": model, "M": per_layer("M", m), "N": per_layer("N", n), "epochs": epochs,
         "integer_epochs": integer_epochs, "lr": lr, "batch": batch, "seed": seed, "scale": scale,

@@ -98,13 +98,33 @@ def validation_batches(split: Split, place: Place = ALONE) -> Loader:
     return DataLoader(_Images(split[place.rank :: place.of]), 256, collate_fn=_whole)
 
 
-def augment_images(images: Tensor, kind: str, place: Place = ALONE) -> Tensor:
-    """uint8 [B, H, W, C] moved and mirrored at random as ``augment`` of ``TrainingConfig`` says.
+GREY = 128
+"""Of the square that covers a part of an image."""
+
+
+def augment_images(images: Tensor, kind: str, place: Place = ALONE, *, cutout: int = 0) -> Tensor:
+    """uint8 [B, H, W, C] moved, mirrored and covered at random as ``TrainingConfig`` says.
 
     Processes with equal random numbers draw for the images of all, so that a batch is moved as one process would.
     """
-    if kind == "none":
-        return images
+    if kind != "none":
+        images = _moved(images, kind, place)
+    return _covered(images, cutout, place) if cutout else images
+
+
+def _covered(images: Tensor, side: int, place: Place) -> Tensor:
+    """With a grey square about a random pixel of each (cutout: DeVries, Taylor, arXiv 1708.04552)."""
+    count, height, width, _ = images.shape
+    mine = place.share(count * place.of)
+    drawn = torch.rand(2, count * place.of, 1, device=images.device)[:, mine]
+    rows, columns = (
+        ((torch.arange(size, device=images.device) - (drawn[axis] * size).floor() + side // 2) // side) == 0
+        for axis, size in enumerate((height, width))
+    )
+    return images.masked_fill((rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(3), GREY)
+
+
+def _moved(images: Tensor, kind: str, place: Place) -> Tensor:
     count, height, width, _ = images.shape
     mine = place.share(count * place.of)
     if kind == "flip-crop":

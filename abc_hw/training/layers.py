@@ -59,7 +59,7 @@ class _ABCLayer(nn.Module):
         self.channel_wise = channel_wise
         self.common_scale = common_scale
         self.tie_steps = tie_steps
-        self.integer = False
+        self.integer = self.free = False
         self.kind = weight_kind
         self.weight = nn.Parameter(torch.empty(weight_shape))
         nn.init.kaiming_uniform_(self.weight, nonlinearity="linear")
@@ -94,6 +94,10 @@ class _ABCLayer(nn.Module):
         """
         self.integer = on
         self.input_bases.integer = on
+
+    def set_free(self, on: bool) -> None:
+        """Compute with the weights in full precision from now on, or no longer."""
+        self.free = on
 
     def binary_weight(self) -> Tensor:
         """The bases B_m, [M, *weight.shape], of +-1."""
@@ -131,9 +135,10 @@ class _ABCLayer(nn.Module):
 
         The gradient goes straight through to weight: equation 6 without its factor ``sum_m alpha_m``, a number per
         channel that Adam would cancel. alpha is not differentiated: over 8 seeds the digits recipe gives 98.4 %,
-        and 97.9 % with the derivative of the least squares added. Of kind float it is the weight itself.
+        and 97.9 % with the derivative of the least squares added. Of kind float, or :meth:`set_free`, it is the
+        weight itself.
         """
-        if self.kind == "float":
+        if self.kind == "float" or self.free:
             return self.weight
         if self.integer:
             value = self._combined(self.binary_weight().detach()).detach()
@@ -289,6 +294,12 @@ def set_integer(model: nn.Module, on: bool) -> None:
     for part in model.modules():
         if part is not model and callable(switch := getattr(part, "set_integer", None)):
             switch(on)
+
+
+def set_free(model: nn.Module, on: bool) -> None:
+    """Leave the weights of all layers in full precision (:meth:`ABCConv2d.set_free`), or no longer."""
+    for layer in abc_layers(model):
+        layer.set_free(on)
 
 
 def is_integer(model: nn.Module) -> bool:

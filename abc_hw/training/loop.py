@@ -21,7 +21,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..data import Dataset, Features, from_torch, load
 from ..errors import InputError
@@ -29,9 +28,11 @@ from ..writing import own_folder, telling, write
 from . import kernels
 from .batches import Place, augment_images, check_shares, training_batches, validation_batches
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
+from .descent import averaging, clamp_weights, optimizer_for, rate_over_steps
 from .forward import batch_of, macs_of
-from .layers import BatchNorm, abc_layers, is_integer, set_integer, shift_parameters
+from .layers import BatchNorm, abc_layers, is_integer, set_free, set_integer
 from .models import ABCNet, reestimate_batch_norm
+from .objective import Objective
 from .origin import check_same_data, origin
 from .progress import Bar, Epoch, TellEpochs, quiet_lightning
 from .quantised import evaluate_float, evaluate_integer
@@ -54,12 +55,8 @@ FINAL = "model.ckpt"
 LONG_MACS = 1e12
 """Multiplications of a training, forward, from which on it is worth compiling kernels for."""
 
-WARM_UP_STEPS = 50
 NORM_IMAGES = 12_800
 """How many training images the final statistics of batch norm are taken from."""
-
-SHIFT_RATE = 0.3
-"""Learning rate of v and beta as a share of that of the weights."""
 
 # -- the Lightning module -----------------------------------------------------------------------------------
 
@@ -74,10 +71,16 @@ class ABCTraining(lightning.LightningModule):
         super().__init__()
         self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
         self.model = build_model(config, shape, len(self.classes)) if model is None else model
+        self.objective = Objective(config, shape, self.classes)
         self.begun = False
         self.data: Dataset | None = None
         self.origin: dict[str, Any] = {}
         self._told = torch.zeros(2, dtype=torch.float64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs, whose weights are averages: no data and no teacher."""
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "data": None, "objective": None}
 
     @property
     def place(self) -> Place:
@@ -116,17 +119,23 @@ class ABCTraining(lightning.LightningModule):
         """All that is random in a step follows from seed, step and rank; the last epochs are integer ones."""
         self._seed(index, 0)
         set_integer(self.model, self.current_epoch >= self.config.epochs - self.config.integer_epochs)
+        set_free(self.model, self.current_epoch < self.config.float_epochs)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+        """Weights stay within what is asked for."""
+        if self.config.clamp < 1:
+            clamp_weights(self.model, self.config.clamp)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """The cross-entropy of a batch."""
         images, labels = batch
-        images = augment_images(images, self.config.augment, self.place)
+        images = augment_images(images, self.config.augment, self.place, cutout=self.config.cutout)
         if self.place.rank:  # what a module draws is its own
             self._seed(index, self.place.rank)
         mixed = self.config.precision == "bfloat16" and not is_integer(self.model)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
             scores = self.model(batch_of(self.model, images))
-        loss = functional.cross_entropy(scores.float(), labels, label_smoothing=self.config.label_smoothing)
+        loss = self.objective(scores.float(), labels, images)
         if not bool(loss.isfinite()):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             raise InputError(
@@ -151,20 +160,10 @@ class ABCTraining(lightning.LightningModule):
         self.log("validation_accuracy", right / count, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Adam; 50 steps of warm-up, then a cosine to 0; v and beta at 0.3 of the rate."""
-        shifts = shift_parameters(self.model)
-        slow = {id(parameter) for parameter in shifts}
-        others = [p for p in self.model.parameters() if p.requires_grad and id(p) not in slow]
-        rate = self.config.lr
-        groups = [{"params": others, "lr": rate}, {"params": shifts, "lr": SHIFT_RATE * rate}]
-        optimizer = torch.optim.Adam(groups, fused=True)
+        """As :mod:`abc_hw.training.descent` has them."""
+        optimizer = optimizer_for(self.model, self.config)
         steps = int(self.trainer.estimated_stepping_batches)
-        warm_up = min(WARM_UP_STEPS, max(1, steps // 10))
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        scheduler = rate_over_steps(optimizer, self.config, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -255,7 +254,8 @@ def _train(
 ) -> Trained:
     config, final = module.config, folder / FINAL
     with quiet_lightning():
-        trainer = _trainer(config, folder, _callbacks(folder, progress, on_epoch), options)
+        callbacks = [*averaging(config), *_callbacks(folder, progress, on_epoch)]
+        trainer = _trainer(config, folder, callbacks, options)
         check_shares(dataset.train, config.batch, trainer.world_size)
         long = config.epochs * len(dataset.train) * macs_of(module.model, dataset.shape) > LONG_MACS
         with _as_lightning_ends(module, folder / LAST if resume else None) as last, kernels.compiling(long):

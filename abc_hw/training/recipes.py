@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,8 +30,13 @@ class TrainingConfig(pydantic.BaseModel):
     :class:`abc_hw.training.models.ABCNet`, ``width`` what the channels of all but the last layer are multiplied
     by. With ``precision`` bfloat16 the convolutions multiply in it, up to the integer epochs. ``augment`` moves
     images by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them
-    (``flip-crop``). ``start`` is a checkpoint or network file to start from, if any
-    (:mod:`abc_hw.training.starting`). With ``model`` :data:`OWN` the fields of :data:`OF_MODELS` decide nothing.
+    (``flip-crop``); ``cutout`` is the side of a grey square put over each, in pixels. ``start`` is a checkpoint or
+    network file to start from, if any (:mod:`abc_hw.training.starting`), ``teacher`` a checkpoint whose scores
+    are learned beside the labels (:mod:`abc_hw.training.objective`). In the first ``float_epochs`` the weights
+    stay in full precision, while the activations are on bases already. ``shift_rate`` is the learning rate of v
+    and beta as a share of ``lr``, ``average`` the decay of a moving average of the weights (0: none), ``clamp``
+    the quantile beyond which weights are clamped (1: none) (:mod:`abc_hw.training.descent`).
+    With ``model`` :data:`OWN` the fields of :data:`OF_MODELS` decide nothing.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -54,8 +60,19 @@ class TrainingConfig(pydantic.BaseModel):
     lr: float = pydantic.Field(5e-3, gt=0, allow_inf_nan=False)
     augment: Literal["none", "crop", "flip-crop"] = "none"
     precision: Literal["float32", "bfloat16"] = "float32"
+    cutout: int = pydantic.Field(0, ge=0, le=1 << 10)
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False)
+    warm_up: int = pydantic.Field(50, ge=0, le=1_000_000)
+    shift_rate: float = pydantic.Field(0.3, ge=0, le=1)
+    average: float = pydantic.Field(0.0, ge=0, lt=1)
+    clamp: float = pydantic.Field(1.0, gt=0.5, le=1)
+    float_epochs: int = pydantic.Field(0, ge=0, le=1_000_000)
     start: str = ""
+    teacher: str = ""
+    teacher_share: float = pydantic.Field(0.5, gt=0, le=1)
+    temperature: float = pydantic.Field(4.0, gt=0, allow_inf_nan=False)
     seed: int = pydantic.Field(1, ge=0, lt=1 << 63)
 
     @pydantic.field_validator("kind")
@@ -64,6 +81,14 @@ class TrainingConfig(pydantic.BaseModel):
         if kind not in (*KINDS, FLOAT):
             raise ValueError(f"Input should be {', '.join(map(repr, KINDS))} or {FLOAT!r}")
         return kind
+
+    @pydantic.field_validator("float_epochs")
+    @classmethod
+    def _before_integers(cls, count: int, info: pydantic.ValidationInfo) -> int:
+        most = max(0, info.data.get("epochs", count) - info.data.get("integer_epochs", 0))
+        if count > most:
+            raise ValueError(f"Input should be at most {most}, the epochs before integer ones")
+        return count
 
     @property
     def scale_form(self) -> ScaleForm:
@@ -84,6 +109,22 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     said = validate(TrainingConfig, read_toml(path, "a readable configuration"), str(path))
     return said.model_dump(exclude_unset=True)
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Field and value of ``NAME=VALUE``; the value as TOML has it, or a bare word.
+
+    Raises
+    ------
+    InputError : no such form, or no such field
+    """
+    name, is_one, value = text.partition("=")
+    if not is_one or name not in TrainingConfig.model_fields:
+        raise InputError(f"set: expected NAME=VALUE with the name of a field of {RUN}, found {text!r}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
 
 
 def config_text(config: TrainingConfig) -> str:

@@ -17,12 +17,14 @@ from ..validation import shown, validate
 
 DEFAULT_VARIANTS = ("abc:1/1", "abc:2/2", "abc:3/3", "abc:3/3+tied", "residual:2/2", "residual:3/3", "float")
 
-FORM = re.compile(r"(?P<kind>[a-z]+)(:(?P<M>\d+)/(?P<N>\d+))?(x(?P<width>\d+(\.\d+)?))?(?P<tied>\+tied)?")
+FORM = re.compile(r"(?P<kind>[a-z]+)(:(?P<M>\d+)/(?P<N>\d+))?(x(?P<width>\d+(\.\d+)?))?(?P<more>(\+[^+]+)*)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One way to cut the same network into bases, written ``KIND[:M/N][xWIDTH][+tied]``.
+    """One way to cut the same network into bases, written ``KIND[:M/N][xWIDTH][+tied][+NAME=VALUE ...]``.
+
+    What stands behind a plus is a field of the configuration (:func:`abc_hw.training.recipes.read_setting`).
 
     Members
     -------
@@ -38,15 +40,17 @@ class Variant:
         """The variant of that text; InputError if it is none."""
         match = FORM.fullmatch(text)
         if not match or (match["kind"] == "float") == (match["M"] is not None):
-            raise InputError(
-                f"variant: expected KIND:M/N, perhaps with xWIDTH and +tied behind it, or float, found {text!r}"
-            )
+            form = "KIND:M/N, perhaps with xWIDTH, +tied and +NAME=VALUE behind it, or float"
+            raise InputError(f"variant: expected {form}, found {text!r}")
         changes: dict[str, Any] = {"kind": match["kind"]}
         for name, convert in (("M", int), ("N", int), ("width", float)):
             if match[name] is not None:
                 changes[name] = convert(match[name])
-        if match["tied"]:
-            changes["tie_steps"] = True
+        for more in match["more"].split("+")[1:]:
+            from .recipes import read_setting  # only here, as it needs torch
+
+            name, value = ("tie_steps", True) if more == "tied" else read_setting(more)
+            changes[name] = value
         return cls(text, changes)
 
     @property

@@ -24,6 +24,9 @@ from abc_hw.training.sweep import DEFAULT_VARIANTS, Result, Variant, markdown, r
         ("residual:2/2x1.5", {"kind": "residual", "M": 2, "N": 2, "width": 1.5}),
         ("float", {"kind": "float"}),
         ("floatx2", {"kind": "float", "width": 2.0}),
+        ("residual:1/2+average=0.9+optimizer=sgd+scale_bits=8", {
+            "kind": "residual", "M": 1, "N": 2, "average": 0.9, "optimizer": "sgd", "scale_bits": 8,
+        }),
     ],
 )
 def test_a_variant_is_what_it_says(text: str, changes: dict[str, Any]) -> None:
@@ -34,6 +37,11 @@ def test_a_variant_is_what_it_says(text: str, changes: dict[str, Any]) -> None:
 def test_another_text_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="variant: expected KIND:M/N"):
         Variant.parse(text)
+
+
+def test_a_setting_is_a_field_of_the_configuration() -> None:
+    with pytest.raises(InputError, match=r"set: expected NAME=VALUE with .* a field of run.toml, found 'speed=2'"):
+        Variant.parse("abc:2/2+speed=2")
 
 
 def test_folders_of_variants_differ() -> None:
