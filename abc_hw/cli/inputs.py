@@ -20,6 +20,7 @@ from abc_hw.reading import read_toml
 from abc_hw.validation import shown, validate
 
 from .console import need
+from .polarity import set_on_its_ground
 
 # -- options ------------------------------------------------------------------------------------------------
 
@@ -133,27 +134,22 @@ class Wanted:
     ) -> tuple[str, Images, Labels | None]:
         """Where they come from, all test images [B, H, W, C] as the network takes them, and their labels if known.
 
-        Those of a published set with another number of classes are not: no label of theirs is a class of it.
+        Labels of a published set with another number of classes are not: none of theirs is a class of it. Images
+        on the opposite ground of the training's are inverted, which is told, unless ``invert`` says what they are.
 
         Raises
         ------
         InputError : neither data set nor file is known, their images or classes are not those of the network, or
             ``labelled`` and there are no labels; see also :func:`abc_hw.data.load`
         """
+        name, images, labels = self._found(network, labelled=labelled)
+        return name, set_on_its_ground(network, images, name, invert=self.invert), labels
+
+    def _found(self, network: Network | Graph, *, labelled: bool) -> tuple[str, Images, Labels | None]:
         said = network.training.get("features")
         features = None if said is None else validate(Features, said, "training.features")
         if self.images_file is not None:
-            if self.dataset is not None:
-                raise InputError("images-file: expected no data set beside it, found both")
-            images, labels = read_images_file(self.images_file, network.input_shape, features)
-            if labelled and labels is None:
-                raise InputError(f"{self.images_file}: expected labels beside the images, found none")
-            if labels is not None and not 0 <= labels.min() <= labels.max() < len(network.classes):
-                span = f"{labels.min()} to {labels.max()}"
-                raise InputError(
-                    f"{self.images_file}: expected labels from 0 to {len(network.classes) - 1}, found {span}"
-                )
-            return str(self.images_file), images, labels
+            return str(self.images_file), *self._in_file(self.images_file, network, features, labelled)
         name = self.dataset or network.training.get("dataset")
         if name is None:
             raise InputError(
@@ -170,6 +166,19 @@ class Wanted:
                 f"{len(found.classes)}"
             )
         return found.name, found.test.images, found.test.labels if same else None
+
+    def _in_file(
+        self, path: Path, network: Network | Graph, features: Features | None, labelled: bool
+    ) -> tuple[Images, Labels | None]:
+        if self.dataset is not None:
+            raise InputError("images-file: expected no data set beside it, found both")
+        images, labels = read_images_file(path, network.input_shape, features)
+        if labelled and labels is None:
+            raise InputError(f"{path}: expected labels beside the images, found none")
+        if labels is not None and not 0 <= labels.min() <= labels.max() < len(network.classes):
+            span = f"{labels.min()} to {labels.max()}"
+            raise InputError(f"{path}: expected labels from 0 to {len(network.classes) - 1}, found {span}")
+        return 255 - images if self.invert and features is None else images, labels
 
 
 def _check_fit(network: Network | Graph, name: str, dataset: Dataset) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from abc_hw.data import Images
-from abc_hw.data.ground import Ground, grounds
+from abc_hw.data.ground import Ground, common_ground, grounds
 from abc_hw.data.published import GROUNDS
 from abc_hw.network import Graph, Network
 
@@ -54,3 +54,18 @@ def on_its_ground(
             say(f"{name}: on {ground} ground, {network.name} was trained on {wanted}")
     record(ground=wanted, inverted=inverted)
     return np.asarray(made, np.uint8)
+
+
+def set_on_its_ground(network: Network | Graph, images: Images, name: str, *, invert: bool | None) -> Images:
+    """A data set or file of images [B, H, W, C] as the network knows them: :func:`on_its_ground` for all at once.
+
+    Decided by the ground that nearly all of them have; where there is none, or they are signed, they stay.
+    """
+    wanted = ground_of(network)
+    if wanted == "any" or images.dtype != np.uint8 or common_ground(images) != OPPOSITE[wanted]:
+        return images
+    turned = invert is None
+    told = f"{name}: images on {OPPOSITE[wanted]} ground, {network.name} was trained on {wanted}"
+    say(f"{told}: inverted" if turned else told)
+    record(ground=wanted, inverted=[name] if turned else [])
+    return np.asarray(255 - images, np.uint8) if turned else images

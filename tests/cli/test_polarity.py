@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command_line import done
+from command_line import abc_hw, done
 from PIL import Image
 
 from abc_hw import data, load
 from abc_hw.boards.host import run as runner
 from abc_hw.boards.host.run import Run
+from abc_hw.cli import hardware
 from abc_hw.cli.draw import facts
 from abc_hw.cli.polarity import ground_of
 from abc_hw.data.ground import common_ground, grounds
 from abc_hw.data.published import GROUNDS
+from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.sim import fast
 
@@ -59,6 +62,38 @@ def test_a_digit_black_on_white_is_the_digit(
     said = done("run", NETWORK, *paths, "--port", "/dev/null", "--no-invert")
     assert said.startswith(f"{paths[1]}: on bright ground, digits-lenet-m3n3 was trained on dark\n")
     assert (board[1][1] == 255 - test.images[index]).all()
+
+
+@pytest.fixture
+def bright(tmp_path: Path) -> Path:
+    """The test images of digits, black on white, with their labels."""
+    test = data.load("digits").test
+    np.savez(tmp_path / "bright.npz", images=255 - test.images, labels=test.labels)
+    return tmp_path / "bright.npz"
+
+
+def test_whole_sets_are_evaluated_and_simulated_on_the_networks_ground(
+    bright: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = json.loads(done("evaluate", NETWORK, "--json"))["accuracy"]
+    told = f"{bright}: images on bright ground, digits-lenet-m3n3 was trained on dark"
+    assert done("evaluate", NETWORK, "--images-file", bright).startswith(f"{told}: inverted\n")
+    found = json.loads(done("evaluate", NETWORK, "--images-file", bright, "--json"))
+    assert (found["accuracy"], found["ground"], found["inverted"]) == (right, "dark", [str(bright)])
+    found = json.loads(done("evaluate", NETWORK, "--images-file", bright, "--invert", "--json"))
+    assert found["accuracy"] == right
+    assert done("evaluate", NETWORK, "--images-file", bright, "--no-invert").startswith(f"{told}\n")
+    found = json.loads(done("evaluate", NETWORK, "--images-file", bright, "--no-invert", "--json"))
+    assert found["inverted"] == []
+    assert found["accuracy"]["fast path"] < 0.5
+
+    def run(network: Network, images: np.ndarray, *_: Any, **__: Any) -> None:
+        raise InputError(f"{bool(images[:, 0].mean() < 64)} of {len(images)}")
+
+    monkeypatch.setattr(hardware, "run", run)
+    for more, line in (((), f"{told}: inverted\n"), (("--no-invert",), f"{told}\n")):
+        result = abc_hw("simulate", NETWORK, "--images-file", bright, "--images", 3, *more)
+        assert (result.stdout, result.stderr) == (line, f"error: {not more} of 3\n")
 
 
 def test_the_file_says_which_ground_it_was(network: Network) -> None:

@@ -21,9 +21,11 @@ OPTIONS = "example:tiny", "--interface", "axi", "--name", "core"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An accelerator of which all is loaded, with a wider output."""
+    """An accelerator of which all is loaded, of two pixels at once in its first layer, with a wider output."""
     made = tmp_path_factory.mktemp("axi")
-    done("generate", *OPTIONS, "--constants", "loaded", "--axi-out-bits", "64", "-o", made / "core.v")
+    (made / "two.toml").write_text("conv1 = { simd = 3, pe = 2, px = 2 }\n")
+    more = "--constants", "loaded", "--axi-out-bits", "64", "--folding", made / "two.toml"
+    done("generate", *OPTIONS, *more, "-o", made / "core.v")
     return made
 
 
@@ -75,6 +77,7 @@ def test_a_new_training_keeps_the_ports(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("options", "line"), [
     (("--axi-in-bits", "24"), "axi-in-bits: expected 8, 16, 32, 64, 128, 256, 512, found 24"),
     (("--part", "layer:conv1"), "interface: expected stream with --part layer:conv1, found axi"),
+    (("--input-px", "2"), "input-px: expected 1 with --interface axi, found 2"),
     (("--interface", "wishbone"), "interface: expected stream or axi, found wishbone"),
     (("--interface", "stream", "--register-pages", "x"),
      "register-pages: expected it with --interface axi, found stream"),
