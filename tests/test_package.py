@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -43,6 +45,13 @@ def test_type_checkers_are_told_of_the_same_names() -> None:
         for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert told == abc_hw._HOMES  # type: ignore[attr-defined]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (changes, *_) = re.findall(r"^## (\S+), ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    (cited,) = re.findall(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert changes == cited == version
 
 
 def test_examples_go_by_name() -> None:

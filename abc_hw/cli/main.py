@@ -16,7 +16,21 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError
-from . import boards, demo, doctor, foldings, generate, hardware, importing, networks, report, sweep, training, zoo
+from . import (
+    boards,
+    demo,
+    doctor,
+    examples,
+    foldings,
+    generate,
+    hardware,
+    importing,
+    networks,
+    report,
+    sweep,
+    training,
+    zoo,
+)
 from .console import complain, reports, say
 from .ending import end_when_told
 
@@ -117,6 +131,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
         "abc-hw simulate example:tiny --random --waves tiny.vcd",
         "abc-hw simulate array.json",
     ),
+    examples.examples: ("abc-hw examples", "abc-hw examples cocotb mybench", "abc-hw examples tiny mine.toml"),
     boards.boards: ("abc-hw boards",),
     boards.build: (
         "abc-hw build --board icebreaker",
