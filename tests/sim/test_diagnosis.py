@@ -11,6 +11,8 @@ import pytest
 from abc_hw import load
 from abc_hw.network import Network
 from abc_hw.rtl_gen.cost.choice import fold
+from abc_hw.rtl_gen.emit import verilog
+from abc_hw.rtl_gen.engine.design import make_accelerator
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.sim import diagnosis, golden
 
@@ -52,12 +54,17 @@ def flipped(module: str, bits: int) -> Callable[[str], str]:
 
 
 FAULTS = {
-    "window": within("conv1_window", r"(bank0\[\w+\] <= )(\w+);", r"\1~\2;"),
+    "window": within("conv1_window_bank0", r"(\[write__addr\] <= )(\w+);", r"\1~\2;"),
     "array": flipped("conv1_weights", 1),
     "scale": flipped("conv1_scale_alphas", 7),
     "threshold": within("conv1_output", r" >= ", " < "),
-    "pool": within("conv1_pool", r"(assign o__payload = )\w+ \? \w+ : (\w+);", r"\1\2;"),
+    "pool": within("conv1_pool", r"(assign \w+ = )\w+ \? data : (codes_\w+);", r"\1\2;"),
 }
+
+
+def test_every_fault_has_its_place(design: tuple[Network, dict[str, LayerFolding]]) -> None:
+    text = verilog.emit_accelerator(make_accelerator(*design)).text
+    assert len({text, *(mutate(text) for mutate in FAULTS.values())}) == 1 + len(FAULTS)
 
 
 @pytest.mark.parametrize("block", [
