@@ -11,10 +11,11 @@ from typing import Any
 
 from amaranth._toolchain import tool_env_var
 
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
+from abc_hw.rtl_gen.cost.choice import fold_near
 from abc_hw.rtl_gen.emit.yosys import without_field_names, without_ram_contents
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
-from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles, least_cycles
+from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import filled_folder
 
 from . import fit, link
@@ -81,7 +82,7 @@ class Summary:
 
 
 def design(
-    board: Board, network: Network, foldings: Mapping[str, LayerFolding] | None = None,
+    board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding] | None = None,
     weights: WeightSource | None = None,
 ) -> LinkedAccelerator:
     """The board's accelerator; without foldings those for the board's own target, or as near as the layers come;
@@ -93,9 +94,10 @@ def design(
         if a folding does not fit, or the image does not fit the link.
     """
     if foldings is None:
-        foldings = fold_for_cycles(network, max(board.cycles, least_cycles(network)))
+        foldings = fold_near(network, board.cycles)
+    usual: WeightSource = board.weights if isinstance(network, Network) else "rom"
     return LinkedAccelerator(
-        network, foldings, clock=board.clock, target=board.target, weights=weights or board.weights,
+        network, foldings, clock=board.clock, target=board.target, weights=weights or usual,
         large=board.capacity.large,
     )
 
@@ -112,7 +114,7 @@ def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
 
 
 def build(
-    network: Network,
+    network: Network | Graph,
     board: Board,
     *,
     folder: Path | str,

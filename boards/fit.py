@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from abc_hw.errors import InputError
-from abc_hw.network import Bases, Network
-from abc_hw.rtl_gen.cost.estimate import TARGETS, estimate, known_families
-from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
-from abc_hw.rtl_gen.folding import LayerFolding, fold_for_cycles
+from abc_hw.network import Bases, Graph, Network
+from abc_hw.rtl_gen.cost.choice import fold
+from abc_hw.rtl_gen.cost.estimate import TARGETS, known_families
+from abc_hw.rtl_gen.cost.graph_estimate import estimated_luts
+from abc_hw.rtl_gen.engine.design import folded_names, plan_of
+from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.memory import MemoryPlan
 
 from .board import Board
@@ -36,17 +38,17 @@ def family_of(board: Board) -> str | None:
     return next((family for family in known_families() if TARGETS[family] == board.target), None)
 
 
-def least_luts(board: Board, network: Network, foldings: Mapping[str, LayerFolding]) -> int:
+def least_luts(board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding]) -> int:
     """LUTs without which the design cannot be: nearly what is estimated, where the part's family can be."""
     family = family_of(board)
     if family is None:
-        luts = LUTS_PER_XNOR * sum(layer.schedule.xnors for layer in AcceleratorPlan.of(network, foldings).layers)
+        luts = LUTS_PER_XNOR * sum(layer.schedule.xnors for layer in plan_of(network, foldings).layers)
     else:
-        luts = CERTAIN_SHARE * estimate(network, foldings, family=family).area.luts
+        luts = CERTAIN_SHARE * estimated_luts(network, foldings, family)
     return LINK_LUTS + round(luts)
 
 
-def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], needs: Needs) -> None:
+def check(board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], needs: Needs) -> None:
     """
     Raises
     ------
@@ -68,33 +70,39 @@ def check(board: Board, network: Network, foldings: Mapping[str, LayerFolding], 
         )
 
 
-def remedy(board: Board, network: Network, needs: Needs) -> str:
+def remedy(board: Board, network: Network | Graph, needs: Needs) -> str:
     """What would fit: a slower folding, or fewer weight bases."""
     for slow in slower(board, network):
         if least_luts(board, network, slow) > board.capacity.luts:
             continue
         if needs(slow) <= board.capacity.blocks:
-            cycles = AcceleratorPlan.of(network, slow).cycles
+            cycles = plan_of(network, slow).cycles
             return f"a folding for {cycles:,} cycles per image has room enough"
     bits = board.capacity.blocks * board.technology.bits_of("block")
-    sizes = sum(layer.weights.size for layer in network.layers)
-    for count in range(max(layer.weight_bases.count for layer in network.layers) - 1, 0, -1):
+    weighted = [layer.numbers.layer for layer in plan_of(network, _slowest(network)).layers]
+    sizes = sum(layer.weights.size for layer in weighted)
+    for count in range(max(layer.weight_bases.count for layer in weighted) - 1, 0, -1):
         if sizes * Bases(kind="thermometer", count=count).bits <= bits:
             return f"no folding fits, M = {count} may"
     return f"no folding and no M fits: {sizes:,} weights, {bits:,} bits of block RAM"
 
 
-def slower(board: Board, network: Network) -> Iterable[Mapping[str, LayerFolding]]:
+def slower(board: Board, network: Network | Graph) -> Iterable[Mapping[str, LayerFolding]]:
     """Foldings for the board's own cycles, for twice as many, and so on."""
-    slowest = AcceleratorPlan.of(network, {layer.name: LayerFolding() for layer in network.layers}).cycles
+    slowest = plan_of(network, _slowest(network)).cycles
     cycles = board.cycles
     last = None
     while cycles < 2 * slowest:
         try:
-            foldings = fold_for_cycles(network, cycles)
+            foldings = fold(network, cycles=cycles)
         except InputError:
             foldings = None  # no folding is that fast
         if foldings and foldings != last:
             yield foldings
         last = foldings
         cycles *= 2
+
+
+def _slowest(network: Network | Graph) -> Mapping[str, LayerFolding]:
+    """Foldings of one XNOR each."""
+    return {name: LayerFolding() for name in folded_names(network)}

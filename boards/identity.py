@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.engine.design import AnyPlan, folded_names, plan_of
 from abc_hw.rtl_gen.folding import KNOBS, LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 from abc_hw.rtl_gen.parts.popcount import TARGETS
@@ -67,12 +68,12 @@ class Identity:
     STATE: ClassVar[struct.Struct]  # load_tag and load_next
 
     @classmethod
-    def of(cls, design: AcceleratorPlan, *, clock: int) -> Identity:
+    def of(cls, design: AnyPlan, *, clock: int) -> Identity:
         """Of a device with that accelerator, before anything is loaded."""
         network = design.network
         height, width, channels = network.input_shape
         loading: dict[str, Any] = {}
-        if design.loads:
+        if isinstance(design, AcceleratorPlan) and design.loads:
             loading = {
                 "load_bytes": 2 * design.gate.load_transfers,
                 "target": design.target,
@@ -80,7 +81,7 @@ class Identity:
             }
         return cls(
             digest=link.design_digest(network, design.weights), height=height, width=width, channels=channels,
-            classes=network.layers[-1].out_channels, code_bits=network.layers[0].input_bases.bits,
+            classes=design.o_transfers, code_bits=network.input.bases.bits,
             score_bytes=ceil_div(design.o_layout["score"].width, 8), window=link.window(height * width * channels),
             clock=clock, cycles=design.cycles, **loading,
         )
@@ -146,7 +147,7 @@ class Identity:
                 return f"{_label(field.name, loads=self.load_bytes > 0)} {_shown(wanted)}, found {_shown(found)}"
         return None
 
-    def design_of(self, network: Network) -> AcceleratorPlan:
+    def design_of(self, network: Network | Graph) -> AnyPlan:
         """The design of ``network`` that the device says it has; of foldings that are not told, any.
 
         Raises
@@ -154,24 +155,24 @@ class Identity:
         InputError
             if the foldings do not fit the network.
         """
-        layers = [layer.name for layer in network.layers]
+        layers = folded_names(network)
         if not self.load_bytes:
-            return AcceleratorPlan.of(network, {name: LayerFolding() for name in layers})
+            return plan_of(network, {name: LayerFolding() for name in layers})
         if len(self.foldings) != len(layers):
             raise InputError(f"foldings: expected {len(layers)}, one for each layer, found {len(self.foldings)}")
         foldings = {
             name: LayerFolding(**dict(zip(KNOBS, knobs, strict=True)))
             for name, knobs in zip(layers, self.foldings, strict=True)
         }
-        return AcceleratorPlan.of(network, foldings, weights=self.loads_of(network), target=self.target)
+        return plan_of(network, foldings, weights=self.loads_of(network), target=self.target)
 
-    def loads_of(self, network: Network) -> WeightSource:
+    def loads_of(self, network: Network | Graph) -> WeightSource:
         """What the device takes, if it computes the network."""
         if not self.load_bytes:
             return "rom"
         return "trained" if self.digest == link.design_digest(network, "trained") else "loaded"
 
-    def check(self, network: Network) -> None:
+    def check(self, network: Network | Graph) -> None:
         """
         Raises
         ------
@@ -199,7 +200,7 @@ class Identity:
         """Are the weights there?"""
         return self.load_next == chunks(self.load_bytes)
 
-    def has_weights_of(self, network: Network) -> bool:
+    def has_weights_of(self, network: Network | Graph) -> bool:
         """Are the weights fixed, or those of the network?"""
         return not self.load_bytes or (self.loaded and self.load_tag == link.weights_tag(network.digest))
 

@@ -43,8 +43,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
-from abc_hw.rtl_gen.engine.accelerator import WeightSource, served_digest
+from abc_hw.network import Graph, Network
+from abc_hw.rtl_gen.engine.accelerator import WeightSource
+from abc_hw.rtl_gen.engine.design import served_digest
 
 VERSION = 3
 """Of the frames, and of what the weight memories hold."""
@@ -211,7 +212,7 @@ def image_frames(tag: int, codes: bytes) -> bytes:
     )
 
 
-def design_digest(network: Network, weights: WeightSource) -> bytes:
+def design_digest(network: Network | Graph, weights: WeightSource) -> bytes:
     """What names a design that computes the network: without what is loaded."""
     return bytes.fromhex(served_digest(network, weights))[:DIGEST_BYTES]
 

@@ -12,7 +12,7 @@ import typer
 from abc_hw.errors import InputError
 
 from .console import Update, complain, complain_with_log, err, need, percent, progress, record, say, show, table
-from .hardware import ConstantsOption, Cycles, FoldingOption, WeightsOption, read_chain, weight_source
+from .hardware import ConstantsOption, Cycles, FoldingOption, WeightsOption, read_design, weight_source
 from .inputs import (
     Background,
     DataDir,
@@ -84,7 +84,7 @@ def build(
     from abc_hw.boards.platforms import find
 
     target = find(board)
-    found, chosen = read_chain(network or Path(target.network), cycles, folding)
+    found, chosen = read_design(network or Path(target.network), cycles, folding)
     foldings = None if cycles is None and folding is None else chosen
     source = None if weights is None and constants == "rom" else weight_source(weights or "rom", constants)
     try:
@@ -145,7 +145,7 @@ def find_board(network: Path | None, port: str | None) -> tuple[Path, str]:
 
     if network is not None and port is not None:
         return network, port
-    wanted = None if network is None else sources.read(network)[0]
+    wanted = None if network is None else sources.read_design(network)[0]
     with progress("asking ports"):
         there = [port] if port is not None else [each.name for each in ports.ports()]
         chosen = ports.choose(map(ports.ask, there), wanted)
@@ -202,7 +202,7 @@ def run(
     if not simulate:
         network, port = find_board(network, port)
     assert network is not None  # simulated without one was refused, and a board told its own
-    found, foldings = read_chain(network, None, None)
+    found, foldings = read_design(network, None, None)
     wanted = Wanted(
         dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
         background=background, invert=invert, label=label,

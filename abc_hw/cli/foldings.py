@@ -11,9 +11,11 @@ import typer
 
 from abc_hw import sources
 from abc_hw.errors import InputError
+from abc_hw.network import Graph
 from abc_hw.writing import check_writable, write
 
 from .console import percent, progress, record, say, show, table
+from .graph_report import fold_graph
 from .inputs import LARGEST_NUMBER, check_number
 from .networks import NetworkFile
 
@@ -57,12 +59,16 @@ def fold(
     if budget is not None and not 0 < budget <= 1:
         raise InputError(f"budget: expected a share above 0 and up to 1, found {budget:g}")
     check_writable(output)
-    found, _ = sources.read(network)
+    found, _ = sources.read_design(network)
     target = _target(fps, cycles, mhz)
-    with progress("folding"):
-        solver = Solver(found, part, Limits.of(part, budget))
-        foldings = solver.best()[1] if target is None else solver.for_cycles(target)
-    show_choice(solver, foldings, mhz)
+    limits = Limits.of(part, budget)
+    if isinstance(found, Graph):
+        foldings = fold_graph(found, part, limits, target, mhz)
+    else:
+        with progress("folding"):
+            solver = Solver(found, part, limits)
+            foldings = solver.best()[1] if target is None else solver.for_cycles(target)
+        show_choice(solver, foldings, mhz)
     if output is not None:
         write_folding(output, foldings, f"{found.name} on {device}")
         say(f"folding: {output}")

@@ -79,14 +79,6 @@ ConstantsOption = Annotated[
 ]
 
 
-def read_chain(network: Path, cycles: int | None, folding: Path | None) -> tuple[Network, dict[str, LayerFolding]]:
-    """As :func:`read_design`; InputError if it is no chain of layers."""
-    sources.read(network)
-    found, foldings = read_design(network, cycles, folding)
-    assert isinstance(found, Network)  # as has just been read
-    return found, foldings
-
-
 def weight_source(weights: str, constants: str) -> WeightSource:
     """What is loaded, as the user says; InputError if nobody knows what that is."""
     from abc_hw.rtl_gen.engine.accelerator import weight_source

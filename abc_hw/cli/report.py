@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import jinja2
 import typer
 
+from abc_hw.errors import InputError
+from abc_hw.network import Graph, Network
 from abc_hw.writing import check_writable, write
 
 from .console import percent, record, say, show, table
 from .foldings import DeviceName, show_layers
-from .hardware import Cycles, FoldingOption, read_chain
+from .graph_report import filled, memory_row, report_graph
+from .hardware import Cycles, FoldingOption, read_design
 from .networks import NetworkFile
 
 if TYPE_CHECKING:
-    from abc_hw.network import Network
     from abc_hw.rtl_gen.cost.devices import Device
-    from abc_hw.rtl_gen.cost.estimate import Estimate, LayerEstimate, StoredMemory
-
-PLACES = {"block": "block RAM", "distributed": "LUT RAM", "logic": "logic"}
-"""Kinds of mapping, for people."""
+    from abc_hw.rtl_gen.cost.estimate import Estimate
 
 COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#eeca3b", "#b279a2", "#ff9da6", "#9d755d", "#bab0ac",
@@ -38,6 +37,8 @@ def report(
 ) -> None:
     """Estimate an accelerator before synthesis: cycles and area of every layer and block, and all its memories.
 
+    Of a graph cycles and block RAMs are told as they will be, look-up tables of its convolutions only.
+
     Exit code 0: done; 2: something cannot be used.
     """
     from abc_hw.rtl_gen.cost.devices import find_device
@@ -45,7 +46,13 @@ def report(
 
     part = find_device(device)
     check_writable(html)
-    found, foldings = read_chain(network, cycles, folding)
+    found, foldings = read_design(network, cycles, folding)
+    if isinstance(found, Graph):
+        if html is not None:
+            name = found.name
+            raise InputError(f"html: expected a chain of layers for a page, found {name}; without it tables come")
+        report_graph(found, foldings, part)
+        return
     made = estimate(found, foldings, family=part.family)
     record(
         network=found.name, device=device, foldings=foldings, cycles=made.cycles, limiting=made.limiting,
@@ -82,25 +89,8 @@ def show_memories(made: Estimate, device: Device) -> None:
     shown = table("layer", "memory", ">words", ">width", ">bits", "in", ">cells", ">filled")
     for layer in made.layers:
         for memory in layer.memories:
-            shown.add_row(*map(str, memory_row(layer, memory, device).values()))
+            shown.add_row(*map(str, memory_row(layer.plan.name, memory, device).values()))
     show("memories", shown)
-
-
-def filled(memory: StoredMemory, device: Device) -> float | None:
-    """Share of its cells' bits that a memory uses; None in logic."""
-    bits = {"block": device.bram_bits, "distributed": 64}.get(memory.mapped.kind)
-    return None if bits is None else len(memory.plan.kept) * memory.plan.words / (bits * memory.mapped.cells)
-
-
-def memory_row(layer: LayerEstimate, memory: StoredMemory, device: Device) -> dict[str, str]:
-    """A memory's line in the map of memories."""
-    plan, share = memory.plan, filled(memory, device)
-    return {
-        "layer": layer.plan.name, "memory": f"{memory.block} {plan.name}".replace("weights w", "w"),
-        "words": f"{plan.words:,}", "width": f"{plan.width:,}", "bits": f"{plan.bits:,}",
-        "in": PLACES[memory.mapped.kind], "cells": f"{memory.mapped.cells:,}",
-        "filled": "" if share is None else percent(share),
-    }
 
 
 # -- the page -------------------------------------------------------------------------------------------------
@@ -126,7 +116,7 @@ def page(network: Network, made: Estimate, device: Device) -> str:
     return environment.get_template("report.html.j2").render(
         network=network, made=made, device=device, colours=colours, layers=_layer_rows(made, colours),
         memories=[
-            memory_row(layer, memory, device) | {"share": 100 * (filled(memory, device) or 0)}
+            memory_row(layer.plan.name, memory, device) | {"share": 100 * (filled(memory, device) or 0)}
             for layer in made.layers for memory in layer.memories
         ],
         blocks=[(block, area, 100 * area.luts / made.area.luts) for block, area in made.blocks.items()],

@@ -8,9 +8,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, Technology
-from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.engine.accelerator import WeightSource
+from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 
@@ -33,7 +34,7 @@ class LinkedAccelerator(wiring.Component):
     Parameters
     ----------
     network, foldings, target, weights, large : as of
-        :meth:`abc_hw.rtl_gen.engine.accelerator.AcceleratorPlan.of`; weights that are loaded come over the line
+        :func:`abc_hw.rtl_gen.engine.design.plan_of`; weights that are loaded come over the line
     clock : Hz
     baud : bits per second of the line; None for ``LEAST_DIVISOR`` cycles per bit, the fastest there is
 
@@ -44,15 +45,18 @@ class LinkedAccelerator(wiring.Component):
     Raises
     ------
     InputError
-        if a folding does not fit, the image is too large for the link, or the clock too slow for it.
+        if a folding does not fit, the network ends in no scores, the image is too large for the link, or the clock
+        too slow for it.
     """
 
     def __init__(
-        self, network: Network, foldings: Mapping[str, LayerFolding], *, clock: int, baud: int | None = link.BAUD,
-        target: str = "generic", weights: WeightSource = "rom", large: int = 0,
+        self, network: Network | Graph, foldings: Mapping[str, LayerFolding], *, clock: int,
+        baud: int | None = link.BAUD, target: str = "generic", weights: WeightSource = "rom", large: int = 0,
     ) -> None:
-        self._accelerator = accelerator = Accelerator(
-            AcceleratorPlan.of(network, foldings, target=target, weights=weights, large=large)
+        if not network.classes:
+            raise InputError(f"{network.name}: expected a network with classes for the host link, found none")
+        self._accelerator = accelerator = accelerator_of(
+            plan_of(network, foldings, target=target, weights=weights, large=large)
         )
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
         height, width, channels = network.input_shape
@@ -82,7 +86,7 @@ class LinkedAccelerator(wiring.Component):
             )
 
     @property
-    def accelerator(self) -> Accelerator:
+    def accelerator(self) -> AnyAccelerator:
         return self._accelerator
 
     @property

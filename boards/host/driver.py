@@ -19,7 +19,8 @@ import numpy.typing as npt
 import serial
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Integers, Network
+from abc_hw.rtl_gen.engine.design import load_words
 
 from .. import link
 from ..identity import Identity
@@ -62,7 +63,7 @@ class Accelerator:
         cls,
         port: str,
         *,
-        network: Network | None = None,
+        network: Network | Graph | None = None,
         baud: int = link.BAUD,
         timeout: float = 1.0,
         retries: int = 4,
@@ -97,7 +98,8 @@ class Accelerator:
 
     @classmethod
     def over(
-        cls, port: serial.SerialBase, *, network: Network | None = None, timeout: float = 1.0, retries: int = 4
+        cls, port: serial.SerialBase, *, network: Network | Graph | None = None, timeout: float = 1.0,
+        retries: int = 4,
     ) -> Accelerator:
         """As :meth:`open`, over a port that is open already, whose reads return after some milliseconds."""
         device = cls(port, timeout=timeout, retries=retries)
@@ -129,7 +131,7 @@ class Accelerator:
         """Messages that had to be sent again so far."""
         return self._line.resent
 
-    def check(self, network: Network) -> None:
+    def check(self, network: Network | Graph) -> None:
         """Compare all that the device says of itself with the network; of its scores, too, from now on.
 
         Raises
@@ -141,15 +143,13 @@ class Accelerator:
             self._identity.check(network)
         except InputError as error:
             raise InputError(f"{self._line.name}: {error}") from None
-        classifier = network.layers[-1]
-        least, greatest = classifier.acc_bounds
-        self._bounds = least + np.asarray(classifier.bias), greatest + np.asarray(classifier.bias)
+        self._bounds = score_bounds(network)
 
-    def has_weights_of(self, network: Network) -> bool:
+    def has_weights_of(self, network: Network | Graph) -> bool:
         """Are the device's weights fixed, or those of the network?"""
         return self._identity.has_weights_of(network)
 
-    def load(self, network: Network, progress: Progress | None = None) -> None:
+    def load(self, network: Network | Graph, progress: Progress | None = None) -> None:
         """Load the network's weights in place of those that are there, and ask whether they are there.
 
         Images that were sent before are computed with the weights before.
@@ -169,7 +169,7 @@ class Accelerator:
         if not before.load_bytes:
             raise InputError(f"{self._line.name}: expected a device that takes weights, found fixed ones")
         self.check(network)
-        words = before.design_of(network).load_words
+        words = load_words(before.design_of(network))
         tag = link.weights_tag(network.digest)
         known = before.load_next if before.load_tag == tag else 0
         weights = struct.pack(f"<{len(words)}H", *words)
@@ -345,3 +345,13 @@ class Accelerator:
     def _identify(self) -> Identity:
         self._line.send(b"\0")  # ends what another host may have left unfinished
         return Identity.unpack(self._line.ask(Kind.IDENTIFY, Kind.IDENTITY))
+
+
+def score_bounds(network: Network | Graph) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(least, greatest) score of each class, int64 [classes]."""
+    if isinstance(network, Graph):
+        assert isinstance(network.output, Integers)  # what ends in scores
+        return network.output.low, network.output.high
+    classifier = network.layers[-1]
+    least, greatest = classifier.acc_bounds
+    return least + np.asarray(classifier.bias), greatest + np.asarray(classifier.bias)

@@ -10,7 +10,7 @@ from serial.tools import list_ports
 
 from abc_hw import zoo
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 
 from ..identity import Identity
 from .driver import Accelerator
@@ -56,7 +56,7 @@ def ask(port: str) -> Found:
         return Found(port, None, str(error))
 
 
-def choose(found: Iterable[Found], network: Network | None = None) -> Found:
+def choose(found: Iterable[Found], network: Network | Graph | None = None) -> Found:
     """The first board, or the first that computes ``network``.
 
     Raises

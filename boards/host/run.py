@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
+from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
-from abc_hw.rtl_gen.folding import LayerFolding, default_foldings
+from abc_hw.rtl_gen.folding import LayerFolding
+from abc_hw.sim.golden import check_images
 
 from .. import link
 from ..gateware.top import LinkedAccelerator
@@ -53,7 +55,7 @@ class Run:
 
 
 def run(
-    network: Network,
+    network: Network | Graph,
     images: npt.NDArray[Any],
     *,
     port: str | None = None,
@@ -68,7 +70,7 @@ def run(
     Parameters
     ----------
     network : what the board computes; another is refused
-    images : uint8 [B, H, W, C], at least one
+    images : uint8 [B, H, W, C], at least one; int8 where the network's are signed
     port : serial port of the board; None simulates one
     foldings, weights : of the simulated board
     baud : bits per second at the port
@@ -89,20 +91,20 @@ def run(
         timeout = 1.0 if port is not None else 30.0
         with Accelerator.open(name, network=network, baud=baud, timeout=timeout) as accelerator:
             begun = time.monotonic()
-            scores = accelerator.infer(images, progress)
+            scores = accelerator.infer(check_images(network, images), progress)
             return Run(scores=scores, seconds=time.monotonic() - begun, resent=accelerator.resent)
 
 
 @contextlib.contextmanager
 def _port(
-    network: Network, port: str | None, foldings: Mapping[str, LayerFolding] | None, weights: WeightSource,
+    network: Network | Graph, port: str | None, foldings: Mapping[str, LayerFolding] | None, weights: WeightSource,
     work_dir: Path | str | None,
 ) -> Iterator[str]:
     """The name of the port: the one given, or that of a board simulated for as long as the block runs."""
     if port is not None:
         yield port
         return
-    chosen = default_foldings(network) if foldings is None else foldings
+    chosen = fold(network) if foldings is None else foldings
     top = LinkedAccelerator(network, chosen, clock=SIMULATED_CLOCK, baud=None, weights=weights)
     with simulated_board(top, work_dir) as board:
         yield board.port

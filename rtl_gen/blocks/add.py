@@ -2,15 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 from amaranth.hdl import Module, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import IntArray
 from abc_hw.network.edges import Integers
 
 from ..parts.arith import ceil_div, extend, range_shape
 from ..parts.flow import Flow, in_order
 from ..parts.memory import MemoryPlan
+from ..parts.moments import Moments, in_turn
 from ..parts.stream import code_stream
 
 __all__ = ["Add", "AddPlan"]
@@ -63,6 +66,11 @@ class AddPlan:
     def flow(self) -> Flow:
         """From either input: a register holds a sum."""
         return in_order(self.transfers, 1)
+
+    def moments(self, one: IntArray, other: IntArray) -> Moments:
+        """When pairs are taken and sums offered, if nobody behind waits."""
+        taken = in_turn(np.maximum(one, other))
+        return Moments(taken, taken + self.latency)
 
     @property
     def cycles(self) -> int:

@@ -24,6 +24,7 @@ from ..parts.arith import ceil_div, extend, range_shape
 from ..parts.elastic import Elastic
 from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.moments import Moments, through_row
 from ..parts.stream import code_stream
 
 __all__ = ["Correct", "Correction", "CorrectionPlan"]
@@ -123,6 +124,10 @@ class CorrectionPlan:
     def flow(self) -> Flow:
         """A register holds a transfer at each of ``latency`` places."""
         return in_order(self.transfers, self.latency)
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and offered, if nobody behind waits."""
+        return through_row(offered, self.latency, self.flow)
 
     @property
     def amount(self) -> Shape:

@@ -19,6 +19,7 @@ from ..parts.arith import ceil_div, extend, range_shape, select, total
 from ..parts.elastic import Elastic
 from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.moments import Moments, through_row
 from ..parts.stream import code_stream
 
 __all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
@@ -91,6 +92,10 @@ class PointwisePlan:
     def flow(self) -> Flow:
         """A register holds a transfer at each of ``latency`` places."""
         return in_order(self.transfers, self.latency)
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and offered, if nobody behind waits."""
+        return through_row(offered, self.latency, self.flow)
 
     # -- constants --------------------------------------------------------------------------------------------
 

@@ -9,12 +9,15 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import IntArray
+
 from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import LoopNest, Loops
 from ..parts.memory import Memory, MemoryPlan
+from ..parts.moments import Moments, through_row
 from ..parts.stream import CodeStream, MapShape
 from ..parts.timing import Row, Taken
 
@@ -124,6 +127,10 @@ class PoolPlan:
         last = (down[:, None] * side + side - 1) * self.pixel_groups + (across + 1) * self.along - 1
         need = (last[:, :, None] * words + np.arange(words) + 1).reshape(-1).astype(np.int64)
         return Flow(self.loops.steps, need, need)
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and offered, if nobody behind waits."""
+        return through_row(offered, self.latency, self.flow)
 
     def timing(self, after: Taken) -> Taken:
         """When transfers are taken, with ``after`` behind it."""

@@ -13,6 +13,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import IntArray
 from abc_hw.network.edges import Edge
 from abc_hw.network.nodes import MaxPool, SumPool
 
@@ -20,6 +21,7 @@ from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div, extend
 from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan
+from ..parts.moments import Moments, in_turn
 from ..parts.stream import CodeStream, code_stream
 from .buffer import Buffer, BufferPlan
 from .pointwise import edge_shape
@@ -99,6 +101,15 @@ class ReducePlan:
         passes = np.arange(self.outer)[:, None] * self.length * self.inner
         need = (passes + within.reshape(1, -1)).reshape(-1).astype(np.int64)
         return Flow(self.outer * self.length * self.inner, need, need)
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and windows offered, if nobody behind waits."""
+        passes = len(offered) // (self.length * self.inner)
+        steps = np.full((passes, self.steps * self.inner), -1, np.int64)  # behind the axis at any time
+        steps[:, : self.length * self.inner] = offered.reshape(passes, -1)
+        taken = in_turn(steps.reshape(-1)).reshape(passes, self.steps, self.inner)
+        closes = np.arange(self.windows) * self.stride - self.before + self.size - 1
+        return Moments(taken[:, : self.length].reshape(-1), taken[:, closes].reshape(-1) + self.latency)
 
 
 class Reduce(wiring.Component):
@@ -344,6 +355,13 @@ class WindowPoolPlan:
         if self.queue_depth:
             along = along.then(in_order(along.outputs, self.queue_depth))
         return along.then(down)
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and windows offered, if nobody behind waits."""
+        along, down = self.axes
+        rows = along.moments(offered)
+        between = rows.given if self.queue is None else in_turn(rows.given + self.queue.latency)
+        return Moments(rows.taken, down.moments(between).given)
 
     @cached_property
     def turned(self) -> list[int]:

@@ -7,10 +7,10 @@ from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
 
 from ..engine.design import plan_of
-from ..engine.graph_folding import graph_foldings
-from ..folding import LayerFolding, default_foldings, fold_for_cycles
+from ..engine.graph_folding import fold_graph, graph_foldings, least_graph_cycles
+from ..folding import LayerFolding, default_foldings, fold_for_cycles, least_cycles
 
-__all__ = ["fold"]
+__all__ = ["fold", "fold_near"]
 
 
 def fold(
@@ -44,6 +44,13 @@ def fold(
     foldings = {name: dataclasses.replace(folding, **knobs.get(name, {})) for name, folding in chosen.items()}
     plan_of(network, foldings)
     return foldings
+
+
+def fold_near(network: Network | Graph, cycles: int) -> dict[str, LayerFolding]:
+    """The foldings with the least hardware for so many cycles per image, or as near as any come."""
+    if isinstance(network, Graph):
+        return fold_graph(network, max(cycles, least_graph_cycles(network)))
+    return fold_for_cycles(network, max(cycles, least_cycles(network)))
 
 
 def _for_device(

@@ -9,11 +9,11 @@ import dataclasses
 import json
 import operator
 from collections.abc import Iterable, Mapping
-from functools import cache, reduce
+from functools import cache, cached_property, reduce
 from pathlib import Path
 from typing import Any
 
-from abc_hw.network import Network
+from abc_hw.network import Graph, Network
 
 from ..engine.accelerator import AcceleratorPlan, WeightSource, layer_numbers
 from ..engine.layer import LayerPlan
@@ -180,23 +180,23 @@ class Estimator:
 
     Parameters
     ----------
-    network : what is computed
+    network : what is computed; of a graph only single convolutions are estimated (:meth:`layer`)
     family : device family
     weights : in the design, or loaded
     """
 
-    def __init__(self, network: Network, family: str, *, weights: WeightSource = "rom") -> None:
+    def __init__(self, network: Network | Graph, family: str, *, weights: WeightSource = "rom") -> None:
         self._network, self._family, self._weights = network, family, weights
-        self._numbers = layer_numbers(network, weights)
 
-    @property
+    @cached_property
     def numbers(self) -> list[LayerNumbers]:
-        """Of the layers."""
-        return self._numbers
+        """Of the layers of a chain."""
+        assert isinstance(self._network, Network)
+        return layer_numbers(self._network, self._weights)
 
     def plan(self, index: int, folding: LayerFolding, px_in: int = 1) -> LayerPlan:
         """A layer, by its place, under a folding; ``px_in`` pixels come at once."""
-        return LayerPlan(self._numbers[index], folding, target=TARGETS[self._family], px_in=px_in)
+        return LayerPlan(self.numbers[index], folding, target=TARGETS[self._family], px_in=px_in)
 
     def layer(self, plan: LayerPlan) -> LayerEstimate:
         """A layer without the adapter before it."""
@@ -234,8 +234,9 @@ class Estimator:
         InputError
             if a folding does not fit.
         """
+        assert isinstance(self._network, Network)
         plan = AcceleratorPlan.of(
-            self._network, foldings, weights=self._weights, target=TARGETS[self._family], numbers=self._numbers
+            self._network, foldings, weights=self._weights, target=TARGETS[self._family], numbers=self.numbers
         )
         adapters = [self.block("adapter", adapter.quantities) for adapter in plan.adapters]
         layers = []

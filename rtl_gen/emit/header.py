@@ -7,8 +7,9 @@ from abc_hw.network import Codes
 
 from ..engine.accelerator import AcceleratorPlan
 from ..engine.design import AnyPlan
-from ..engine.graph_plan import GraphPlan, streams_in
+from ..engine.graph_plan import GraphPlan
 from ..engine.layer import LayerPlan
+from ..engine.units import streams_in
 from ..parts.memory import LOAD_BITS
 from ..schedule import KNOBS
 from .names import in_comment

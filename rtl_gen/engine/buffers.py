@@ -23,14 +23,12 @@ from ..parts.flow import Flow, in_order
 __all__ = ["Branch", "depths_of", "live_depths"]
 
 
-def live_depths(branches: Sequence[Flow], ahead: Sequence[int] | None = None) -> list[int]:
+def live_depths(branches: Sequence[Flow]) -> list[int]:
     """For each branch of a fork the least depth of the buffer between it and the join that never stops for good.
 
     Parameters
     ----------
     branches : from the fork to the join, without their buffers; all with as many inputs, and as many outputs
-    ahead : outputs of each branch that are under way while the join waits for the next one; without stalls the
-        join then waits for nothing but the branches' own work (``rate`` instead of ``live``)
 
     Raises
     ------
@@ -41,9 +39,7 @@ def live_depths(branches: Sequence[Flow], ahead: Sequence[int] | None = None) ->
     if any((branch.inputs, branch.outputs) != (inputs, outputs) for branch in branches):
         raise ValueError("The branches of a fork must have equal inputs and outputs")
     taken = np.arange(outputs, dtype=np.int64)
-    more = ahead or [0] * len(branches)
-    # What the others must have taken of the fork.
-    wanted = [branch.needed(taken + 1 + shift) - 1 for branch, shift in zip(branches, more, strict=True)]
+    wanted = [branch.needed(taken + 1) - 1 for branch in branches]  # what the others must have taken of the fork
     return [
         _least_depth(branch, taken, np.max([need for other, need in enumerate(wanted) if other != index], axis=0))
         for index, branch in enumerate(branches)
@@ -74,36 +70,21 @@ class Branch:
     name, sources : of the unit, and of those that it takes from, in order
     before : for each of these what lies between
     flow : of the unit, the same from each input
-    latency : cycles from the last input that an output needs to it, its own work included
-    burst : outputs that come at once
     """
 
     name: str
     sources: tuple[str, ...]
     before: tuple[Flow, ...]
     flow: Flow
-    latency: int
-    burst: int
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Way:
-    """From a fork to somewhere behind it."""
-
-    flow: Flow
-    latency: int = 0
-    burst: int = 0
-
-
-def depths_of(branches: Sequence[Branch], cycles: int, *, rate: bool = True) -> dict[str, list[int]]:
-    """Depths of the buffers in front of each join of a graph, by unit, in the order of its inputs.
+def depths_of(branches: Sequence[Branch]) -> dict[str, list[int]]:
+    """The least depths of the buffers in front of each join of a graph with which nothing stops for good, by unit,
+    in the order of its inputs.
 
     Parameters
     ----------
     branches : in topological order
-    cycles : of an image
-    rate : so deep that images follow one another in ``cycles``, if nothing else waits; otherwise only as deep as
-        it takes that nothing stops for good
 
     Raises
     ------
@@ -119,9 +100,7 @@ def depths_of(branches: Sequence[Branch], cycles: int, *, rate: bool = True) -> 
                 _way(fork, source, before, known, found)
                 for source, before in zip(branch.sources, branch.before, strict=True)
             ]
-            outputs = branch.flow.inputs
-            ahead = [-(-way.latency * outputs // cycles) + way.burst for way in ways] if rate else None
-            found[branch.name] = live_depths([way.flow for way in ways], ahead)
+            found[branch.name] = live_depths(ways)
     return found
 
 
@@ -155,23 +134,19 @@ def _all_through(name: str, fork: str, known: Mapping[str, Branch]) -> bool:
 
 def _way(
     fork: str, name: str, before: Flow, known: Mapping[str, Branch], depths: Mapping[str, Sequence[int]]
-) -> _Way:
+) -> Flow:
     """From a fork to what ``before`` makes of the output of a unit behind it, inner joins' buffers included."""
     if name == fork:
-        return _Way(before)
+        return before
     branch = known[name]
-    ways = [
+    flows = [
         _way(fork, source, link, known, depths) for source, link in zip(branch.sources, branch.before, strict=True)
     ]
-    flows = [way.flow for way in ways]
-    if len(ways) > 1:
+    if len(flows) > 1:
         flows = [
             flow.then(in_order(flow.outputs, depth))
             for flow, depth in zip(flows, depths[branch.name], strict=True)
         ]
     need, take = np.array([flow.need for flow in flows]), np.array([flow.take for flow in flows])
     joined = Flow(flows[0].inputs, need.max(axis=0), take.min(axis=0))
-    return _Way(
-        joined.then(branch.flow).then(before), max(way.latency for way in ways) + branch.latency,
-        max(branch.burst, *(way.burst for way in ways)),
-    )
+    return joined.then(branch.flow).then(before)

@@ -10,13 +10,14 @@ from abc_hw.network.fused import Fused
 from ..parts.matches import stable_score_bits
 from ..schedule import LayerFolding
 from .accelerator import Accelerator, AcceleratorPlan, WeightSource
+from .accelerator import served_digest as digest_of_chain
 from .graph import GraphAccelerator
 from .graph_plan import GraphPlan
 from .lowering import units_of
 
 __all__ = [
     "AnyAccelerator", "AnyPlan", "accelerator_of", "folded_names", "load_words", "make_accelerator", "make_plan",
-    "plan_of",
+    "plan_of", "served_digest",
 ]
 
 AnyPlan = AcceleratorPlan | GraphPlan
@@ -61,6 +62,12 @@ def folded_names(network: Network | Graph) -> list[str]:
     if isinstance(network, Network):
         return [layer.name for layer in network.layers]
     return [unit.name for unit in units_of(network) if isinstance(unit.does, Fused)]
+
+
+def served_digest(network: Network | Graph, weights: WeightSource) -> str:
+    """What names a design for the network: two with the same compute each other's networks, once loaded; of a
+    graph nothing is loaded."""
+    return network.digest if isinstance(network, Graph) else digest_of_chain(network, weights)
 
 
 def accelerator_of(plan: AnyPlan) -> AnyAccelerator:

@@ -18,9 +18,10 @@ from ..blocks.pointwise import Pointwise, PointwisePlan
 from ..blocks.window_pool import WindowPool, WindowPoolPlan
 from ..parts.arith import extend
 from ..parts.stream import CodeStream, LaneAdapter
-from .graph_plan import GraphPlan, UnitPlan
+from .graph_plan import GraphPlan
 from .layer import LayerEngine, LayerPlan
 from .lowering import Unit
+from .units import UnitPlan
 
 __all__ = ["GraphAccelerator"]
 

@@ -22,8 +22,8 @@ from ..folding import DEFAULT_XNORS, Rank, rank
 from ..parts.arith import ceil_div
 from ..parts.stream import AdapterPlan, CodeStream, MapShape
 from ..schedule import LayerFolding, Schedule, candidates
-from .graph_plan import first_of_input, unit_plan
 from .lowering import Unit, units_of
+from .units import first_of_input, unit_plan
 
 __all__ = ["fold_graph", "graph_foldings", "least_graph_cycles"]
 

@@ -10,20 +10,17 @@ from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data
 
 from abc_hw.errors import InputError
-from abc_hw.network.edges import Codes, Integers
+from abc_hw.network.edges import Codes
 from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT, Graph
-from abc_hw.network.nodes import Add as AddNode
-from abc_hw.network.nodes import MaxPool, Node, Scores, SumPool
+from abc_hw.network.nodes import Scores
 
-from ..blocks.add import AddPlan
 from ..blocks.buffer import BufferPlan
 from ..blocks.classifier import ArgMaxPlan, score_layout
-from ..blocks.correction import Correction, CorrectionPlan
+from ..blocks.correction import CorrectionPlan
 from ..blocks.fork import ForkPlan
 from ..blocks.pointwise import PointwisePlan
-from ..blocks.window_pool import WindowPoolPlan
-from ..cost.memories import GENERIC, TECHNOLOGIES, Technology
+from ..cost.memories import TECHNOLOGIES, Technology
 from ..emit.names import Names
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
@@ -33,20 +30,16 @@ from ..parts.timing import Paced, slowest_by_name
 from ..schedule import LayerFolding
 from .accelerator import WeightSource
 from .buffers import Branch, depths_of
+from .graph_moments import Taker, rate_depths
 from .layer import LayerPlan
 from .lowering import Unit, units_of
 from .traced import Traced
+from .units import UnitPlan, first_of_input, stream_out, streams_in, unit_plan
 
-__all__ = ["GraphPlan", "Link", "UnitPlan", "first_of_input", "streams_in", "unit_plan"]
+__all__ = ["GraphPlan", "Link"]
 
 OWN_NAMES = ("accelerator", "argmax", "clk", "end", "i", "input", "input_fork", "o", "rst")
 """What the accelerator's module has in it besides units, and what it is usually called."""
-
-OtherPlan = CorrectionPlan | PointwisePlan | WindowPoolPlan | AddPlan
-"""Of a unit that is no convolution."""
-
-UnitPlan = LayerPlan | OtherPlan
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Link:
@@ -291,21 +284,49 @@ class GraphPlan(Paced):
     @cached_property
     def buffers(self) -> Mapping[str, Sequence[int]]:
         """Depths in front of each join, by unit, in the order of its inputs."""
-        return depths_of(self._branches, self.cycles) if self.depths is None else self.depths
+        if self.depths is not None:
+            return self.depths
+        return rate_depths(self._all_takers, self.i_transfers, self.cycles, self.live, self._buffer)
+
+    @property
+    def _all_takers(self) -> dict[str, list[Taker]]:
+        """Who takes from the input, and from each unit."""
+        units = {unit.name: unit for unit in self.units}
+        return {
+            source: [
+                Taker(
+                    unit=name, index=index, adapter=self.link(units[name], index).adapter, does=self.plans[name],
+                    places=self._places(units[name], index),
+                ) for name, index in takers if name in units
+            ] for source, takers in self.takers.items()
+        }
+
+    def _places(self, unit: Unit, index: int) -> int:
+        """Registers in a row in front of an input, each of which moves on by itself."""
+        source = unit.inputs[index]
+        plan = self.plans.get(source)
+        moves = isinstance(plan, PointwisePlan | CorrectionPlan) and self.fork(source) is None
+        if not moves or self.link(unit, index).adapter.needed:
+            return 0
+        assert isinstance(plan, PointwisePlan | CorrectionPlan)
+        return plan.latency + self._places(self._unit(source), 0)
+
+    def _buffer(self, name: str, index: int, depth: int) -> BufferPlan:
+        """In front of an input of a join."""
+        link = self.link(self._unit(name), index)
+        stream = CodeStream(link.adapter.o.lanes, link.shape)
+        return BufferPlan(stream=stream, depth=depth, technology=self.technology)
+
+    def _unit(self, name: str) -> Unit:
+        return next(unit for unit in self.units if unit.name == name)
 
     @cached_property
     def buffer_plans(self) -> Mapping[tuple[str, int], BufferPlan]:
         """Those that there are, by unit and the place of the input."""
-        found = {}
-        for unit in self.units:
-            for index, depth in enumerate(self.buffers.get(unit.name, ())):
-                if depth:
-                    link = self.link(unit, index)
-                    found[unit.name, index] = BufferPlan(
-                        stream=CodeStream(link.adapter.o.lanes, link.shape), depth=depth,
-                        technology=self.technology,
-                    )
-        return found
+        return {
+            (name, index): self._buffer(name, index, depth)
+            for name, depths in self.buffers.items() for index, depth in enumerate(depths) if depth
+        }
 
     def fork(self, name: str) -> ForkPlan | None:
         """Behind a unit, or the input; None where one alone takes from it."""
@@ -321,75 +342,19 @@ class GraphPlan(Paced):
         """Of the map that a unit hands out, or of the input."""
         if name == INPUT:
             return self.network.input_shape
-        return next(unit.edge.shape for unit in self.units if unit.name == name)
-
-    @property
-    def live(self) -> Mapping[str, Sequence[int]]:
-        """The least depths with which nothing stops for good, under any stalls."""
-        return depths_of(self._branches, self.cycles, rate=False)
+        return self._unit(name).edge.shape
 
     @cached_property
+    def live(self) -> dict[str, list[int]]:
+        """The least depths with which nothing stops for good, under any stalls."""
+        return depths_of(self._branches)
+
+    @property
     def _branches(self) -> list[Branch]:
-        """What the analysis of buffers has to know of each unit."""
-        found = []
-        for unit in self.units:
-            plan = self.plans[unit.name]
-            latency, burst = work_of(plan)
-            found.append(Branch(
-                name=unit.name, sources=unit.inputs, flow=plan.flow, latency=latency, burst=burst,
+        """What the analysis of order has to know of each unit."""
+        return [
+            Branch(
+                name=unit.name, sources=unit.inputs, flow=self.plans[unit.name].flow,
                 before=tuple(self.link(unit, index).adapter.flow for index in range(len(unit.inputs))),
-            ))
-        return found
-
-
-def unit_plan(unit: Unit, lanes: int, technology: Technology = GENERIC) -> OtherPlan:
-    """The plan of a unit that is no convolution, and whose first input comes with so many lanes."""
-    does, edge = unit.does, unit.arriving[0]
-    if isinstance(does, Correction):
-        assert isinstance(edge, Integers)
-        assert isinstance(unit.edge, Integers)
-        return CorrectionPlan(correction=does, edge=edge, o_edge=unit.edge, lanes=lanes, technology=technology)
-    if isinstance(does, AddNode):
-        one, other = unit.arriving
-        assert isinstance(one, Integers)
-        assert isinstance(other, Integers)
-        return AddPlan(one=one, other=other, lanes=lanes)
-    if isinstance(does, MaxPool | SumPool):
-        return WindowPoolPlan(node=does, edge=edge, lanes=lanes, technology=technology)
-    assert isinstance(does, Node)
-    return PointwisePlan(node=does, edge=edge, lanes=lanes, technology=technology)
-
-
-def first_of_input(units: Sequence[Unit], graph: Graph) -> Unit | None:
-    """The first convolution that images reach with as many channels as they have: it decides their lanes."""
-    reached = {INPUT}
-    for unit in units:
-        if unit.inputs[0] in reached:
-            if isinstance(unit.does, Fused):
-                return unit
-            if unit.edge.shape[2] == graph.input_shape[2]:
-                reached.add(unit.name)
-    return None
-
-
-def stream_out(plan: UnitPlan) -> CodeStream:
-    """What leaves a unit."""
-    return plan.o if isinstance(plan, LayerPlan) else CodeStream(plan.lanes, plan.o_shape)
-
-
-def streams_in(plan: UnitPlan) -> list[CodeStream]:
-    """What a unit takes."""
-    if isinstance(plan, LayerPlan):
-        return [plan.i]
-    if isinstance(plan, AddPlan):
-        return [CodeStream(plan.lanes, shape) for shape in plan.shapes]
-    return [CodeStream(plan.lanes, plan.i_shape)]
-
-
-def work_of(plan: UnitPlan) -> tuple[int, int]:
-    """(cycles from the last input that an output needs to it, outputs that come at once)"""
-    if isinstance(plan, LayerPlan):
-        return plan.latency + plan.schedule.group_cycles, plan.queue.per_group
-    return plan.latency, 0
-
-
+            ) for unit in self.units
+        ]

@@ -11,6 +11,8 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import IntArray
+
 from ..blocks.array import ArrayPlan, PEArray
 from ..blocks.pixels import PixelAdapter, PixelPlan
 from ..blocks.pool import MaxPool, PoolPlan
@@ -27,11 +29,12 @@ from ..parts.flow import Flow
 from ..parts.loops import AffineCounter, LoopNest
 from ..parts.matches import LayerNumbers
 from ..parts.memory import Memory, write_signature
+from ..parts.moments import Moments
 from ..parts.stream import CodeStream
 from ..parts.timing import Taken
 from ..schedule import LayerFolding, Schedule
 from .loading import Load
-from .timing import LayerTiming
+from .timing import LayerTiming, layer_moments
 
 __all__ = ["LayerEngine", "LayerPlan"]
 
@@ -197,6 +200,11 @@ class LayerPlan:
             if plan is not None:
                 after = plan.timing(after)
         return LayerTiming(self.window, self.output, self.queue, after).take
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and offered, if nobody behind waits; for one pixel at a time."""
+        found = layer_moments(self.window, self.output, self.queue, offered)
+        return found if self.pool is None else Moments(found.taken, self.pool.moments(found.given).given)
 
     @cached_property
     def flow(self) -> Flow:

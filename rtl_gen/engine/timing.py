@@ -2,13 +2,18 @@
 
 from itertools import accumulate
 
+import numpy as np
+
+from abc_hw.network import IntArray
+
 from ..blocks.queue import QueuePlan
 from ..blocks.ring import row_plan
 from ..blocks.threshold import OutputPlan
 from ..blocks.window import WindowPlan
+from ..parts.moments import Moments, in_turn
 from ..parts.timing import Fifo, Taken
 
-__all__ = ["LayerTiming"]
+__all__ = ["LayerTiming", "layer_moments"]
 
 
 class LayerTiming:
@@ -85,3 +90,42 @@ class LayerTiming:
     def _knows_of(self, transfers: int) -> int:
         """When so many have left the queue and a group can know of it."""
         return self._gone[transfers - 1] + 2 if transfers > 0 else 0
+
+
+def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offered: IntArray) -> Moments:
+    """When a layer takes transfers, and hands on what its queue holds, if nobody behind waits.
+
+    Parameters
+    ----------
+    offered : int64 [transfers of whole images], from which cycle on each is
+    """
+    schedule = window.schedule
+    rows, height = row_plan(schedule.layer), schedule.layer.in_shape[0]
+    per_row, images = window.i_transfers // height, len(offered) // window.i_transfers
+    freed = np.cumsum([freed for _, freed in rows])
+    needed = np.concatenate([[0], freed[:-1]]) + [need for need, _ in rows]
+    shifts = np.arange(images)[:, None] * height
+    freed, needed = (freed + shifts).reshape(-1), (needed + shifts).reshape(-1)
+    cycles = schedule.pixel_groups * schedule.groups * queue.group_cycles  # of a row of windows
+    taken, last, index = np.empty_like(offered), -1, np.arange(per_row)
+    begins: list[int] = []  # of rows of windows
+    free, next_ = 0, 0  # rows of windows that have let go enough; when the next one can begin
+    for row, came in enumerate(offered.reshape(-1, per_row)):
+        first = last + 1
+        let_go = row - window.ring.rows + 1
+        if let_go > 0:
+            while freed[free] < let_go:
+                free += 1
+            first = max(first, begins[free] + cycles + 1)
+        turn = np.maximum.accumulate(np.maximum(came, first) - index) + index
+        taken[row * per_row : (row + 1) * per_row] = turn
+        last = int(turn[-1])
+        while len(begins) < len(needed) and needed[len(begins)] <= row + 1:
+            begins.append(max(next_, last + 1))
+            next_ = begins[-1] + cycles
+    groups = np.arange(schedule.pixel_groups * schedule.groups).reshape(-1, schedule.groups, 1)
+    within = groups * queue.group_cycles + np.arange(queue.per_group) * output.items
+    within = within.reshape(schedule.pixel_groups, -1)[:, : schedule.out_transfers].reshape(-1)
+    late = queue.group_cycles - 1 + queue.under_way
+    put = (np.array(begins)[:, None] + within + late).reshape(-1)
+    return Moments(taken, in_turn(put + 1) + queue.storage.latency)

@@ -14,8 +14,11 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import IntArray
+
 from .arith import ceil_div
 from .flow import Flow, in_order
+from .moments import Moments, in_turn, last_needed
 from .timing import Places, Taken
 
 __all__ = ["AdapterPlan", "CodeStream", "LaneAdapter", "MapShape", "Narrow", "Widen", "code_stream"]
@@ -146,6 +149,24 @@ class AdapterPlan:
             if part is not None:
                 after = Places(after, part._part_flow).take
         return after
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and offered, if nobody behind waits."""
+        taken, given = None, offered
+        for part in (self.narrow, self.widen):
+            if part is not None:
+                done = part._part_moments(given)
+                taken, given = done.taken if taken is None else taken, done.given
+        return Moments(offered if taken is None else taken, given)
+
+    def _part_moments(self, offered: IntArray) -> Moments:
+        """Of a part that only splits or only joins."""
+        last = last_needed(self._part_flow, len(offered))
+        if self.i.lanes < self.o.lanes:
+            taken = in_turn(offered)
+            return Moments(taken, taken[last] + 1)
+        given = in_turn(offered[last] + 1)
+        return Moments(given[np.flatnonzero(np.diff(last, prepend=-1))] - 1, given)
 
     @property
     def _part_flow(self) -> Flow:

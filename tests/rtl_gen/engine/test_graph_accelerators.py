@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -92,19 +93,42 @@ def intervals(plan: GraphPlan, images: int = 5) -> list[int]:
     pytest.param({"simd": 6, "pe": 2, "np": 2}, marks=pytest.mark.long),
 ])
 def test_depths_for_the_rate(knobs: dict[str, int]) -> None:
-    """Images follow one another in the plan's cycles; with a row less than that depth they do not."""
+    """Images follow one another in the plan's cycles; with more than a row less than that depth they do not."""
     graph = residual_block()
     foldings = dict.fromkeys(("cut1", "inner"), LayerFolding(**knobs))
     foldings["leave"] = LayerFolding(simd=2, pe=2, np=2)
     plan = GraphPlan(network=graph, foldings=foldings)
     assert intervals(plan) == [plan.cycles] * 4
-    (deep, depths), = plan.buffers.items()
-    row = 5 * plan.plans["inner"].schedule.out_transfers
-    live = plan.live[deep][1]
-    assert live <= depths[1]
-    if depths[1] - row >= live:  # below it stops for good
-        less = GraphPlan(network=graph, foldings=foldings, depths={deep: [depths[0], depths[1] - row]})
-        assert intervals(less) != [plan.cycles] * 4
+    assert_not_a_row_too_deep(plan)
+
+
+def assert_not_a_row_too_deep(plan: GraphPlan) -> None:
+    """With more than a row less in any buffer, images take longer, or stop for good."""
+    for name, depths in plan.buffers.items():
+        row = plan.plans[name].cycles // plan.shape_of(name)[0]
+        for index, depth in enumerate(depths):
+            if plan.shape_of(name)[0] > 1 and depth - row - 1 >= plan.live[name][index]:
+                less = [*depths]
+                less[index] -= row + 1
+                short = dataclasses.replace(plan, depths={**plan.buffers, name: less})
+                assert set(intervals(short, 7)[1:]) != {plan.cycles}, (name, index, depths)
+
+
+RATE = [4, 5, 8, 9, 10, 12, 19, 20, 21, 22, 23]
+"""Seeds of random graphs with joins, whose maps have rows."""
+
+
+@pytest.mark.parametrize("seed", [
+    10, *(pytest.param(seed, marks=pytest.mark.long) for seed in RATE if seed != 10)
+])
+def test_random_graphs_meet_their_bound(seed: int) -> None:
+    """With free-running ends, and with buffers that are not a row deeper than that takes."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    plan = GraphPlan(network=graph, foldings=random_foldings(rng, graph))
+    assert any(map(any, plan.buffers.values()))
+    assert set(intervals(plan, 7)[1:]) == {plan.cycles}
+    assert_not_a_row_too_deep(plan)
 
 
 def test_foldings_reach_the_target_or_say_why() -> None:
