@@ -77,7 +77,7 @@ def test_what_needs_scores_or_a_chain_says_so(path: Path, tmp_path: Path) -> Non
     expected = "expected a network that ends in scores, found one that hands out its values"
     assert refused("evaluate", ends, "--dataset", "digits") == f"{ends}: {expected}"
     fork = f"{path}: conv: expected an input of its own in a chain of layers, found fork input"
-    assert refused("report", path) == fork
+    assert refused("demo", "--draw", "--network", path) == fork
 
 
 def test_generate_and_simulate(path: Path, tmp_path: Path) -> None:
