@@ -33,14 +33,21 @@ def modules_of(design: "ys.Design") -> dict[str, "ys.Module"]:
     return {str(module.name): module for module in design.modules_.values()}
 
 
-def _wire_bits(signal: "ys.SigSpec") -> list[Bit]:
-    """(wire name, index) of every bit of a wire; constants are passed over."""
-    return [(str(bit.wire.name), bit.offset) for bit in signal.to_sigbit_vector() if bit.is_wire()]
+def _bits(signal: "ys.SigSpec") -> list[Bit | None]:
+    """(wire name, index) of every bit; None for constants. Most signals are a wire or a part of one, whose name is
+    asked for once."""
+    if not signal.is_chunk():
+        return [(str(bit.wire.name), bit.offset) if bit.is_wire() else None for bit in signal.to_sigbit_vector()]
+    part = signal.as_chunk()
+    if not part.is_wire():
+        return [None] * part.width
+    name, first = str(part.wire.name), part.offset
+    return [(name, first + index) for index in range(part.width)]
 
 
 def read_bits(module: "ys.Module", modules: dict[str, "ys.Module"]) -> set[Bit]:
     """Every bit that something inside the module reads."""
-    read: set[Bit] = set()
+    read: set[Bit | None] = set()
     for cell in module.cells_.values():
         if str(cell.type) == "$meminit_v2":
             continue  # memory contents: constants, and many
@@ -48,10 +55,10 @@ def read_bits(module: "ys.Module", modules: dict[str, "ys.Module"]) -> set[Bit]:
         for port, signal in cell.connections_.items():
             # Of a vendor's cell nobody here knows which ports are inputs.
             if child.wire(port).port_input if child else cell.input(port) or not cell.known():
-                read.update(_wire_bits(signal))
+                read.update(_bits(signal))
     for _, source in module.connections_:
-        read.update(_wire_bits(source))
-    return read
+        read.update(_bits(source))
+    return {bit for bit in read if bit is not None}
 
 
 def prune_ports(design: "ys.Design", kept_bits: dict[tuple[str, str], list[int]]) -> bool:
@@ -62,6 +69,7 @@ def prune_ports(design: "ys.Design", kept_bits: dict[tuple[str, str], list[int]]
     for parent_name, parent in modules.items():
         outputs = {(str(wire.name), bit) for wire in parent.wires_.values() if wire.port_output
                    for bit in range(wire.width)}
+        seen = read[parent_name] | outputs
         for cell in parent.cells_.values():
             child = modules.get(str(cell.type))
             if child is None:
@@ -71,9 +79,7 @@ def prune_ports(design: "ys.Design", kept_bits: dict[tuple[str, str], list[int]]
                 if port.port_input:
                     used = [(name, bit) in read[str(cell.type)] for bit in range(port.width)]
                 elif cell.hasPort(port.name):
-                    seen = read[parent_name] | outputs
-                    bits = cell.getPort(port.name).to_sigbit_vector()
-                    used = [bit.is_wire() and (str(bit.wire.name), bit.offset) in seen for bit in bits]
+                    used = [bit in seen for bit in _bits(cell.getPort(port.name))]
                 else:
                     used = [False] * port.width
                 if not all(used):
@@ -137,8 +143,7 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
         if kind in _ARITHMETIC:
             changed |= _narrow_operands(cell)
         output = "\\Q" if kind in ("$dff", "$adff") else "\\Y"
-        bits = cell.getPort(_id(output)).to_sigbit_vector()
-        used = [not bit.is_wire() or (str(bit.wire.name), bit.offset) in seen for bit in bits]
+        used = [bit is None or bit in seen for bit in _bits(cell.getPort(_id(output)))]
         if all(used) or not any(used):
             continue
         if kind in _BITWISE:
@@ -240,6 +245,8 @@ def part_unused(design: "ys.Design") -> None:
         for cell in list(module.cells_.values()):
             port = "\\DATA" if str(cell.type) == "$memrd_v2" else "\\Y"
             if str(cell.type) not in {*_ARITHMETIC, "$memrd_v2"}:
+                continue
+            if all(bit is None or bit in seen for bit in _bits(cell.getPort(_id(port)))):
                 continue
             told = ys.SigSpec()
             for bit in cell.getPort(_id(port)).to_sigbit_vector():

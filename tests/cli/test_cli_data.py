@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import abc_hw, done, refused
 from PIL import Image
 
-from abc_hw import data, load
+from abc_hw import ABCLinear, config_for, data, export, fold, load, simulate, train
 from abc_hw.boards.host.run import Run
 from abc_hw.cli.inputs import Wanted
 from abc_hw.network import Network, files
@@ -74,6 +75,36 @@ def test_own_data_go_through_train_evaluate_and_simulate(tmp_path: Path, kind: s
     assert "18 test images" in done("evaluate", path, "--dataset", source) or kind != "folder"
     simulated = done("simulate", path, "--images", 3, "--simulator", "icarus")
     assert "accuracy: " in simulated
+
+
+def test_a_data_set_of_torch_goes_the_same_way(tmp_path: Path) -> None:
+    """From Python: trained on, evaluated, simulated."""
+
+    class Blots(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+        classes = ("left", "right")
+
+        def __init__(self, count: int, seed: int) -> None:
+            self.images, self.labels = blots(count, seed)
+
+        def __len__(self) -> int:
+            return len(self.labels)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return torch.from_numpy(self.images[index])[None] / 255, int(self.labels[index])
+
+    source = data.from_torch(Blots(60, 0), Blots(20, 1), name="blots")
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(),
+        ABCLinear(36, 2, M=1, N=8, activation_kind="pixels", bias=True, common_scale=True),
+    )
+    config = config_for("blots", epochs=2, integer_epochs=1, batch=16, lr=0.01)
+    trained = train(config, tmp_path / "run", model=model, dataset=source)
+    example = torch.zeros(1, 1, 6, 6, dtype=torch.uint8)
+    network = export(trained.model, example, name="blots", classes=source.classes, training=trained.record)
+    right = fast.run(network, source.test.images).argmax(1) == source.test.labels
+    assert right.mean() == trained.accuracy["test"]
+    result = simulate(network, source.test.images[:3], foldings=fold(network, cycles=200), simulator="icarus")
+    assert result.ok, result.layers
 
 
 def test_files_of_images_are_evaluated(tmp_path: Path) -> None:
