@@ -1,4 +1,5 @@
-"""The waveforms of docs/into-your-design.md, from simulation: reset, an image, back-pressure, a load.
+"""The waveforms of docs/into-your-design.md, from simulation: reset, an image, back-pressure, a load; and
+that of the README, the digit of :mod:`benchmarks.picture` and its scores.
 
     python -m benchmarks.waves [FOLDER]
 
@@ -14,12 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import wavedrom
 
+from abc_hw.data import load as load_data
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.manifest import Bits, Manifest, Stream
 from abc_hw.sim.simulators import cocotb_runner
 from abc_hw.writing import temporary_folder, write
+
+from . import picture
 
 TARGET = Path(__file__).parents[1] / "docs" / "waves"
 NETWORK = "example:tiny"
@@ -36,15 +41,15 @@ Column = Sample | None
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     folder.mkdir(exist_ok=True)
-    for name, picture in pictures():
-        text = json.dumps(picture, indent=1)
+    for name, signals in pictures():
+        text = json.dumps(signals, indent=1)
         write(folder / f"{name}.json", (text + "\n").encode())
         write(folder / f"{name}.svg", wavedrom.render(text).tostring().encode())
         print(f"{folder / name}.json, .svg")
 
 
 def pictures() -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, what WaveDrom draws)"""
+    """(name, what WaveDrom draws)."""
     with temporary_folder() as folder:
         design = simulated(folder, "reset", "image", "backpressure")
         samples = {name: read(folder, name) for name in ("reset", "image", "backpressure")}
@@ -58,11 +63,18 @@ def pictures() -> Iterator[tuple[str, dict[str, Any]]]:
         loading = read(folder, "load")
     done = next(index for index, one in enumerate(loading) if one["loaded"])
     yield "load", drawn(design, excerpts(loading, [(0, 6), (done - 4, done + 5)]), ["loaded"], ["load", "i"])
+    with temporary_folder() as folder:
+        np.save(folder / "images.npy", load_data("digits").test.images[[picture.IMAGE]])
+        design = simulated(folder, "image", network=picture.NETWORK)
+        samples["digit"] = read(folder, "image")
+    begin, end, scores = first_and_last(samples["digit"])
+    ends = [end, (scores[0], scores[0] + 3), (scores[1] - 3, scores[1])]
+    yield "digit", drawn(design, excerpts(samples["digit"], [begin, *ends]), [], ["i", "o"])
 
 
-def simulated(folder: Path, *tests: str, options: Sequence[str] = ()) -> Manifest:
+def simulated(folder: Path, *tests: str, network: str = NETWORK, options: Sequence[str] = ()) -> Manifest:
     """Generate the accelerator and run tests of the bench in the folder."""
-    command = [sys.executable, "-m", "abc_hw", "generate", NETWORK, "--name", "core", "-o", "core.v", *options]
+    command = [sys.executable, "-m", "abc_hw", "generate", network, "--name", "core", "-o", "core.v", *options]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     with cocotb_runner("icarus") as runner:
         runner.build(

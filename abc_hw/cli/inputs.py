@@ -41,7 +41,10 @@ SameDataset = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder with the data set's files.", show_default="downloads into the user's cache"),
+    typer.Option(
+        help="Folder with the data set's files.", envvar="ABC_HW_DATA",
+        show_default="downloads into the user's cache",
+    ),
 ]
 ImagesFile = Annotated[
     Path | None, typer.Option(help=".npy or .npz with images as the network takes them, and labels.")

@@ -14,7 +14,7 @@ from abc_hw.network import Graph, files
 from abc_hw.network.reencode import reencode
 
 from .console import complain, need, percent, progress, record, reports, say, show, table
-from .inputs import named_dataset
+from .inputs import DataDir, named_dataset
 
 if TYPE_CHECKING:
     from abc_hw.training.recipes import TrainingConfig
@@ -83,7 +83,7 @@ def show_card(name: Name) -> None:
 def add(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of abc-hw train, such as model.ckpt.")],
     name: Annotated[str, typer.Argument(help="The network's name in the zoo.")],
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data set's files.")] = None,
+    data_dir: DataDir = None,
     note: Annotated[str, typer.Option(help="What the training's configuration does not say.")] = "",
 ) -> None:
     """Put a trained network into the zoo of this installation, with a card of what is measured here.

@@ -18,10 +18,14 @@ from abc_hw.cli.main import EXAMPLES
 from abc_hw.training import checkpoints, recipes
 
 README = (ROOT / "README.md").read_text()
+OWN = (ROOT / "docs" / "how-to.md").read_text().split("## Train a model and data of your own")[1]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def python(text: str) -> str:
+    """The first block of Python in a text."""
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -38,7 +42,7 @@ def commands() -> list[str]:
 
 
 def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code, _ = blocks("python")
+    code = python(README)
     assert len(code.splitlines()) == 5
     path = tmp_path / "runs" / "digits" / "model.ckpt"
     path.parent.mkdir(parents=True)
@@ -58,7 +62,7 @@ def test_few_lines_go_from_a_checkpoint_to_verilog(tmp_path: Path, monkeypatch: 
 def test_a_model_and_data_of_ones_own_become_an_accelerator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, code = blocks("python")
+    code = python(OWN)
     for shown, shorter in (
         ("epochs=10", "epochs=1"), ("epochs=6", "epochs=1"), ("[:3]", "[:1]"), ("cycles=20_000", "cycles=40_000"),
         (", foldings=", ", simulator='icarus', foldings="),
