@@ -120,7 +120,8 @@ def test_every_command_of_the_readme_works_with_the_wheel_alone(tmp_path: Path) 
     empty = tmp_path / "empty"
     subprocess.run([sys.executable, "-m", "venv", str(empty)], check=True, timeout=600)
     pip = [str(empty / "bin" / "python"), "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, TORCH[0], "--extra-index-url", TORCH[1]], check=False, timeout=1800)
+    once = "--retries", "1", "--timeout", "20"
+    subprocess.run([*pip, *once, "--extra-index-url", TORCH[1], TORCH[0]], check=False, timeout=1800)
     subprocess.run([*pip, f"{wheel}[train,sim]"], check=True, timeout=1800)
     folder = tmp_path / "work"
     (folder / "sim").mkdir(parents=True)  # a folder of the user's that is called as one of ours
