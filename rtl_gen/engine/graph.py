@@ -15,6 +15,7 @@ from ..blocks.classifier import ArgMax
 from ..blocks.correction import Correct, CorrectionPlan
 from ..blocks.fork import Fork
 from ..blocks.pointwise import Pointwise, PointwisePlan
+from ..blocks.search import Search, SearchPlan
 from ..blocks.window_pool import WindowPool, WindowPoolPlan
 from ..parts.arith import extend
 from ..parts.stream import CodeStream, LaneAdapter
@@ -122,7 +123,7 @@ class GraphAccelerator(wiring.Component):
                 m.d.sync += place.eq(0)
 
 
-def component(plan: UnitPlan) -> LayerEngine | Correct | Pointwise | WindowPool | Add:
+def component(plan: UnitPlan) -> LayerEngine | Correct | Pointwise | Search | WindowPool | Add:
     """The component of a plan."""
     match plan:
         case LayerPlan():
@@ -133,5 +134,7 @@ def component(plan: UnitPlan) -> LayerEngine | Correct | Pointwise | WindowPool 
             return WindowPool(plan)
         case AddPlan():
             return Add(plan)
+        case SearchPlan():
+            return Search(plan)
         case PointwisePlan():
             return Pointwise(plan)

@@ -20,6 +20,7 @@ from ..blocks.classifier import ArgMaxPlan, score_layout
 from ..blocks.correction import CorrectionPlan
 from ..blocks.fork import ForkPlan
 from ..blocks.pointwise import PointwisePlan
+from ..blocks.search import SearchPlan
 from ..cost.memories import TECHNOLOGIES, Technology
 from ..emit.names import Names
 from ..parts.matches import LayerNumbers
@@ -305,10 +306,10 @@ class GraphPlan(Paced):
         """Registers in a row in front of an input, each of which moves on by itself."""
         source = unit.inputs[index]
         plan = self.plans.get(source)
-        moves = isinstance(plan, PointwisePlan | CorrectionPlan) and self.fork(source) is None
-        if not moves or self.link(unit, index).adapter.needed:
+        if not isinstance(plan, PointwisePlan | SearchPlan | CorrectionPlan):
             return 0
-        assert isinstance(plan, PointwisePlan | CorrectionPlan)
+        if self.fork(source) is not None or self.link(unit, index).adapter.needed:
+            return 0
         return plan.latency + self._places(self._unit(source), 0)
 
     def _buffer(self, name: str, index: int, depth: int) -> BufferPlan:

@@ -8,6 +8,7 @@ from abc_hw.network.graph import INPUT, Graph
 from abc_hw.network.nodes import Conv, MaxPool, Node, Output, Scores, Threshold
 
 from ..blocks.correction import Correction
+from ..blocks.search import is_searched
 
 __all__ = ["Unit", "units_of"]
 
@@ -113,6 +114,8 @@ def _followers(graph: Graph, conv: Conv) -> list[Node]:
     while len(graph.consumers[name]) == 1:
         (node,) = graph.consumers[name]
         if type(node) not in kinds or (isinstance(node, MaxPool) and not _is_square(node)):
+            break
+        if isinstance(node, Threshold) and is_searched(node):
             break
         kinds.remove(type(node))
         found.append(node)

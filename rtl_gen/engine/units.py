@@ -7,11 +7,12 @@ from abc_hw.network.edges import Integers
 from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT, Graph
 from abc_hw.network.nodes import Add as AddNode
-from abc_hw.network.nodes import MaxPool, Node, SumPool
+from abc_hw.network.nodes import MaxPool, Node, SumPool, Threshold
 
 from ..blocks.add import AddPlan
 from ..blocks.correction import Correction, CorrectionPlan
 from ..blocks.pointwise import PointwisePlan
+from ..blocks.search import SearchPlan, is_searched
 from ..blocks.window_pool import WindowPoolPlan
 from ..cost.memories import GENERIC, Technology
 from ..parts.stream import CodeStream
@@ -20,7 +21,7 @@ from .lowering import Unit
 
 __all__ = ["OtherPlan", "UnitPlan", "first_of_input", "stream_out", "streams_in", "unit_plan"]
 
-OtherPlan = CorrectionPlan | PointwisePlan | WindowPoolPlan | AddPlan
+OtherPlan = CorrectionPlan | PointwisePlan | SearchPlan | WindowPoolPlan | AddPlan
 """Of a unit that is no convolution."""
 
 UnitPlan = LayerPlan | OtherPlan
@@ -40,6 +41,9 @@ def unit_plan(unit: Unit, lanes: int, technology: Technology = GENERIC) -> Other
         return AddPlan(one=one, other=other, lanes=lanes)
     if isinstance(does, MaxPool | SumPool):
         return WindowPoolPlan(node=does, edge=edge, lanes=lanes, technology=technology)
+    if isinstance(does, Threshold) and is_searched(does):
+        assert isinstance(edge, Integers)
+        return SearchPlan(node=does, edge=edge, lanes=lanes, technology=technology)
     assert isinstance(does, Node)
     return PointwisePlan(node=does, edge=edge, lanes=lanes, technology=technology)
 

@@ -5,6 +5,7 @@ The long sweep is ``python -m pytest -m long tests/sim/test_graph_simulation.py`
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from opinion import lint
 from random_graphs import random_codes, random_foldings, random_graph, residual_block
 
-from abc_hw.network import Graph
+from abc_hw.network import Bases, Graph, ScaleForm
+from abc_hw.network.nodes import Conv, Threshold
 from abc_hw.rtl_gen.engine.graph_folding import fold_graph
 from abc_hw.rtl_gen.engine.lowering import units_of
 from abc_hw.sim import diagnosis, golden
@@ -70,3 +72,29 @@ def test_a_residual_block_meets_the_bound_and_faults_in_it_are_named(tmp_path: P
     assert (place.layer, place.block) == ("sum", "add")
     sums = golden.run_graph(graph, images).values["sum"]
     assert sums[place.image, *place.pixel, place.channel] == place.expected
+
+
+def test_thresholds_of_eight_bits_are_searched(tmp_path: Path) -> None:
+    """255 of each channel, in a unit of its own between a convolution and the next one; linted."""
+    rng = np.random.default_rng(0)
+    block, codes = residual_block(), Bases(kind="planes", count=8)
+    enter, leave = block.nodes[0], block.nodes[-2]
+    assert isinstance(enter, Conv)
+    assert isinstance(leave, Conv)
+    leave = dataclasses.replace(
+        leave, inputs=("cut",), input_bases=codes, beta=1 << np.arange(8),
+        beta_scale=ScaleForm(kind="pow2", bits=9),
+    )
+    thresholds = np.sort(rng.integers(-30, 60, (2, 255)), axis=1)
+    graph = dataclasses.replace(block, nodes=(
+        enter, Threshold(name="cut", inputs=("enter",), thresholds=thresholds, bases=codes), leave,
+        block.nodes[-1],
+    ))
+    assert [unit.kind for unit in units_of(graph)] == ["conv", "threshold", "conv"]
+    images = random_codes(rng, graph)
+    found = simulate(
+        graph, images, foldings=fold_graph(graph, 300), simulator="icarus", stalls=0.2, work_dir=tmp_path
+    )
+    assert found.ok, found.layers
+    said = lint(tmp_path / "accelerator.v")
+    assert said.returncode == 0, said.stderr

@@ -12,6 +12,7 @@ from streams import run_stream
 from abc_hw.network import Bases, Codes, Integers, ScaleForm
 from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, SumPool, Table, Threshold
 from abc_hw.rtl_gen.blocks.pointwise import Pointwise, PointwisePlan
+from abc_hw.rtl_gen.blocks.search import Search, SearchPlan, is_searched
 from abc_hw.sim import golden
 
 THREE, TWO = Bases(kind="planes", count=3), Bases(kind="planes", count=2)
@@ -97,3 +98,27 @@ def test_latency_and_rate_are_the_plans(name: str) -> None:
 def test_what_is_not_pointwise_is_refused() -> None:
     with pytest.raises(ValueError, match="must be one of them, not sum_pool"):
         PointwisePlan(node=made(SumPool, size=(1, 1), stride=(1, 1)), edge=INTEGERS, lanes=1)
+
+
+@pytest.mark.parametrize(("lanes", "alike"), [(1, False), (2, False), (5, False), (2, True)])
+def test_many_thresholds_are_searched(lanes: int, alike: bool) -> None:
+    """Codes of 5 bits, some thresholds equal; the thresholds themselves arrive, and one less than each."""
+    rng = np.random.default_rng(lanes)
+    rows = np.sort(rng.integers(-60, 60, (1 if alike else CHANNELS, 31)), axis=1)
+    node = Threshold(
+        name="n", inputs=("input",), thresholds=np.repeat(rows, CHANNELS // len(rows), axis=0),
+        bases=Bases(kind="planes", count=5),
+    )
+    assert is_searched(node)
+    edge = Integers(-70, 70, SHAPE)
+    plan = SearchPlan(node=node, edge=edge, lanes=lanes)
+    images = np.concatenate([numbers(edge, 2), *(
+        np.broadcast_to(node.thresholds[:, level] - less, (1, *SHAPE)) for level in range(31) for less in (0, 1)
+    )])
+    expected = transfers(golden.NODES["threshold"](node, images), CHANNELS, lanes)
+    sent = transfers(images, CHANNELS, lanes).tolist()
+    received, _ = run_stream(Search(plan), sent, expected=len(expected), stalls=0.3)
+    real = transfers(np.ones_like(images), CHANNELS, lanes).astype(bool)
+    assert np.array_equal(np.array(received)[real], expected[real])
+    _, cycles = run_stream(Search(plan), sent[:9], expected=9)
+    assert cycles + 1 == 9 + plan.latency
