@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -39,10 +41,14 @@ def read(path: str | Path, what: str, most: int) -> bytes:
     return data
 
 
-def check_regular(path: Path, what: str) -> None:
+def check_regular(path: str | Path, what: str) -> None:
     """InputError for a folder, pipe or device; reading from some of them would wait for ever."""
-    if path.exists() and not path.is_file():
-        found = "a folder" if path.is_dir() else "a pipe or device"
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # who opens it will tell
+        return
+    if not stat.S_ISREG(mode):
+        found = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
         raise InputError(f"{path}: expected {what}, found {found}")
 
 

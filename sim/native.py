@@ -25,6 +25,7 @@ from abc_hw.rtl_gen.engine.design import AnyAccelerator
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 
+from .counters import with_operators
 from .fast import Progress
 from .folders import work_folder
 from .golden import check_images
@@ -71,6 +72,7 @@ def simulate_scores(
     stalls: float = 0.0,
     seed: int = 0,
     jobs: int | None = None,
+    fast: bool = False,
     work_dir: Path | str | None = None,
     progress: Progress | None = None,
     built: Callable[[], None] | None = None,
@@ -84,6 +86,7 @@ def simulate_scores(
     images : uint8 (or int8 where the network's are signed) [B, H, W, C], at least one
     stalls, seed : share of cycles, 0 to 0.9, in which input is held back and output not taken, at random
     jobs : processes at once; all cores otherwise
+    fast : popcounts by the simulator's own operator, see :mod:`abc_hw.sim.counters`
     work_dir : keep sources, build and records here; a temporary folder otherwise
     progress : told (images done, images in all)
     built : called when the model is built and images begin
@@ -92,18 +95,22 @@ def simulate_scores(
     Raises
     ------
     InputError
-        if the images or the folding do not fit, or Verilator is missing.
+        if the images or the folding do not fit, ``fast`` stands beside a netlist, or Verilator is missing.
     RuntimeError
         if the model cannot be built, or does not end.
     """
     if not 0 <= stalls <= 0.9:
         raise InputError(f"stalls: expected a share from 0 to 0.9, found {stalls}")
+    if fast and netlist is not None:
+        raise InputError(f"fast: expected the Verilog, whose popcounts are modules, found a netlist for {netlist}")
     images = check_images(network, images)
     flow = None if netlist is None else find_flow(netlist)
     accelerator = simulated(network, foldings, weights=weights, target=target, flow=flow)
     with work_folder(work_dir) as folder:
         verilog, _ = accelerator_text(accelerator, top=TOP, flow=flow, folder=folder)
         text = verilog.text
+        if fast:
+            text, _ = with_operators(text, target=accelerator.plan.target)
         program = build_native(accelerator, text if mutate is None else mutate(text), folder)
         if built is not None:
             built()

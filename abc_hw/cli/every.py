@@ -40,26 +40,28 @@ def refuse_beside_all(**options: bool) -> None:
 
 def simulate_all(
     network: Network | Graph, foldings: Mapping[str, LayerFolding], wanted: Wanted, *, weights: WeightSource,
-    target: str | None, netlist: str | None, stalls: float, seed: int, work_dir: Path | None,
+    target: str | None, netlist: str | None, stalls: float, seed: int, fast: bool, work_dir: Path | None,
 ) -> None:
     """Simulate, compare all scores and classes with the fast path of the golden model, and tell.
 
     Exit code 1: some differ, or the simulation did not end.
     """
-    from abc_hw.sim import fast, native
+    from abc_hw.sim import fast as fast_path
+    from abc_hw.sim import native
 
     with progress("reading images"):
         _, images, labels = wanted.test_images(network)
     begun = time.monotonic()
     with progress("fast path") as update:
-        expected = fast.run(network, images, progress=update)
+        expected = fast_path.run(network, images, progress=update)
     computed = time.monotonic()
     ready = [computed]
     try:
         with progress("building, then simulating in verilator") as update:
             result = native.simulate_scores(
                 network, images, foldings=foldings, weights=weights, target=target, netlist=netlist, stalls=stalls,
-                seed=seed, work_dir=work_dir, progress=update, built=lambda: ready.append(time.monotonic()),
+                seed=seed, fast=fast, work_dir=work_dir, progress=update,
+                built=lambda: ready.append(time.monotonic()),
             )
     except RuntimeError as error:
         complain_with_log(str(error))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import typer
 
 from abc_hw import sources
+from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
 from abc_hw.writing import check_writable
 
@@ -144,6 +145,9 @@ def simulate(
     stalls: Annotated[float, typer.Option(help="Share of cycles in which input or output pauses.")] = 0.0,
     waves: Annotated[Path | None, typer.Option(help="Write a waveform file.")] = None,
     seed: Annotated[int, typer.Option(help="Of the choice of images and of the pauses.")] = 0,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="With --images all: popcounts by the simulator's own operator.")
+    ] = False,
     work_dir: Annotated[Path | None, typer.Option(help="Keep sources, build and logs here.")] = None,
 ) -> None:
     """Simulate a network's accelerator and compare what every layer, or unit of a graph, hands on with the golden
@@ -169,10 +173,12 @@ def simulate(
         found, foldings = read_design(network, cycles, folding)
         simulate_all(
             found, foldings, wanted, weights=source, target=target, netlist=netlist, stalls=stalls, seed=seed,
-            work_dir=work_dir,
+            fast=fast, work_dir=work_dir,
         )
         return
     count = some_number(images)
+    if fast:
+        raise InputError(f"fast: expected --images {ALL} beside it, found {count}")
     check_writable(waves)
     found, foldings = read_design(network, cycles, folding)
     pixels, labels = some_images(found, None if random else wanted, count, seed)

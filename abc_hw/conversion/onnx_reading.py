@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..reading import check_regular
 
 __all__ = ["Operation", "SourceGraph", "read"]
 
@@ -89,6 +90,7 @@ def read(path: str | os.PathLike[str]) -> SourceGraph:
     import onnx
 
     name = os.fspath(path)
+    check_regular(name, "an ONNX file")
     try:
         model = onnx.load_model(name, load_external_data=False)
     except OSError as error:

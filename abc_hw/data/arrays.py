@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..reading import check_regular
 from ..validation import shown
 from .features import Features
 from .images import Pixels, adapt
@@ -244,6 +245,7 @@ def read_images_file(
 
 def load_file(path: Path) -> dict[str, Array]:
     """The arrays in an .npz file by name, or the one in an .npy file; InputError if it is neither."""
+    check_regular(path, "NumPy arrays")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:

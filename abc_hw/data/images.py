@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..reading import check_regular
 from .reading import Reading
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ MOST_PIXELS = 1 << 26
 """Of one image file; a file that announces more is refused before memory is taken for it."""
 
 GREY_MODES = ("1", "L", "LA", "La")
-DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+WITHIN_16_BITS = ("PNG", "PPM")
+"""Formats in which Pillow's mode I holds numbers of 16 bits; in others nobody knows what white is."""
 
 
 def read_image(path: Path, reading: Reading | None = None, *, channels: int | None = None) -> Pixels:
@@ -41,12 +45,14 @@ def read_image(path: Path, reading: Reading | None = None, *, channels: int | No
     Raises
     ------
     InputError
-        no file, no whole image, one of several pictures, of floating-point numbers, of more than
-        :data:`MOST_PIXELS`, or with transparent pixels where no background is given; the line starts with the path
+        no file, no whole image, one of several pictures, of floating-point numbers or integers of more than 16
+        bits, of more than :data:`MOST_PIXELS`, or with transparent pixels where no background is given; the line
+        starts with the path
     """
     from PIL import Image
 
     reading = reading or Reading()
+    check_regular(path, "an image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a file says besides its pixels
@@ -132,6 +138,8 @@ def _check_header(image: Image.Image) -> None:
         raise InputError(f"expected one picture, found {frames}")
     if image.mode == "F":
         raise InputError("expected pixels that are whole numbers, found floating-point ones")
+    if image.mode == "I" and image.format not in WITHIN_16_BITS:
+        raise InputError("expected pixels of 8 or 16 bits without sign, found wider or signed ones")
 
 
 def _converted(image: Image.Image, reading: Reading, channels: int | None) -> Image.Image:
@@ -139,10 +147,10 @@ def _converted(image: Image.Image, reading: Reading, channels: int | None) -> Im
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)
+    if upright.mode in DEEP_MODES:
+        upright = _eight_bits(upright)
     if upright.has_transparency_data:
         upright = _opaque(upright, reading.background)
-    if upright.mode in (*DEEP_MODES, "I"):
-        upright = _eight_bits(upright)
     if reading.grey:
         upright = upright.convert("L")
     if channels is None:
@@ -176,7 +184,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise InputError(f"expected pixels of 8 or 16 bits, found values from {values.min()} to {values.max()}")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    clear = image.info.get("transparency")  # the one value that stands for nothing
+    if clear is None:
+        return grey
+    return Image.merge("LA", (grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))))
 
 
 def _finished(image: Image.Image, reading: Reading) -> Pixels:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..reading import check_regular
 
 MOST_BYTES = 1 << 30
 """That one file may unpack to."""
@@ -32,6 +33,7 @@ def unpack(path: Path, what: str, header: int, size: Callable[[bytes], int]) -> 
     ------
     InputError : not readable, no gzip file, or announced as larger than :data:`MOST_BYTES`
     """
+    check_regular(path, what)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(header)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..reading import check_regular
 from ..registry import Registry
 from .ground import Ground
 from .packed import read_cifar_pickle, unpack
@@ -68,7 +69,9 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
 
     content = unpack(path, "an IDX file", header, size)
     shape = _sides(content, header)
-    if len(content) != header + math.prod(shape) or not math.prod(shape):
+    if not math.prod(shape):
+        raise InputError(f"{path}: expected at least one image or label, found none: {shape}")
+    if len(content) != header + math.prod(shape):
         raise InputError(f"{path}: expected {header + math.prod(shape)} bytes for {shape}, found {len(content)}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
@@ -142,6 +145,7 @@ def read_cifar(path: Path) -> Split:
     InputError : no such file, or not a whole number of records with labels 0 to 9.
     """
     record = 1 + 3 * 32 * 32
+    check_regular(path, "a CIFAR-10 binary file")
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..reading import check_regular
 from ..validation import shown
 from .features import Features, Numbers
 from .parts import Labels, Split, check_labels
@@ -76,6 +77,7 @@ def read_table(path: Path, label: str | None = None) -> Table:
     InputError : not readable, no such column, a row of another length, or a value that is no finite number; the
         line starts with the path and names the line of the file
     """
+    check_regular(path, "a .csv file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
@@ -119,6 +121,7 @@ def read_listing(path: Path) -> list[tuple[str, str]]:
     ------
     InputError : not readable, or no such table; the line starts with the path
     """
+    check_regular(path, "a .csv file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for _, row in _rows(path, csv.reader(file))]

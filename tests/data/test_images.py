@@ -79,6 +79,34 @@ def test_16_bits_are_scaled_to_8(tmp_path: Path) -> None:
     assert read_image(saved(tmp_path / "ends.png", ends)).ravel().tolist() == [0, 0, 1, 255]
 
 
+def test_one_of_16_bits_may_stand_for_nothing(tmp_path: Path) -> None:
+    """Scaled first: Pillow would take 16-bit values as they are, white from 255 on, and none as transparent."""
+    deep = Image.fromarray(GREY.astype(np.uint16) * 257)
+    deep.save(tmp_path / "clear.png", transparency=257 * 100)
+    assert refusal(tmp_path / "clear.png").startswith("expected opaque pixels, found transparent ones")
+    found = read_image(tmp_path / "clear.png", Reading(background="white"))
+    np.testing.assert_array_equal(found[..., 0], np.where(GREY == 100, 255, GREY))
+    deep.save(tmp_path / "opaque.png", transparency=1)
+    np.testing.assert_array_equal(read_image(tmp_path / "opaque.png")[..., 0], GREY)
+
+
+def test_integers_of_other_kinds_have_no_known_white(tmp_path: Path) -> None:
+    saved(tmp_path / "wide.tif", GREY.astype(np.int32))
+    (tmp_path / "signed.tif").write_bytes(signed_tiff())
+    for name in ("wide.tif", "signed.tif"):
+        expected = "expected pixels of 8 or 16 bits without sign, found wider or signed ones"
+        assert refusal(tmp_path / name) == expected
+
+
+def signed_tiff() -> bytes:
+    """One row of four 16-bit numbers with signs."""
+    entries = [(256, 4, 4), (257, 4, 1), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1),
+               (278, 4, 1), (279, 4, 8), (339, 3, 2)]
+    listed = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    pixels = struct.pack("<4h", 1, 2, 3, 4)
+    return b"II*\0" + struct.pack("<I", 16) + pixels + struct.pack("<H", len(entries)) + listed + bytes(4)
+
+
 def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path: Path) -> None:
     turned = Image.fromarray(np.rot90(GREY).copy())
     exif = Image.Exif()

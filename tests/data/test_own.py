@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
 import re
 import zipfile
@@ -17,9 +18,11 @@ from PIL import Image
 from test_data import idx_bytes, write_mnist
 
 from abc_hw import data
-from abc_hw.data import Features, Reading
-from abc_hw.data.arrays import read_images_file
+from abc_hw.data import Features, Reading, read_image
+from abc_hw.data.arrays import load_file, read_images_file
 from abc_hw.data.packed import MOST_BYTES
+from abc_hw.data.published import read_cifar, read_idx
+from abc_hw.data.tables import read_listing, read_table
 from abc_hw.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -228,6 +231,16 @@ def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray
     path = tmp_path / "set.npz"
     np.savez(path, **arrays)  # type: ignore[arg-type]
     assert message in line(path)
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    """Whatever reads images or data refuses at once what is no file, or a folder where a file should be."""
+    for name, found in (("pipe", "a pipe or device"), ("folder", "a folder")):
+        path = tmp_path / name
+        os.mkfifo(path) if name == "pipe" else path.mkdir()
+        for read in (read_image, read_table, read_listing, load_file, read_cifar, lambda it: read_idx(it, 3)):
+            with pytest.raises(InputError, match=rf"^{path}: expected .*, found {found}$"):
+                read(path)
 
 
 def test_files_that_are_no_arrays(tmp_path: Path) -> None:
