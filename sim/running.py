@@ -17,7 +17,7 @@ from cocotb_tools.runner import Verilator as VerilatorRunner
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.yosys import search_path
 
-from .simulators import environment, under
+from .simulators import SHORT, UNOPTIMISED, UNSPLIT, environment, under
 
 __all__ = ["leave_rerun", "run_bench", "viewer_lists", "wave_kind"]
 
@@ -52,9 +52,12 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
     InputError : no such simulator
     RuntimeError : it cannot build the design; the message has the end of its log
     """
-    runner = _LeanVerilator() if simulator == "verilator" else _Icarus(kind)
+    short = json.loads((folder / "run.json").read_text())["most_cycles"] <= SHORT
+    runner = _LeanVerilator(short=short) if simulator == "verilator" else _Icarus(kind)
     build_args = {
-        "verilator": ["-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique"],
+        "verilator": [
+            "-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique", *(UNSPLIT if short else ()),
+        ],
         "icarus": ["-Wall", "-Wno-timescale"],
     }
     with under(environment(simulator)):
@@ -80,11 +83,16 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
 
 class _LeanVerilator(VerilatorRunner):
     """Verilator without every signal made public: the bench touches only the harness's ports, and the model
-    compiles in a fraction of the time."""
+    compiles in a fraction of the time. For a short simulation it is not optimised either."""
+
+    def __init__(self, *, short: bool) -> None:
+        super().__init__()
+        self._short = short
 
     def _build_command(self) -> list[list[str]]:
-        commands = super()._build_command()
-        return [[word for word in command if word != "--public-flat-rw"] for command in commands]
+        verilate, make = super()._build_command()
+        lean = [word for word in verilate if word != "--public-flat-rw"]
+        return [lean, [*make, UNOPTIMISED] if self._short else make]
 
 
 class _Icarus(Icarus):

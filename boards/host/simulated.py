@@ -15,7 +15,7 @@ from pathlib import Path
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit
-from abc_hw.sim.simulators import environment
+from abc_hw.sim.simulators import UNSPLIT, environment
 from abc_hw.writing import temporary_folder
 
 from ..gateware.top import LinkedAccelerator
@@ -39,7 +39,7 @@ def build_simulator(top: LinkedAccelerator, folder: Path) -> Path:
     shutil.copy(SOURCE, folder)
     command = [
         "verilator", "--cc", "--exe", "--build", "-O3", "--x-initial", "unique", "-Wno-fatal", "-Wno-WIDTH",
-        "-CFLAGS", "-O2", "--top-module", NAME, "--Mdir", "model", f"{NAME}.v", SOURCE.name,
+        *UNSPLIT, "-MAKEFLAGS", "OPT_FAST=-O1", "--top-module", NAME, "--Mdir", "model", f"{NAME}.v", SOURCE.name,
     ]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False

@@ -38,7 +38,7 @@ def test_all_scores_equal_the_fast_path(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(result.cycles) == 39  # 41 images in two processes
     assert seen == sorted(seen)
     assert seen[-1] == (41, 41)
-    monkeypatch.setattr(native, "build_native", lambda *_: tmp_path / "native" / "Vaccelerator")
+    monkeypatch.setattr(native, "build_native", lambda *_, **__: tmp_path / "native" / "Vaccelerator")
     free = native.simulate_scores(NETWORK, IMAGES, foldings=FOLDINGS, weights="loaded", jobs=1, work_dir=tmp_path)
     np.testing.assert_array_equal(free.scores, expected)
     assert free.cycles.tolist() == [free.bound] * 40
