@@ -5,5 +5,12 @@ set -euo pipefail
 
 export OMP_NUM_THREADS=1 # the workers of pytest share the cores
 ruff check .
-mypy
-python -m pytest -q -n auto --dist worksteal "$@"
+said="$(mktemp)"
+trap 'rm -f "$said"' EXIT
+mypy >"$said" 2>&1 &
+types=$!
+failed=0
+python -m pytest -q -n auto --dist worksteal "$@" || failed=$?
+wait "$types" || failed=$?
+cat "$said"
+exit "$failed"
