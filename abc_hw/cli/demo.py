@@ -50,8 +50,6 @@ def demo(
         return
     need("train", "torch", "lightning", "sklearn")
     need("sim", "cocotb")
-    import torch
-
     from abc_hw.network import onnx_export
     from abc_hw.rtl_gen.cost.choice import fold
     from abc_hw.rtl_gen.engine.design import make_accelerator
@@ -59,7 +57,6 @@ def demo(
     from abc_hw.training.quantised import evaluate_integer
     from abc_hw.training.recipes import config_for
 
-    torch.set_num_threads(1)  # so small a network is no faster on more, and its numbers are the same everywhere
     held_out = named_dataset("digits", None).test
     images = len(held_out) if images is None else images
     if not 3 <= images <= len(held_out):

@@ -39,6 +39,7 @@ from .quantised import evaluate_float, evaluate_integer
 from .recipes import OWN, RUN, TrainingConfig, build_model, config_for, config_text
 from .residual import ResidualNet
 from .starting import start_from
+from .threads import FEW_MACS, on_one_thread
 from .tracing import check_module
 
 __all__ = [
@@ -232,7 +233,8 @@ def train(
         if not isinstance(module.model, ABCNet | ResidualNet):
             raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")
         start_from(module.model, config.start, dataset.train)
-    with _for_itself(folder), telling(folder, "a folder"):
+    small = config.batch * macs_of(module.model, dataset.shape) < FEW_MACS
+    with _for_itself(folder), telling(folder, "a folder"), on_one_thread(small):
         if is_first():
             write(folder / RUN, config_text(config).encode())
         return _train(module, dataset, folder, resume, progress, on_epoch, trainer_options)

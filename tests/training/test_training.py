@@ -105,10 +105,12 @@ def test_bfloat16_is_what_convolutions_multiply_in_up_to_the_integer_epochs(
     assert set(seen[half:]) == {torch.float32}
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+def test_the_same_seed_gives_the_same_weights_on_any_number_of_threads_and_another_seed_others(
     run: tuple[Trained, Path], tmp_path: Path
 ) -> None:
+    torch.set_num_threads(2)
     again = train(short(augment="crop"), tmp_path / "again")
+    assert torch.get_num_threads() == 2
     assert_equal_states(state(run[0]), state(again))
     other = train(short(augment="crop", seed=2), tmp_path / "other")
     assert not torch.equal(state(run[0])["blocks.conv1.layer.weight"], state(other)["blocks.conv1.layer.weight"])
