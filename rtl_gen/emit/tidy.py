@@ -35,9 +35,16 @@ def modules_of(design: "ys.Design") -> dict[str, "ys.Module"]:
 
 def _bits(signal: "ys.SigSpec") -> list[Bit | None]:
     """(wire name, index) of every bit; None for constants. Most signals are a wire or a part of one, whose name is
-    asked for once."""
+    asked for once; in others neighbours mostly are bits of one wire."""
     if not signal.is_chunk():
-        return [(str(bit.wire.name), bit.offset) if bit.is_wire() else None for bit in signal.to_sigbit_vector()]
+        found: list[Bit | None] = []
+        wire, name = None, ""
+        for bit in signal.to_sigbit_vector():
+            of = bit.wire
+            if of is not None and of is not wire:
+                wire, name = of, str(of.name)
+            found.append(None if of is None else (name, bit.offset))
+        return found
     part = signal.as_chunk()
     if not part.is_wire():
         return [None] * part.width
