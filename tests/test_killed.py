@@ -164,7 +164,7 @@ def test_an_addition_to_the_zoo_is_whole_or_none(
 
 
 def test_a_build_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
-    options = ("build", "example:digits-small", "--board", "icebreaker", "--out", tmp_path)
+    options = ("build", "example:tiny", "--board", "icebreaker", "--out", tmp_path)
     seconds = finished(*options)
     names = sorted(path.name for path in tmp_path.iterdir())
     bitstream = (tmp_path / "top.bin").read_bytes()

@@ -108,6 +108,13 @@ def test_a_file_that_is_no_checkpoint_is_refused(trained: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [tmp_path / "model.ckpt"]
 
 
+def test_a_checkpoint_that_would_run_code_is_refused_without_advice_to_run_it(tmp_path: Path) -> None:
+    torch.save({"abc_hw": {"format": 1}, "other": Path("x")}, tmp_path / "model.ckpt")
+    line = refused("export", tmp_path / "model.ckpt", "-o", tmp_path / "network.safetensors")
+    assert line.endswith("found a file that torch cannot load: it is damaged, or holds more than plain tensors")
+    assert "weights_only" not in line
+
+
 # -- unusable options ---------------------------------------------------------------------------------------
 
 

@@ -426,6 +426,12 @@ def test_a_gzip_file_is_unpacked_no_further_than_it_announces(tmp_path: Path) ->
         data.read_idx(path, 3)
 
 
+def test_files_of_no_image_are_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "none").write_bytes(idx_bytes(np.zeros((0, 4, 4))))
+    with pytest.raises(InputError, match=r"none: expected at least one image or label, found none: \(0, 4, 4\)$"):
+        read_idx(tmp_path / "none", 3)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_images_are_too_few(tmp_path: Path, count: int) -> None:
     write_mnist(tmp_path / "mnist", compress=False, train=count)
