@@ -23,7 +23,7 @@ from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
 from amaranth.lib import wiring
 
 from abc_hw.boards.toolchain import find_tool
-from abc_hw.rtl_gen.emit.yosys import run_yosys
+from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ def by_block(device: Device, component: wiring.Component, inputs: Sequence[Value
 
 def wrapped(component: wiring.Component | None, inputs: Sequence[Value], outputs: Sequence[Value]) -> str:
     top = OutOfContext(component, inputs, outputs)
-    return rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False)
+    return with_copies(rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False))
 
 
 @cache

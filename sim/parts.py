@@ -114,7 +114,7 @@ class ArrayDriver:
                 if "group_m" in self._ports:
                     dut.group_m.value = late.group_m
             await RisingEdge(clock)
-            if dut.valid.value == 1:
+            if int(dut.valid.value):
                 moments.append(cycle)
                 found.append(_split(int(dut.dots.value), port.bits, port.dims))
         first = next(index for index, word in enumerate(words) if word.last)
@@ -161,7 +161,7 @@ class ScaleDriver:
         for cycle in range(len(words) * distance + (self._design.latency or 0) + distance + 1):
             index, wait = divmod(cycle, distance)
             loads = wait == 0 and index < len(words)
-            dut.load.value = int(loads)
+            dut.load.value = (1 << self._ports["load"].width) - 1 if loads else 0
             if loads:
                 dut.dots.value = words[index]
             await RisingEdge(clock)

@@ -17,7 +17,7 @@ from abc_hw.network.codings import CODINGS
 
 from ..parts.arith import ceil_div, select
 from ..parts.coding import ParityCoder, ParityPlan, operand_word
-from ..parts.delay import delayed
+from ..parts.delay import copied, delayed
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
 from .pe import ElementPlan, ProcessingElement
@@ -163,8 +163,8 @@ class PEArray(wiring.Component):
     a : In, [px simd] codes, pixel by pixel;  w : In, [pe][simd] stored weights, ``weight_delay`` cycles later
     group_n, group_m : In, which np of the N (mp of the M) bases are wanted; with the codes (the weights)
     word, last : In(1), codes are valid; they are the last of a dot; the words of a dot come without a pause
-    dots : Out, [px pe][mp][np], pixel by pixel;  valid : Out(1), they are complete; ``latency`` cycles after the
-        last word
+    dots : Out, [px pe][mp][np], pixel by pixel
+    valid : Out(px pe), they are complete; ``latency`` cycles after the last word, all bits at once
     """
 
     def __init__(self, plan: ArrayPlan) -> None:
@@ -179,7 +179,7 @@ class PEArray(wiring.Component):
             "last": In(1),
             "dots": Out(data.ArrayLayout(
                 data.ArrayLayout(data.ArrayLayout(count, plan.np), plan.mp), plan.px * plan.pe)),
-            "valid": Out(1),
+            "valid": Out(plan.px * plan.pe),
         })
 
     @property
@@ -190,18 +190,20 @@ class PEArray(wiring.Component):
         m = Module()
         pixels = [self._activations(m, pixel) for pixel in range(self._plan.px)]
         weights = [self._weights(m, index) for index in range(self._plan.pe)]
-        going_on = delayed(m, self.word & ~self.last, self._plan.latency, name="keep", reset_less=False)
+        # What clears and takes the dots is told to every element by a register of its own.
+        late, elements = self._plan.latency - 1, len(pixels) * len(weights)
+        goes_on = delayed(m, self.word & ~self.last, late, name="goes_on", reset_less=False)
+        valid = delayed(m, self.word & self.last, late, name="valid", reset_less=False)
+        ends = copied(m, ~goes_on, elements, name="ends")
+        m.d.comb += self.valid.eq(Cat(copied(m, valid, elements, name="valid_of")))
         for place, (activation, weight) in enumerate(itertools.product(pixels, weights)):
             m.submodules[f"pe{place}"] = element = ProcessingElement(self._plan.element)
             m.d.comb += [
                 element.a.as_value().eq(Cat(activation)),
                 element.b.as_value().eq(Cat(weight)),
-                element.keep.eq(going_on),
+                element.ends.eq(ends[place]),
                 self.dots[place].eq(element.dots),
             ]
-        m.d.comb += self.valid.eq(
-            delayed(m, self.word & self.last, self._plan.latency, name="valid", reset_less=False)
-        )
         return m
 
     def _activations(self, m: Module, pixel: int) -> list[Value]:

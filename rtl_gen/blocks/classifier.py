@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from amaranth.hdl import Module, Mux, Shape, Signal
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,7 +44,7 @@ class ArgMaxPlan:
     @property
     def latency(self) -> int:
         """Cycles from a score to it with the index so far."""
-        return 2
+        return 3
 
     @property
     def cycles(self) -> int:
@@ -84,27 +84,35 @@ class ArgMax(wiring.Component):
         m = Module()
         classes = self._plan.classes
         moves = ~self.o.valid | self.o.ready
-        # A score stands in a register before it is compared.
-        there = Signal()
-        first = Signal(reset_less=True)
-        last = Signal(reset_less=True)
-        score = Signal(self._plan.score, reset_less=True)
-        place = Signal(range(classes), reset_less=True)
         index = Signal(range(classes))
         at_last = index == classes - 1
-        best_index = Signal(range(max(classes, 2)))
-        best = Signal(self._plan.score)
-        better = first | (score > best)
+
+        def register(name: str, shape: ShapeLike = 1) -> Signal:
+            return Signal(shape, name=name, reset_less=True)
+
+        # The score that is compared next, and the one whose comparison is known.
+        there, compared = Signal(name="there"), Signal(name="compared")
+        score, compared_score = register("score", self._plan.score), register("compared_score", self._plan.score)
+        place, compared_place = register("place", range(classes)), register("compared_place", range(classes))
+        last, compared_last = register("last"), register("compared_last")
+        first = register("first")
+        better = Signal()  # than all before it
+        best, best_index = register("best", self._plan.score), register("best_index", range(max(classes, 2)))
+        # Both that may be the greatest so far are compared at once: no sum waits for which of them it is.
+        greater = Mux(better, score > compared_score, score > best)
         m.d.comb += self.i.ready.eq(moves)
         with m.If(moves):
             m.d.sync += [
                 there.eq(self.i.valid), score.eq(self.i.payload[0]), place.eq(index), first.eq(index == 0),
                 last.eq(at_last),
-                self.o.valid.eq(there), self.o.payload.score.eq(score), self.o.payload.last.eq(last),
-                self.o.payload.label.eq(Mux(better, place, best_index)),
+                compared.eq(there), compared_score.eq(score), compared_place.eq(place), compared_last.eq(last),
+                better.eq(there & (first | greater)),
+                self.o.valid.eq(compared), self.o.payload.score.eq(compared_score),
+                self.o.payload.last.eq(compared_last),
+                self.o.payload.label.eq(Mux(better, compared_place, best_index)),
             ]
             with m.If(self.i.valid):
                 m.d.sync += index.eq(Mux(at_last, 0, index + 1))
-            with m.If(there & better):
-                m.d.sync += [best.eq(score), best_index.eq(place)]
+            with m.If(better):
+                m.d.sync += [best.eq(compared_score), best_index.eq(compared_place)]
         return m

@@ -70,7 +70,7 @@ class ProcessingElement(wiring.Component):
     -------
     b, a : In, ``simd`` bits per weight (activation) basis, as :func:`abc_hw.rtl_gen.parts.coding.operand_word`
         codes them
-    keep : In(1), the dot goes on after this word; ``latency`` cycles after it
+    ends : In(1), the dot does not go on after this word; ``latency`` cycles after it
     dots : Out, [mp][np] counts of the dots up to the word, ``latency`` cycles after it
     """
 
@@ -80,7 +80,7 @@ class ProcessingElement(wiring.Component):
         super().__init__({
             "b": In(data.ArrayLayout(unsigned(plan.simd), plan.mp)),
             "a": In(data.ArrayLayout(unsigned(plan.simd), plan.np)),
-            "keep": In(1),
+            "ends": In(1),
             "dots": Out(data.ArrayLayout(data.ArrayLayout(count, plan.np), plan.mp)),
         })
 
@@ -105,8 +105,7 @@ class ProcessingElement(wiring.Component):
                 adder = Adder(list(dot), list(count.o), carry, len(port))
                 (total,) = chain_row(m, [adder], slots=len(port) + 2, name=f"sum_{place}")
                 m.d.comb += port.eq(Cat(total))
-                with m.If(self.keep):
-                    m.d.sync += dot.eq(port)
-                with m.Else():
+                m.d.sync += dot.eq(port)
+                with m.If(self.ends):
                     m.d.sync += dot.eq(0)
         return m

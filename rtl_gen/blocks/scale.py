@@ -240,8 +240,8 @@ class ScaleUnit(wiring.Component):
 
     Members
     -------
-    dots : In, [px pe][mp][np], pixel by pixel;  load : In(1), they are complete; at least ``scale_items`` cycles
-        apart
+    dots : In, [px pe][mp][np], pixel by pixel
+    load : In(px pe), they are complete, all bits at once; at least ``scale_items`` cycles apart
     matches : Out, an accumulator for each pixel and channel at once, pixel by pixel;  valid : Out(1)
     write_alphas, write_betas : In, where they are loaded: what writes them
     """
@@ -253,7 +253,7 @@ class ScaleUnit(wiring.Component):
         dots = data.ArrayLayout(unsigned(layer.dot_length.bit_length()), folding.np)
         super().__init__({
             "dots": In(data.ArrayLayout(data.ArrayLayout(dots, folding.mp), folding.px * folding.pe)),
-            "load": In(1),
+            "load": In(folding.px * folding.pe),
             "matches": Out(data.ArrayLayout(plan.numbers.shape, plan.lanes)),
             "valid": Out(1),
             **({"write_alphas": In(write_signature(plan.alphas))} if plan.alphas.write != "none" else {}),
@@ -291,9 +291,12 @@ class ScaleUnit(wiring.Component):
         turns = Signal(items)  # one bit on: the item that is handed on
         with m.If(busy):
             m.d.sync += busy.eq(~turns[-1])
-        with m.If(self.load):
-            m.d.sync += [busy.eq(1), held.eq(self.dots)]
-        m.d.sync += turns.eq(Cat(self.load, turns[:-1]))
+        with m.If(self.load[0]):
+            m.d.sync += busy.eq(1)
+        for place, taken in enumerate(self.load):
+            with m.If(taken):
+                m.d.sync += held[place].eq(self.dots[place])
+        m.d.sync += turns.eq(Cat(self.load[0], turns[:-1]))
         counts = [
             [
                 chosen(m, turns, [

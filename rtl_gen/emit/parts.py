@@ -177,7 +177,8 @@ def array(
         _port("last", "in", "they are the last of a dot"),
         _port("dots", "out", "positions of the dot where weight basis m and activation basis n agree",
               dot_length.bit_length(), pe, mp, np),
-        _port("valid", "out", "dots are complete: latency cycles after the last word"),
+        _port("valid", "out", "dots are complete: latency cycles after the last word; a bit for each of pe, "
+              "all alike", pe),
     ]
     return Part(component, Manifest(
         module=name, part="array", target=target, latency=plan.latency, signals=tuple(signals),
@@ -257,7 +258,7 @@ def scale(
             _port("dots", "in", "matches of each pixel, channel, weight basis and activation basis of a pass",
                   schedule.layer.dot_length.bit_length(), folding.px * folding.pe, folding.mp, folding.np),
             _port("load", "in", "dots are there: for each group of channels n outside, m inside, load_distance or "
-                  "more cycles apart"),
+                  "more cycles apart; a bit for each pixel and channel, all alike", folding.px * folding.pe),
             Signal(name="matches", direction="out", bits=shape.width, dims=(plan.scale.lanes,),
                    signed=shape.signed,
                    meaning="sum of alpha beta matches; channels one after the other, of each its pixels"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import abc_hw
 
-__all__ = ["main", "run_yosys", "search_path", "without_field_names", "without_ram_contents"]
+__all__ = ["main", "run_yosys", "search_path", "with_copies", "without_field_names", "without_ram_contents"]
 
 
 def search_path() -> str:
@@ -50,6 +50,24 @@ def without_field_names(rtlil: str) -> str:
     are at an end of logic, stop with a failed assertion (0.70).
     """
     return re.sub(r"(?<=\S)\[(\d+)\]", r"__\1", rtlil)
+
+
+def with_copies(rtlil: str) -> str:
+    """A design as Amaranth writes it, but registers whose signal is marked ``keep`` stay as many as there are.
+
+    Amaranth marks only the wire, and Yosys makes one register of all that hold the same.
+    """
+    return "".join(_marked(module) for module in re.split(r"(?<=\nend\n)", rtlil))
+
+
+def _marked(module: str) -> str:
+    wires = set(re.findall(r"attribute \\keep 1\n(?:  attribute [^\n]*\n)*  wire [^\\\n]*(\\\S+)\n", module))
+    if not wires:
+        return module
+    return re.sub(
+        r"  cell \$dff \S+\n(?:    [^\n]*\n)*?    connect \\Q (\\\S+)\n  end\n",
+        lambda cell: f"  attribute \\keep 1\n{cell[0]}" if cell[1] in wires else cell[0], module,
+    )
 
 
 def without_ram_contents(rtlil: str) -> str:

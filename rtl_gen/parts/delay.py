@@ -8,7 +8,7 @@ from amaranth.hdl import Const, Module, Signal, Value
 
 from .arith import ceil_div
 
-__all__ = ["chosen", "chosen_cycles", "chosen_gates", "delayed"]
+__all__ = ["chosen", "chosen_cycles", "chosen_gates", "copied", "delayed"]
 
 INPUTS = 4
 """Of a look-up table, for :func:`chosen`."""
@@ -24,6 +24,19 @@ def delayed(
             m.d.sync += register.eq(value)
         value = register
     return value
+
+
+def copied(m: Module, value: Value, copies: int, *, name: str) -> list[Value]:
+    """``value`` as it was a cycle ago, in so many registers that no synthesiser makes one of: each is for users
+    that lie together, so that none has a wire to all of them."""
+    found = []
+    for copy in range(copies):
+        register = Signal(
+            value.shape(), name=f"{name}_{copy}", reset_less=True, attrs={"keep": 1} if copies > 1 else {}
+        )
+        m.d.sync += register.eq(value)
+        found.append(register)
+    return found
 
 
 def _levels(count: int) -> list[int]:

@@ -258,6 +258,10 @@ class Memory(wiring.Component):
         """The memory as the language has them; the synthesiser is told the kind, but where it decides."""
         plan = self._plan
         width = len(plan.kept)
+        # Logic looks up an address that stands still beside it; a block's word waits at its output.
+        in_logic = plan.mapped.kind == "logic" and plan.write == "none"
+        before, behind = (plan.latency - 1, 0) if in_logic else (0, plan.latency - 1)
+        address = delayed(m, self._address, before, name="address", enable=self._enable)
         whole = width if plan.write != "parts" else width // LOAD_BITS * LOAD_BITS
         words: list[Value] = []
         for start, end in ((0, whole), (whole, width)):
@@ -272,7 +276,7 @@ class Memory(wiring.Component):
             )
             m.submodules[f"{kind}{'_rest' if start else ''}_array"] = memory
             read = memory.read_port()
-            m.d.comb += read.addr.eq(self._address)
+            m.d.comb += read.addr.eq(address)
             if plan.held:
                 m.d.comb += read.en.eq(self.en)
             if plan.write == "word":
@@ -284,11 +288,11 @@ class Memory(wiring.Component):
                 write = memory.write_port(granularity=size)
                 m.d.comb += [
                     read.en.eq(~self.write.en.any()),
-                    write.addr.eq(self._address),
+                    write.addr.eq(address),
                     write.data.eq(self.write.data[:size].replicate((end - start) // size)),
                     write.en.eq(self.write.en[start // LOAD_BITS :]),
                 ]
-            words.append(delayed(m, read.data, plan.latency - 1, name="word", enable=self._enable))
+            words.append(delayed(m, read.data, behind, name="word", enable=self._enable))
         return Cat(words)
 
     # -- in blocks ------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ class Narrow(wiring.Component):
         plan = self._plan
         pieces = plan.i.lanes // plan.o.lanes
         per_pixel = plan.o.channel_words(plan.shape[2])
-        held = Signal.like(self.i.payload)
+        held = Signal.like(self.i.payload, reset_less=True)
         filled = Signal()
         piece = Signal(range(per_pixel))  # within the group of pixels
         within = Signal(range(pieces))  # within the held transfer
@@ -266,7 +266,10 @@ class Widen(wiring.Component):
         within = Signal(range(pieces))  # within the transfer being joined
         pixel_end = piece == per_pixel - 1
         last = (within == pieces - 1) | pixel_end
-        m.d.comb += [self.i.ready.eq(~filled | self.o.ready), self.o.valid.eq(filled)]
+        joined = Signal.like(self.o.payload, reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~filled | self.o.ready), self.o.valid.eq(filled), self.o.payload.eq(joined),
+        ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += filled.eq(0)
         with m.If(self.i.valid & self.i.ready):
@@ -275,7 +278,7 @@ class Widen(wiring.Component):
             m.d.sync += filled.eq(last)
             for index in range(pieces):
                 lanes = Cat(
-                    self.o.payload[plan.o.place(pixel, index * plan.i.lanes + lane)]
+                    joined[plan.o.place(pixel, index * plan.i.lanes + lane)]
                     for pixel in range(plan.i.px) for lane in range(plan.i.lanes)
                 )
                 with m.If(within == index):

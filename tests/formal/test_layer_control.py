@@ -328,7 +328,7 @@ def scaled(layer: Layer, **folding: int) -> Spec:
         spec.m.d.sync += spacing.eq(schedule.scale_items - 1)
     with spec.m.Elif(spacing != 0):
         spec.m.d.sync += spacing.eq(spacing - 1)
-    spec.assume(~dut.load | (spacing == 0))
+    spec.assume(~dut.load.any() | (dut.load.all() & (spacing == 0)))
     folded = numbers.layer
     dots = [Value.cast(dut.dots[0][m][n]) for m in range(plan.folding.mp) for n in range(plan.folding.np)]
     steps = [
@@ -348,7 +348,7 @@ def scaled(layer: Layer, **folding: int) -> Spec:
                 spec.m.d.comb += added.eq(sum(dot * factor for dot, factor in zip(dots, factors, strict=True)))
     for index, which in enumerate(steps):
         for dot, one in zip(dots, which, strict=True):
-            spec.assume(~dut.load | (place != index) | (dot == counted[one]))
+            spec.assume(~dut.load[0] | (place != index) | (dot == counted[one]))
     first, last = Signal(), Signal()
     spec.m.d.comb += [
         first.eq(_any(place == index for index in range(0, len(steps), passes))),

@@ -101,7 +101,7 @@ def test_fork(branches: int) -> None:
 
 
 def argmax(classes: int) -> Spec:
-    """Against the greatest so far, of equals the first, in two registers that wait with the answer."""
+    """Against the greatest so far, of equals the first, in three registers that wait with the answer."""
     dut = ArgMax(ArgMaxPlan(classes=classes, score=CODE))
     spec = Spec(dut)
     spec.assume(spec.stable(dut.i, "i"))
@@ -115,28 +115,41 @@ def argmax(classes: int) -> Spec:
     with spec.m.If(taken & better):
         spec.m.d.sync += [best.eq(score), label.eq(index)]
     waits = dut.o.valid & ~dut.o.ready
-    there, answers = [Signal(), Signal()], [Signal(len(answer)), Signal(len(answer))]
-    places = Signal(range(classes))
-    earlier = [Signal(CODE), Signal(range(classes))]
+    there, answers = [Signal() for _ in range(3)], [Signal(len(answer)) for _ in range(3)]
+    # Of the scores that stand in the first two: their places, and the greatest before them.
+    places = [Signal(range(classes)) for _ in range(2)]
+    earlier = [[Signal(CODE), Signal(range(classes))] for _ in range(2)]
     with spec.m.If(~waits):
-        spec.m.d.sync += [there[0].eq(taken), there[1].eq(there[0]), answers[1].eq(answers[0])]
-        spec.m.d.sync += [answers[0].eq(answer), places.eq(index), earlier[0].eq(best), earlier[1].eq(label)]
+        spec.m.d.sync += [mine.eq(before) for mine, before in zip(there, [taken, *there], strict=False)]
+        spec.m.d.sync += [mine.eq(before) for mine, before in zip(answers, [answer, *answers], strict=False)]
+        spec.m.d.sync += [places[0].eq(index), places[1].eq(places[0])]
+        spec.m.d.sync += [earlier[0][0].eq(best), earlier[0][1].eq(label)]
+        spec.m.d.sync += [later.eq(one) for one, later in zip(*earlier, strict=True)]
     spec.prove(dut.i.ready == ~waits)
-    spec.prove(dut.o.valid == there[1])
-    spec.prove(~there[1] | (Cat(dut.o.payload.score, dut.o.payload.last, dut.o.payload.label) == answers[1]))
+    spec.prove(dut.o.valid == there[2])
+    spec.prove(~there[2] | (Cat(dut.o.payload.score, dut.o.payload.last, dut.o.payload.label) == answers[2]))
     spec.prove((index < classes) & (index == spec.inner("index", range(classes))))
-    # What makes the induction close: the score that waits for its comparison, and the greatest of those before.
-    spec.prove(spec.inner("there", 1) == there[0])
-    spec.prove(~there[0] | (Cat(spec.inner("score", 2), spec.inner("last", 1)) == answers[0][:3]))
-    spec.prove(~there[0] | (
-        (spec.inner("place", range(classes)) == places) & (spec.inner("first", 1) == (places == 0))
-    ))
-    kept = Mux(there[0], Cat(*earlier), Cat(best, label))
-    first = Mux(there[0], places, index) == 0
+    # What makes the induction close: the two scores under way, and the greatest of those before.
+    beats = [
+        (where == 0) | (one[:2] > before[0])
+        for where, one, before in zip(places, answers, earlier, strict=False)
+    ]
+    now = Cat(best, label)
+    behind = [now, Mux(there[0], Cat(*earlier[0]), now)]  # the greatest with each of the two
+    for stage, name in enumerate(("", "compared_")):
+        missing, seen = ~there[stage], answers[stage]
+        spec.prove(spec.inner("compared" if stage else "there", 1) == there[stage])
+        spec.prove(missing | (Cat(spec.inner(f"{name}score", 2), spec.inner(f"{name}last", 1)) == seen[:3]))
+        spec.prove(missing | (spec.inner(f"{name}place", range(classes)) == places[stage]))
+        spec.prove(missing | (seen[3:] == Mux(beats[stage], places[stage], earlier[stage][1])))
+        spec.prove(missing | (
+            behind[stage] == Mux(beats[stage], Cat(seen[:2], places[stage]), Cat(*earlier[stage]))
+        ))
+    spec.prove(~there[0] | (spec.inner("first", 1) == (places[0] == 0)))
+    spec.prove(spec.inner("better", 1) == (there[1] & beats[1]))
+    kept = Mux(there[1], Cat(*earlier[1]), behind[1])
+    first = Mux(there[1], places[1], Mux(there[0], places[0], index)) == 0
     spec.prove(first | (Cat(spec.inner("best", 2), spec.inner("best_index", range(classes))) == kept))
-    beats = (places == 0) | (answers[0][:2] > earlier[0])
-    spec.prove(~there[0] | (answers[0][3:] == Mux(beats, places, earlier[1])))
-    spec.prove(~there[0] | (Cat(best, label) == Mux(beats, Cat(answers[0][:2], places), Cat(*earlier))))
     spec.cover("the last wins", dut.o.valid & dut.o.payload.last & (dut.o.payload.label == classes - 1))
     return spec
 

@@ -41,7 +41,7 @@ def test_dots_between_words_that_belong_to_none(simd: int, pipeline: int, code: 
             for basis in range(np):
                 ctx.set(element.a[basis], coded(a[min(cycle, length - 1)][basis], simd, code))
             position = (cycle - element.plan.latency) % (words + pause)
-            ctx.set(element.keep, cycle >= element.plan.latency and position < words - 1)
+            ctx.set(element.ends, cycle < element.plan.latency or position >= words - 1)
             if cycle >= element.plan.latency and position == words - 1:
                 found.append([[ctx.get(element.dots[m][n]) for n in range(np)] for m in range(mp)])
             await ctx.tick()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data
 
-from abc_hw.rtl_gen.emit.yosys import run_yosys, without_field_names
+from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_names
+from abc_hw.rtl_gen.parts.delay import copied
 
 
 def fields() -> str:
@@ -36,6 +38,29 @@ def test_fields_get_names_without_brackets(tmp_path: Path) -> None:
         "sat -verify -prove-asserts -tempinduct -set-init-undef -seq 1 -set-at 1 in_rst 1 both",
     )
     assert "SUCCESS" in said
+
+
+@pytest.mark.parametrize("synthesis", ["synth_ecp5", "synth_ice40", "synth_gowin"])
+def test_copies_stay_as_many_as_there_are(tmp_path: Path, synthesis: str) -> None:
+    m = Module()
+    value, taken, held = Signal(), Signal(4), Signal(12)
+    copies = copied(m, value, 3, name="copy")
+    for place, copy in enumerate(copies):
+        with m.If(copy):
+            m.d.sync += held[4 * place : 4 * place + 4].eq(taken)
+    told = Signal(3)
+    m.d.comb += told.eq(Cat(copies))
+    text = rtlil.convert(m, name="top", ports=[value, taken, held, told], emit_src=False)
+    registers = {}
+    for name, source in (("merged", text), ("copies", with_copies(text))):
+        (tmp_path / name).write_text(source)
+        run_yosys(
+            f"read_rtlil {tmp_path / name}", f"{synthesis} -top top -json {tmp_path / 'netlist.json'}",
+        )
+        cells = json.loads((tmp_path / "netlist.json").read_text())["modules"]["top"]["cells"].values()
+        registers[name] = sum("FF" in cell["type"] for cell in cells)
+    # With one copy the three fields of what is held are one as well.
+    assert registers == {"merged": 1 + 4, "copies": 3 + 12}
 
 
 def test_a_failure_is_an_error() -> None:
