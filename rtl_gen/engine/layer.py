@@ -364,9 +364,9 @@ class LayerEngine(wiring.Component):
         loops = nest.loops
         taken = Mux(nest.at_last[loops.level("group")], in_last_group, plan.per_group)
         begins = nest.step & nest.begins[loops.level(loops.inside("group"))]
-        m.d.sync += free.eq(free - Mux(begins, taken, 0) + (queued.valid & queued.ready))
-        # In a register, so that no step waits for a comparison: what leaves the queue counts a cycle late.
-        room = Signal(init=1)
+        # What leaves the queue counts two cycles late: no sum waits for who takes it, no step for a comparison.
+        left, room = Signal(name="left"), Signal(init=1)
+        m.d.sync += [left.eq(queued.valid & queued.ready), free.eq(free - Mux(begins, taken, 0) + left)]
         m.d.sync += room.eq(Mux(begins, free >= 2 * plan.per_group, free >= plan.per_group))
         return queued, room
 

@@ -72,7 +72,7 @@ class LoopNest(wiring.Component):
     step : In(1), the body runs in this cycle
     at_first, at_last : Out(1) per loop, outermost first: it stands at its first (last) value
     begins : Out(1) per loop: it and all inside it stand at their first value; registered
-    ends : Out(1) per loop: it and all inside it stand at their last value
+    ends : Out(1) per loop: it and all inside it stand at their last value; registered
     """
 
     def __init__(self, loops: Loops) -> None:
@@ -93,16 +93,24 @@ class LoopNest(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         inner_ends: Value = Const(1)
+        will_end: Value | None = None  # with the next step
         for level, bound in reversed(list(enumerate(self._loops.bounds.values()))):
             at_first, at_last = Signal(init=1, name=f"first{level}"), Signal(init=bound == 1, name=f"last{level}")
+            ends = inner_ends
             if bound > 1:
                 left = Signal(range(bound), init=bound - 1, name=f"left{level}")
                 with m.If(self.step & inner_ends):
                     m.d.sync += left.eq(Mux(at_last, bound - 1, left - 1))
                     m.d.sync += at_last.eq(~at_last & (left == 1))
                     m.d.sync += at_first.eq(at_last)
+                if will_end is None:  # the innermost that counts: it moves with every step
+                    ends, will_end = at_last, ~at_last & (left == 1)
+                else:  # where all inside it come to their ends it has not moved
+                    ends, will_end = Signal(name=f"end{level}"), at_last & will_end
+                    with m.If(self.step):
+                        m.d.sync += ends.eq(will_end)
             m.d.comb += [self.at_first[level].eq(at_first), self.at_last[level].eq(at_last)]
-            m.d.comb += self.ends[level].eq(at_last & inner_ends)
+            m.d.comb += self.ends[level].eq(ends)
             inner_ends = self.ends[level]
         with m.If(self.step):
             m.d.sync += [begins.eq(ends) for begins, ends in zip(self.begins, self.ends, strict=True)]
