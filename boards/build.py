@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import filled_folder
 
-from . import fit, link
+from . import fit, link, placing
 from .board import Board, BoardTop
 from .gateware.top import LinkedAccelerator
 from .toolchain import Stage, run_script
@@ -56,6 +56,8 @@ class Summary:
     cycles : per image;  clock : Hz
     link_images : images a second that the serial line can carry
     seconds : by stage
+    seeds : by seed, of several, how fast the slowest clock could be as a share of what it is to be; none where it
+        was not routed
     bitstream : the file to load;  folder : where all files are
     """
 
@@ -67,6 +69,7 @@ class Summary:
     clock: int
     link_images: float
     seconds: dict[str, float]
+    seeds: dict[int, float | None]
     bitstream: Path
     folder: Path
 
@@ -120,7 +123,7 @@ def build(
     folder: Path | str,
     foldings: Mapping[str, LayerFolding] | None = None,
     weights: WeightSource | None = None,
-    seed: int = 1,
+    seeds: Sequence[int] = (1,),
     on_stage: Stage | None = None,
 ) -> Summary:
     """Make the bitstream.
@@ -131,7 +134,7 @@ def build(
     folder : for all files; made if it is not there
     foldings : of all layers; None for the board's own target
     weights : where they come from; None for what is usual on the board
-    seed : of the placement
+    seeds : of the placements, which run at once; the one whose slowest clock is fastest is kept
     on_stage : told what begins: generation, synthesis, place and route, bitstream
 
     Raises
@@ -150,9 +153,9 @@ def build(
         return fit.block_count(design(board, network, foldings, weights).memories)
 
     fit.check(board, network, linked.accelerator.plan.foldings, needs)
-    made = plan(board, linked, seed=seed)
+    made = plan(board, linked, seed=seeds[0])
     with filled_folder(folder) as stage:
-        seconds = _run(board, made, stage, on_stage)
+        seconds = _run(board, made, stage, on_stage, seeds)
     report = json.loads((folder / f"{NAME}.report.json").read_text())
     per_image = len(link.image_frames(1, b"\1" * linked.identity.image_bytes)) * 10
     return Summary(
@@ -163,18 +166,28 @@ def build(
             for name, entry in report["fmax"].items()
         ],
         cycles=linked.accelerator.plan.cycles, clock=board.clock, link_images=link.BAUD / per_image,
-        seconds=seconds,
+        seconds=seconds, seeds=_reached(folder, seeds),
         bitstream=folder / f"{NAME}.{board.bitstream}", folder=folder,
     )
 
 
-def _run(board: Board, made: Any, folder: Path, on_stage: Stage | None) -> dict[str, float]:
+def _run(
+    board: Board, made: Any, folder: Path, on_stage: Stage | None, seeds: Sequence[int]
+) -> dict[str, float]:
     """Run the build plan in the folder: seconds by stage; where a program fails, no bitstream is left."""
     made.extract(folder)
     commands = made.files[f"{made.script}.sh"]
     tools = [tool for tool in board.platform().required_tools if f'"${tool_env_var(tool)}"' in commands]
     try:
-        return run_script(folder, made.script, tools, on_stage)
+        return run_script(folder, made.script, tools, on_stage, seeds)
     except RuntimeError:
         (folder / f"{NAME}.{board.bitstream}").unlink(missing_ok=True)
         raise
+
+
+def _reached(folder: Path, seeds: Sequence[int]) -> dict[int, float | None]:
+    """:attr:`Summary.seeds`"""
+    if len(seeds) == 1:
+        return {}
+    reports = {seed: folder / placing.of_seed(f"{NAME}.report.json", seed) for seed in seeds}
+    return {seed: placing.reached(report) if report.exists() else None for seed, report in reports.items()}

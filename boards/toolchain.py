@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from amaranth._toolchain import tool_env_var
@@ -63,8 +63,11 @@ def stage_of(tool: str) -> str:
     return next((stage for start, stage in STAGES.items() if tool.startswith(start)), tool)
 
 
-def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage | None = None) -> dict[str, float]:
-    """Run a build script of amaranth in its folder.
+def run_script(
+    folder: Path, script: str, tools: Iterable[str], on_stage: Stage | None = None, seeds: Sequence[int] = (1,)
+) -> dict[str, float]:
+    """Run a build script of amaranth in its folder; of several seeds that placement can have the best is kept
+    (:mod:`abc_hw.boards.placing`).
 
     Returns
     -------
@@ -82,7 +85,10 @@ def run_script(folder: Path, script: str, tools: Iterable[str], on_stage: Stage 
     wrappers.mkdir(exist_ok=True)
     for tool in tools:
         wrapper = wrappers / tool
-        wrapper.write_text(f'#!/bin/sh\necho "{MARK}{tool}"\nexec {shlex.join(find_tool(tool))} "$@"\n')
+        words = find_tool(tool)
+        if tool.startswith("nextpnr") and len(seeds) > 1:
+            words = [sys.executable, "-m", "abc_hw.boards.placing", ",".join(map(str, seeds)), *words]
+        wrapper.write_text(f'#!/bin/sh\necho "{MARK}{tool}"\nexec {shlex.join(words)} "$@"\n')
         wrapper.chmod(0o755)
         variables[tool_env_var(tool)] = str(wrapper)
     variables["PYTHONPATH"] = search_path()

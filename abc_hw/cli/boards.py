@@ -24,6 +24,7 @@ from .inputs import (
     SameDataset,
     Wanted,
     check_number,
+    read_seeds,
     some_images,
 )
 from .polarity import on_its_ground
@@ -70,7 +71,9 @@ def build(
         typer.Option(help="rom: in the bitstream; loaded: by the host.", show_default="as suits the board"),
     ] = None,
     constants: ConstantsOption = "rom",
-    seed: Annotated[int, typer.Option(help="Of the placement.")] = 1,
+    seeds: Annotated[
+        str, typer.Option("--seeds", "--seed", help="Of placements, as 1,2,3: all at once, the best is kept.")
+    ] = "1",
 ) -> None:
     """Make a bitstream with open tools: Yosys, nextpnr and the part's packer.
 
@@ -79,7 +82,9 @@ def build(
     Exit code 0: made, every clock met; 1: made, but too slow, or a tool failed; 2: something cannot be used.
     """
     need("board", "amaranth_boards", "serial")
-    check_number("seed", seed, 0, (1 << 31) - 1)
+    placements = read_seeds(seeds)
+    for seed in placements:
+        check_number("seeds", seed, 0, (1 << 31) - 1)
     from abc_hw.boards import build as builder
     from abc_hw.boards.platforms import find
 
@@ -90,14 +95,15 @@ def build(
     try:
         with progress(f"building for {board}") as update:
             summary = builder.build(
-                found, target, folder=out, foldings=foldings, weights=source, seed=seed, on_stage=_teller(update)
+                found, target, folder=out, foldings=foldings, weights=source, seeds=placements,
+                on_stage=_teller(update),
             )
     except RuntimeError as error:
         complain_with_log(str(error))
         raise typer.Exit(1) from None
     _show_summary(summary)
     if not summary.met:
-        complain("a clock is slower than the board's; try another --seed or a folding with fewer XNORs")
+        complain("a clock is slower than the board's; try other --seeds or a folding with fewer XNORs")
         raise typer.Exit(1)
 
 
@@ -124,6 +130,11 @@ def _show_summary(summary: Summary) -> None:
     for clock in summary.clocks:
         verdict = f"slack {clock.slack:.2f} ns" if clock.met else "too slow"
         say(f"clock {clock.name}: {clock.reached:.1f} MHz of {clock.wanted:.1f} MHz wanted, {verdict}")
+    if summary.seeds:
+        say("seeds: " + ", ".join(
+            f"{seed} not routed" if share is None else f"{seed} {percent(share)} of the clock wanted"
+            for seed, share in summary.seeds.items()
+        ))
     carried = min(summary.images, summary.link_images)
     say(
         f"an image every {summary.cycles:,} cycles: {summary.images:,.0f} images/s, "

@@ -238,6 +238,14 @@ def check_number(name: str, number: int | None, least: int, most: int = LARGEST_
         raise InputError(f"{name}: expected a number up to {most}, found {shown(number)}")
 
 
+def read_seeds(text: str) -> list[int]:
+    """The seeds of an option; InputError unless they are numbers that differ."""
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts) or len({*map(int, parts)}) < len(parts):
+        raise InputError(f"seeds: expected numbers that differ, as in 1,2,3, found {text!r}")
+    return [int(part) for part in parts]
+
+
 def some_images(
     network: Network | Graph, wanted: Wanted | None, count: int, seed: int
 ) -> tuple[Images, Labels | None]:

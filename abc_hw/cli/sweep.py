@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from abc_hw.data import name_of
-from abc_hw.errors import InputError
 from abc_hw.training.sweep import COLUMNS, DEFAULT_VARIANTS, Result, Variant, markdown, rows
 from abc_hw.writing import own_folder, write
 
@@ -25,6 +24,7 @@ from .inputs import (
     SplitSeed,
     TestShare,
     need_for_dataset,
+    read_seeds,
     size_of,
 )
 from .sweep_page import PAGE, page
@@ -95,7 +95,7 @@ def sweep(
     configs = [
         (variant, config_for(**{**common, **variant.changes, "seed": seed}))
         for variant in wanted
-        for seed in _numbers(seeds)
+        for seed in read_seeds(seeds)
     ]
     _, some = configs[0]
     need_for_dataset(some.dataset, data_dir)
@@ -133,10 +133,3 @@ def _results(trainings: Sequence[Training], folder: Path, scheduler: str | None)
 def _title(trainings: Sequence[Training]) -> str:
     some = trainings[0].config
     return f"{some.model} on {some.dataset}, {some.epochs} epochs each"
-
-
-def _numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-        raise InputError(f"seeds: expected numbers that differ, as in 1,2,3, found {text!r}")
-    return [int(part) for part in parts]

@@ -98,21 +98,25 @@ class ArgMax(wiring.Component):
         first = register("first")
         better = Signal()  # than all before it
         best, best_index = register("best", self._plan.score), register("best_index", range(max(classes, 2)))
-        # Both that may be the greatest so far are compared at once: no sum waits for which of them it is.
-        greater = Mux(better, score > compared_score, score > best)
+        # Both that may be the greatest so far are compared at once: no sum waits for which of them it is. The
+        # score before stays where it is while none comes, and then is the greatest if it was better.
+        greater = Mux(better, (compared_score - score)[-1], (best - score)[-1])
         m.d.comb += self.i.ready.eq(moves)
         with m.If(moves):
             m.d.sync += [
                 there.eq(self.i.valid), score.eq(self.i.payload[0]), place.eq(index), first.eq(index == 0),
                 last.eq(at_last),
-                compared.eq(there), compared_score.eq(score), compared_place.eq(place), compared_last.eq(last),
-                better.eq(there & (first | greater)),
-                self.o.valid.eq(compared), self.o.payload.score.eq(compared_score),
+                compared.eq(there), self.o.valid.eq(compared), self.o.payload.score.eq(compared_score),
                 self.o.payload.last.eq(compared_last),
                 self.o.payload.label.eq(Mux(better, compared_place, best_index)),
             ]
             with m.If(self.i.valid):
                 m.d.sync += index.eq(Mux(at_last, 0, index + 1))
+            with m.If(there):
+                m.d.sync += [
+                    compared_score.eq(score), compared_place.eq(place), compared_last.eq(last),
+                    better.eq(first | greater),
+                ]
             with m.If(better):
                 m.d.sync += [best.eq(compared_score), best_index.eq(compared_place)]
         return m

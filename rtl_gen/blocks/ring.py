@@ -57,10 +57,26 @@ class Ring:
     def held(self) -> int:
         """Rows that must be held: those of a window, and those that the next one waits for. One more where rows
         come just as fast as they are read, for a row that is let go can be written a cycle later."""
-        schedule, plan = self.schedule, row_plan(self.schedule.layer)
-        height, width, _ = schedule.layer.in_shape
-        in_step = height * ceil_div(width, self.px_in) * schedule.channel_words == schedule.cycles
-        return max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0]) + in_step
+        plan = row_plan(self.schedule.layer)
+        in_step = self.schedule.layer.in_shape[0] * self.row_transfers == self.schedule.cycles
+        most = max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
+        return most + in_step + self.read_late
+
+    @property
+    def row_transfers(self) -> int:
+        """Transfers that a row comes with."""
+        return ceil_div(self.schedule.layer.in_shape[1], self.px_in) * self.schedule.channel_words
+
+    @property
+    def read_late(self) -> int:
+        """Rows that are let go and may still be read: one where a transfer brings a whole row, for it could be
+        written a cycle before the word in its place is read."""
+        return int(self.row_transfers == 1)
+
+    @property
+    def capacity(self) -> int:
+        """Rows that may be held, those that are still read not counted."""
+        return self.rows - self.read_late
 
     @property
     def slots(self) -> int:

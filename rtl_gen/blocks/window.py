@@ -100,8 +100,9 @@ class WindowPlan:
 
     @property
     def latency(self) -> int:
-        """Cycles from a step to its word: address, memory, a choice of rows where there is one, and of columns."""
-        return 1 + self.waits + self.bank.latency + (len(self.ring.top_banks) > 1) + 1
+        """Cycles from a step to its word: sum and choice of the address, memory, a choice of rows where there is
+        one, and of columns."""
+        return 2 + self.waits + self.bank.latency + (len(self.ring.top_banks) > 1) + 1
 
     @property
     def cycles(self) -> int:
@@ -129,7 +130,7 @@ class WindowPlan:
             "masked word": read if padded else read * tail // columns,
             "padding": places if padded else 0,
             "padded columns": rows + schedule.span - 1 if padded else 0,
-            "rows": bits_of(self.ring.rows) + bits_of(layer.conv_shape[0]),
+            "rows": bits_of(self.ring.capacity) + bits_of(layer.conv_shape[0]),
             "input words": bits_of(self.i_transfers // layer.in_shape[0]),
         }
 
@@ -245,16 +246,18 @@ class WindowBuffer(wiring.Component):
     def _count_rows(self, m: Module, row_done: Value) -> None:
         """Rows held, rows needed: the handshake between both sides."""
         plan = row_plan(self._schedule.layer)
-        rows = range(self._ring.rows + 1)
+        rows = range(self._ring.capacity + 1)
         held = Signal(rows)
         row = Signal(range(len(plan)))
         need, freed = Signal(rows, init=plan[0][0], name="need"), Signal(rows, init=plan[0][1])
         # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
         room = Signal(init=1)
-        m.d.sync += room.eq(Mux(row_done, held < self._ring.rows - 1, held < self._ring.rows))
+        m.d.sync += room.eq(Mux(row_done, held < self._ring.capacity - 1, held < self._ring.capacity))
         m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(room)]
         row_end = self.step & self._ended("column")
-        m.d.sync += held.eq(held + row_done - Mux(row_end, freed, 0))
+        # Whether a row is complete is known last: all is ready for either.
+        rest = held - Mux(row_end, freed, 0)
+        m.d.sync += held.eq(Mux(row_done, rest + 1, rest))
         with m.If(row_end):
             m.d.sync += row.eq(Mux(self._ended("row"), 0, row + 1))
             with m.Switch(row):
@@ -266,7 +269,8 @@ class WindowBuffer(wiring.Component):
         # Where no case matches, the next row needs what this one did.
 
     def _read_side(self, m: Module) -> tuple[Value, Value, list[Value]]:
-        """(row bank of the tile's first row, which of the plan's first column banks, address in each bank)."""
+        """(row bank of the tile's first row, which of the plan's first column banks, address in each bank), a
+        cycle late."""
         schedule, ring = self._schedule, self._ring
         first_column, address = self._read_address(m)
         words = schedule.channel_words
@@ -302,21 +306,22 @@ class WindowBuffer(wiring.Component):
             self._plan.loops,
             {"row": down * row, "kernel_row": row, "seen": schedule.dot_words, "channel_word": 1},
             start=-top * row, turn=layer.in_shape[0] * row, modulus=modulus,
-            plus=Quotient(of=first, divisor=ring.columns, step=schedule.channel_words),
+            plus=Quotient(of=first, divisor=ring.columns, step=schedule.channel_words), late=True,
         )
         m.d.comb += [*address.follow(self.step, self.ends), address.rest.eq(bank)]
-        return bank, address.value
+        return delayed(m, bank, 1, name="first_bank"), address.value
 
     def _read_slots(self, m: Module) -> tuple[Value, list[Value]]:
         """(row bank of the top row of the window, slot in each row bank)."""
         layer, ring, rows = self._schedule.layer, self._ring, self._schedule.rows
         affine = Affine(loops=self._plan.loops, strides={"row": layer.stride[0]}, start=-layer.padding[0])
-        top = self._counted(m, "read_row", affine, turn=layer.in_shape[0], modulus=ring.rows)
+        counter = self._counted(m, "read_row", affine, turn=layer.in_shape[0], modulus=ring.rows)
+        top = delayed(m, counter.value, 1, name="top_row")
         first_row: Value = Const(ring.top_banks[0])
         if len(ring.top_banks) > 1:
-            first_row = _looked_up(m, top.value, [place % rows for place in range(ring.rows)], "first_row")
+            first_row = _looked_up(m, top, [place % rows for place in range(ring.rows)], "first_row")
         return first_row, [
-            _looked_up(m, top.value, [ring.slot_of(bank, place) for place in range(ring.rows)], f"slot{bank}")
+            _looked_up(m, top, [ring.slot_of(bank, place) for place in range(ring.rows)], f"slot{bank}")
             for bank in range(rows)
         ]
 
@@ -342,7 +347,7 @@ class WindowBuffer(wiring.Component):
         """Columns in their order, those outside the image as code 0, in registers."""
         schedule, layer, first = self._schedule, self._schedule.layer, self._plan.first_banks
         lanes, tile = schedule.lanes, schedule.columns
-        turned = delayed(m, turn, self._plan.latency - 1, name="first_turn") if len(first) > 1 else turn
+        turned = delayed(m, turn, self._plan.latency - 2, name="first_turn") if len(first) > 1 else turn
         masks = Masks(m, schedule, self._plan.first_column, self._plan.latency - 1, self.step, self.ends)
         registers: dict[tuple[int, int, bool], Signal] = {}
         places = itertools.product(range(schedule.folding.px), range(schedule.rows), range(tile))

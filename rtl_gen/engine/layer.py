@@ -223,7 +223,7 @@ class LayerPlan:
         begun = (outputs + queue.depth - queue.per_group + in_last_group) // per_row  # rows of windows, in all
         image, row = np.divmod(begun, len(rows))
         before = image * layer.in_shape[0] + released[row]
-        flow = Flow(transfers, needed, (before + self.window.ring.rows) * row_transfers)
+        flow = Flow(transfers, needed, (before + self.window.ring.capacity) * row_transfers)
         behind = (plan.flow for plan in (self.pixels, self.pool) if plan is not None)
         return reduce(Flow.then, behind, flow)
 

@@ -26,7 +26,7 @@ class LayerTiming:
     """
 
     def __init__(self, window: WindowPlan, output: OutputPlan, queue: QueuePlan, after: Taken) -> None:
-        self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.rows
+        self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.capacity
         self._apart = output.items  # cycles from one transfer of a group to the next
         self._queue = Fifo(after, queue.storage.latency)
         rows, self._height = row_plan(self._schedule.layer), self._schedule.layer.in_shape[0]

@@ -61,7 +61,11 @@ class Fifo(wiring.Component):
                 m, leaves, self._plan.latency, name="under_way", reset_less=False, enable=moves
             )),
         ]
-        m.d.sync += [level.eq(level + self.w_en - leaves), filled.eq(self.w_en | (level > leaves))]
+        # Whether a word leaves is known last: all is ready for either.
+        m.d.sync += [
+            level.eq(Mux(leaves, level + self.w_en - 1, level + self.w_en)),
+            filled.eq(self.w_en | Mux(leaves, level > 1, level > 0)),
+        ]
         for place, step in ((head, self.w_en), (tail, leaves)):
             with m.If(step):
                 m.d.sync += place.eq(_after(place, words))

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .arith import range_shape
+from .delay import delayed
 
 __all__ = ["Affine", "AffineCounter", "LoopNest", "Loops", "Quotient"]
 
@@ -193,6 +194,7 @@ class AffineCounter(wiring.Component):
     turn : change of the value from one run of the nest to the next
     modulus : the value stays in 0..modulus - 1; without one, ``turn`` must be 0
     plus : what comes to it of another number of the same loops
+    late : is the value a cycle later than the nest's? Then a sum has a cycle of its own
 
     Members
     -------
@@ -203,12 +205,12 @@ class AffineCounter(wiring.Component):
 
     def __init__(
         self, loops: Loops, strides: Mapping[str, int], *, start: int = 0, turn: int = 0, modulus: int = 0,
-        plus: Quotient | None = None,
+        plus: Quotient | None = None, late: bool = False,
     ) -> None:
         if not modulus and turn:
             raise ValueError(f"Without a modulus the turn must be 0, not {turn}")
         self._bounds = tuple(loops.bounds.values())
-        self._modulus, self._plus = modulus, plus
+        self._modulus, self._plus, self._late = modulus, plus, late
         affine = Affine(loops=loops, strides=strides, start=start)
         self._deltas = [*affine.deltas, turn - sum(affine.reaches)]
         low, high = affine.ends
@@ -250,27 +252,32 @@ class AffineCounter(wiring.Component):
         # Loops of bound 1 never advance.
         used = {level: change for level, change in enumerate(changes) if self._bounds[level] > 1}
         deltas = [delta for change in (*used.values(), turn) for delta in change[:2]]
-        delta = Signal(range_shape(min(*deltas, 0), max(*deltas, 0)))
+        step = delayed(m, self.step, int(self._late), name="stepped", reset_less=False)
+        following: Value = self.value + self._delta(m, used, turn, 0)
+        if self._modulus:
+            # Both candidates at once; the one past the modulus is wrong where it is negative.
+            wrapped = Signal(range(-self._modulus, self._modulus))
+            m.d.comb += wrapped.eq(self.value + self._delta(m, used, turn, self._modulus))
+            following = Mux(wrapped < 0, following, wrapped)
+        if any(deltas):
+            with m.If(step):
+                m.d.sync += self.value.eq(following)
+        return m
+
+    def _delta(
+        self, m: Module, used: Mapping[int, tuple[int, int, int]], turn: tuple[int, int, int], less: int
+    ) -> Value:
+        """What a step adds, less a constant: chosen among constants, no sum stands before the one that adds it."""
+        numbers = [number - less for change in (*used.values(), turn) for number in change[:2]]
+        delta = Signal(range_shape(min(*numbers, 0), max(*numbers, 0)), name="lowered" if less else "delta")
 
         def added(change: tuple[int, int, int]) -> Value:
-            number, carried, least = change
-            shape = delta.shape()
-            if number == carried:
-                return Const(number, shape)
-            return Mux(self.rest >= least, Const(carried, shape), Const(number, shape))
+            number, carried = (Const(one - less, delta.shape()) for one in change[:2])
+            return number if change[0] == change[1] else Mux(self.rest >= change[2], carried, number)
 
         # The loop that advances is the innermost one not at its end: later assignments win.
         m.d.comb += delta.eq(added(turn))
         for level, change in used.items():
             with m.If(~self.ends[level]):
                 m.d.comb += delta.eq(added(change))
-        following: Value = self.value + delta
-        if self._modulus:
-            # Both candidates at once; the one past the modulus is wrong where it is negative.
-            wrapped = Signal(range(-self._modulus, self._modulus))
-            m.d.comb += wrapped.eq(self.value + (delta - self._modulus))
-            following = Mux(wrapped < 0, following, wrapped)
-        if any(deltas):
-            with m.If(self.step):
-                m.d.sync += self.value.eq(following)
-        return m
+        return delayed(m, delta, int(self._late), name="late")

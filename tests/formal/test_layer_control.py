@@ -200,19 +200,19 @@ def rows(layer: Layer) -> Spec:
         spec.m.d.sync += [gone.eq(gone + freed), row.eq(Mux(last, 0, row + 1))]
     held = (written - gone)[:6]
     spec.prove(~dut.step | (held >= need))  # no row is read that is not there
-    spec.prove(~transfers(dut.i) | (held < ring.rows))  # no row that is still needed is written over
+    spec.prove(~transfers(dut.i) | (held < ring.capacity))  # no row that is still needed is written over
     # What makes the induction close.
-    spec.prove(held == spec.inner("held", range(ring.rows + 1)))
-    spec.prove((held <= ring.rows) & (row < len(wanted)) & (place < max(transfers_in_row, 1)))
+    spec.prove(held == spec.inner("held", range(ring.capacity + 1)))
+    spec.prove((held <= ring.capacity) & (row < len(wanted)) & (place < max(transfers_in_row, 1)))
     spec.prove(~within | (held >= need))
-    spec.prove(~spec.inner("room", 1) | (held < ring.rows))
+    spec.prove(~spec.inner("room", 1) | (held < ring.capacity))
     for name, value in (("need", need), ("freed", freed)):
-        spec.prove(spec.inner(name, range(ring.rows + 1)) == value)
+        spec.prove(spec.inner(name, range(ring.capacity + 1)) == value)
     if len(wanted) > 1:
         spec.prove(row == spec.inner("row", range(len(wanted))))
     if transfers_in_row > 1:
         spec.prove(spec.inner("left", range(transfers_in_row)) == transfers_in_row - 1 - place)
-    spec.cover("the ring is full", held == ring.rows)
+    spec.cover("the ring is full", held == ring.capacity)
     spec.cover("the next image comes while this one is read", transfers(dut.i) & last & (written > len(wanted)))
     return spec
 

@@ -136,20 +136,25 @@ def argmax(classes: int) -> Spec:
     ]
     now = Cat(best, label)
     behind = [now, Mux(there[0], Cat(*earlier[0]), now)]  # the greatest with each of the two
+    stands = [
+        (spec.inner(f"{name}score", 2), spec.inner(f"{name}place", range(classes))) for name in ("", "compared_")
+    ]
     for stage, name in enumerate(("", "compared_")):
         missing, seen = ~there[stage], answers[stage]
         spec.prove(spec.inner("compared" if stage else "there", 1) == there[stage])
-        spec.prove(missing | (Cat(spec.inner(f"{name}score", 2), spec.inner(f"{name}last", 1)) == seen[:3]))
-        spec.prove(missing | (spec.inner(f"{name}place", range(classes)) == places[stage]))
+        spec.prove(missing | (Cat(stands[stage][0], spec.inner(f"{name}last", 1)) == seen[:3]))
+        spec.prove(missing | (stands[stage][1] == places[stage]))
         spec.prove(missing | (seen[3:] == Mux(beats[stage], places[stage], earlier[stage][1])))
         spec.prove(missing | (
             behind[stage] == Mux(beats[stage], Cat(seen[:2], places[stage]), Cat(*earlier[stage]))
         ))
     spec.prove(~there[0] | (spec.inner("first", 1) == (places[0] == 0)))
-    spec.prove(spec.inner("better", 1) == (there[1] & beats[1]))
     kept = Mux(there[1], Cat(*earlier[1]), behind[1])
     first = Mux(there[1], places[1], Mux(there[0], places[0], index)) == 0
     spec.prove(first | (Cat(spec.inner("best", 2), spec.inner("best_index", range(classes))) == kept))
+    found = spec.inner("better", 1)
+    spec.prove(~there[1] | (found == beats[1]))
+    spec.prove(there[1] | first | ~found | (Cat(*stands[1]) == kept))
     spec.cover("the last wins", dut.o.valid & dut.o.payload.last & (dut.o.payload.label == classes - 1))
     return spec
 
