@@ -112,7 +112,7 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
     free, next_ = 0, 0  # rows of windows that have let go enough; when the next one can begin
     for row, came in enumerate(offered.reshape(-1, per_row)):
         first = last + 1
-        let_go = row - window.ring.rows + 1
+        let_go = row - window.ring.capacity + 1
         if let_go > 0:
             while freed[free] < let_go:
                 free += 1
