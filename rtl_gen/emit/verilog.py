@@ -118,6 +118,7 @@ def emit(
         run = _runner(design)
         run(f"read_rtlil {source}")
         restore_ports(design, member_wires(elaborated))
+        run("setattr -unset keep w:*")  # copies are for placement: the text has one register
         run("proc -noopt -norom")  # a table in logic stays logic: no memory that begins with contents
         run("opt_expr")
         run("pmuxtree")
