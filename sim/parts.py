@@ -114,7 +114,7 @@ class ArrayDriver:
                 if "group_m" in self._ports:
                     dut.group_m.value = late.group_m
             await RisingEdge(clock)
-            if int(dut.valid.value):
+            if dut.valid.value == 1:
                 moments.append(cycle)
                 found.append(_split(int(dut.dots.value), port.bits, port.dims))
         first = next(index for index, word in enumerate(words) if word.last)

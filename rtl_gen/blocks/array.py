@@ -163,8 +163,9 @@ class PEArray(wiring.Component):
     a : In, [px simd] codes, pixel by pixel;  w : In, [pe][simd] stored weights, ``weight_delay`` cycles later
     group_n, group_m : In, which np of the N (mp of the M) bases are wanted; with the codes (the weights)
     word, last : In(1), codes are valid; they are the last of a dot; the words of a dot come without a pause
-    dots : Out, [px pe][mp][np], pixel by pixel
-    valid : Out(px pe), they are complete; ``latency`` cycles after the last word, all bits at once
+    dots : Out, [px pe][mp][np], pixel by pixel;  valid : Out(1), they are complete; ``latency`` cycles after the
+        last word
+    complete : Out(px pe), the same for each pixel and channel
     """
 
     def __init__(self, plan: ArrayPlan) -> None:
@@ -179,7 +180,8 @@ class PEArray(wiring.Component):
             "last": In(1),
             "dots": Out(data.ArrayLayout(
                 data.ArrayLayout(data.ArrayLayout(count, plan.np), plan.mp), plan.px * plan.pe)),
-            "valid": Out(plan.px * plan.pe),
+            "valid": Out(1),
+            "complete": Out(plan.px * plan.pe),
         })
 
     @property
@@ -195,7 +197,9 @@ class PEArray(wiring.Component):
         goes_on = delayed(m, self.word & ~self.last, late, name="goes_on", reset_less=False)
         valid = delayed(m, self.word & self.last, late, name="valid", reset_less=False)
         ends = copied(m, ~goes_on, elements, name="ends")
-        m.d.comb += self.valid.eq(Cat(copied(m, valid, elements, name="valid_of")))
+        m.d.comb += [
+            self.complete.eq(Cat(copied(m, valid, elements, name="complete_of"))), self.valid.eq(self.complete[0]),
+        ]
         for place, (activation, weight) in enumerate(itertools.product(pixels, weights)):
             m.submodules[f"pe{place}"] = element = ProcessingElement(self._plan.element)
             m.d.comb += [

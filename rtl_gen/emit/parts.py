@@ -177,8 +177,7 @@ def array(
         _port("last", "in", "they are the last of a dot"),
         _port("dots", "out", "positions of the dot where weight basis m and activation basis n agree",
               dot_length.bit_length(), pe, mp, np),
-        _port("valid", "out", "dots are complete: latency cycles after the last word; a bit for each of pe, "
-              "all alike", pe),
+        _port("valid", "out", "dots are complete: latency cycles after the last word"),
     ]
     return Part(component, Manifest(
         module=name, part="array", target=target, latency=plan.latency, signals=tuple(signals),

@@ -308,7 +308,7 @@ class LayerEngine(wiring.Component):
                     wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(block, name))
         m.d.comb += [
             scale.dots.eq(array.dots),
-            scale.load.eq(array.valid),
+            scale.load.eq(array.complete),
             output.matches.eq(scale.matches),
             output.i_valid.eq(scale.valid),
         ]

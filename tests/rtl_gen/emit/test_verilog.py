@@ -39,7 +39,7 @@ def test_ports_are_those_of_the_components(text: str) -> None:
     }
     stream = {"i__payload", "i__valid", "i__ready", "o__payload", "o__valid", "o__ready"}
     assert ports["my_top"] == ports["my_top_conv"] == {"clk", "rst"} | stream
-    assert ports["my_top_conv_array_pe0"] == {"clk", "a", "b", "keep", "dots"}
+    assert ports["my_top_conv_array_pe0"] == {"clk", "a", "b", "ends", "dots"}
 
 
 def test_registers_start_by_reset(text: str) -> None:
