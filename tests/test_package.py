@@ -19,6 +19,8 @@ import abc_hw
 from abc_hw import sources
 from abc_hw.errors import InputError
 
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
 SCRIPT = """
 import numpy as np
 import abc_hw
@@ -48,10 +50,9 @@ def test_type_checkers_are_told_of_the_same_names() -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     (changes, *_) = re.findall(r"^## (\S+), ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     (cited,) = re.findall(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
-    assert changes == cited == version
+    assert changes == cited == VERSION
 
 
 def test_examples_go_by_name() -> None:
@@ -117,9 +118,11 @@ def test_the_wheel_simulates_and_its_types_are_strict(installed: Path, elsewhere
     assert "cycles between images" in said
     shutil.copytree(installed / "abc_hw" / "examples" / "cocotb", elsewhere / "bench")
     (elsewhere / "sim").rename(elsewhere / "bench" / "sim")
-    assert "TESTS=2 PASS=2 FAIL=0" in run_installed(installed, elsewhere / "bench", "run.py")
+    for simulator in ("icarus", "verilator"):
+        said = run_installed(installed, elsewhere / "bench", "run.py", simulator)
+        assert "TESTS=2 PASS=2 FAIL=0" in said
     (elsewhere / "script.py").write_text(SCRIPT)
-    assert run_installed(installed, elsewhere, "script.py") == f"{abc_hw.__version__} 4 True\n"
+    assert run_installed(installed, elsewhere, "script.py") == f"{VERSION} 4 True\n"
     run_installed(installed, elsewhere, "-m", "mypy", "--strict", "script.py")
 
 

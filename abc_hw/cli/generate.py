@@ -47,7 +47,9 @@ def generate(
     ] = Path("accelerator.v"),
     cycles: Cycles = None,
     folding: FoldingOption = None,
-    name: Annotated[str, typer.Option(help="Of the Verilog module.")] = "accelerator",
+    name: Annotated[
+        str | None, typer.Option(help="Of the Verilog module.", show_default="accelerator, or the part's")
+    ] = None,
     weights: WeightsOption = "rom",
     constants: ConstantsOption = "rom",
     target: Annotated[
@@ -97,6 +99,7 @@ def generate(
     check_writable(*files.values())
     check_interface(interface, part, register_pages)
     resets = reset_kind(reset)
+    name = module_name(part) if name is None else name
     sizes = {"simd": simd, "pe": pe, "M": m, "N": n, "mp": mp, "np": np, "dot_length": dot_length}
     given = {size: value for size, value in sizes.items() if value is not None}
     source = weight_source(weights, constants)
@@ -133,6 +136,12 @@ def generate(
             say(f"{kind}: {files[kind]}")
     if register_pages is not None:
         write_pages(register_pages)
+
+
+def module_name(part: str | None) -> str:
+    """What a module is called where the user does not say: array, popcount, conv2, conv2_scale."""
+    kind, _, layer = (part or "accelerator").partition(":")
+    return {"layer": layer, "scale": f"{layer}_scale"}.get(kind, kind) if layer else kind
 
 
 def reset_kind(text: str) -> ResetKind:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import abc_hw, done, refused
 
+from abc_hw.cli.generate import module_name
 from abc_hw.rtl_gen.emit import manifest
 from abc_hw.sim.simulators import environment
 
@@ -74,6 +75,11 @@ def test_a_planted_fault_is_found(tmp_path: Path, case: str) -> None:
     result = abc_hw("simulate", tmp_path / "part.json", "--simulator", "icarus")
     assert result.exit_code == 1
     assert re.search(r"error: .*: expected -?\d+, found -?\d+|expected score -?\d+, found -?\d+", result.stderr)
+
+
+def test_a_part_has_a_name_of_its_own() -> None:
+    parts = None, "array", "popcount", "layer:conv2", "scale:conv2"
+    assert [module_name(part) for part in parts] == ["accelerator", "array", "popcount", "conv2", "conv2_scale"]
 
 
 def test_the_manifest_tells_latency_packing_and_ports(tmp_path: Path) -> None:
