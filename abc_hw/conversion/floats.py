@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ from ..training.forward import evaluating, graph_of
 from ..training.layers import ABCConv2d, ABCLinear, BatchNorm
 from ..training.models import per_layer, reestimate_batch_norm
 from ..training.normalise import Normalise
+from ..training.paths import trace_paths
+from ..training.stream import has_stream
 from ..training.tracing import Row, trace
 from .fitting import fit
+from .skip_paths import MEAN_OF_STREAM, find_streams, geometry, put_streams, replace
 
 MOST_IMAGES = 2_560
 """Calibration images that are looked at."""
@@ -99,20 +102,24 @@ def convert(
     pixels = batches[0][0]
     in_shape = (*pixels.shape[2:], pixels.shape[1])
     made = copy.deepcopy(model)
-    layers = _float_layers(made, form.input(pixels[:1]))
+    module, _ = graph_of(made, form.input(pixels[:1]))
+    layers, streams = _float_layers(module, type(model).__name__), find_streams(module)
     observed = _observe(made, layers, form, [images for images, _ in batches])
-    new = {
-        path: _on_bases(path, layers[path], {**options, "rectified": bool(observed[path].min() >= 0)})
-        for path, options in _options(list(layers), M, N, kind, scale).items()
-    }
-    for path, part in new.items():
-        _replace(made, path, part)
+    options = _options(list(layers), M, N, kind, scale, streams.readers)
+    adders, changes = put_streams(made, streams, options)
+    new: dict[str, ABCConv2d | ABCLinear] = {path: part.layer for path, part in adders.items()}
+    for path in layers:
+        if path not in adders:
+            rectified = bool(observed[path].min() >= 0)
+            new[path] = _on_bases(path, layers[path], {**options[path], "rectified": rectified})
+            replace(made, path, new[path])
     for path in [path for path, part in made.named_modules() if isinstance(part, Normalise)]:
-        _replace(made, path, nn.Identity())
-    rows = _with_rising_norms(made, in_shape)
-    changes: list[str] = []
+        replace(made, path, nn.Identity())
+    rows = trace_paths(made, in_shape).rows if has_stream(made) else _with_rising_norms(made, in_shape)
     for index, (path, layer) in enumerate(layers.items()):
-        if index:
+        if path in streams.readers:
+            _fold(new[path], *(torch.tensor([number]) for number in MEAN_OF_STREAM))
+        elif index:
             changes += _fit_bases(path, layer, new[path], observed[path])
         else:
             changes += _fold_normalisation(path, layer, new[path], form.normalise, in_shape)
@@ -123,15 +130,19 @@ def convert(
 
 
 def _options(
-    paths: list[str], M: int | Sequence[int], N: int | Sequence[int], kind: str, scale: ScaleForm | None
+    paths: list[str], M: int | Sequence[int], N: int | Sequence[int], kind: str, scale: ScaleForm | None,
+    means: Collection[str],
 ) -> dict[str, dict[str, Any]]:
-    """Of each layer on bases."""
+    """Of each layer on bases; the first one and those that read ``means`` take codes of 8 bits."""
+    bytes_in = {paths[0], *means}
     counts_m = per_layer("M", M, len(paths))
-    counts_n = [PIXEL_BITS, *[N] * (len(paths) - 1)] if isinstance(N, int) else per_layer("N", N, len(paths))
+    if isinstance(N, int):
+        N = [PIXEL_BITS if path in bytes_in else N for path in paths]
+    counts_n = per_layer("N", N, len(paths))
     return {
         path: {
             "M": counts_m[index], "N": counts_n[index], "weight_kind": kind, "scale": scale, "bias": True,
-            "activation_kind": kind if index else "pixels", "common_scale": path == paths[-1],
+            "activation_kind": "pixels" if path in bytes_in else kind, "common_scale": path == paths[-1],
         }
         for index, path in enumerate(paths)
     }
@@ -208,9 +219,8 @@ def _accuracy(
 # -- layers -------------------------------------------------------------------------------------------------
 
 
-def _float_layers(model: nn.Module, image: Tensor) -> dict[str, FloatLayer]:
+def _float_layers(module: fx.GraphModule, kind: str) -> dict[str, FloatLayer]:
     """The convolutions and linear layers by their paths, in the order in which the forward calls them."""
-    module, _ = graph_of(model, image)
     found: dict[str, FloatLayer] = {}
     for node in module.graph.nodes:
         part = module.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -220,7 +230,6 @@ def _float_layers(model: nn.Module, image: Tensor) -> dict[str, FloatLayer]:
             found[str(node.target)] = part
             _check_first(node, module, first=len(found) == 1)
     if not found:
-        kind = type(model).__name__
         raise InputError(f"{kind}: expected modules Conv2d or Linear to put on bases, found none")
     return found
 
@@ -241,13 +250,7 @@ def _on_bases(path: str, layer: FloatLayer, options: dict[str, Any]) -> ABCConv2
         if isinstance(layer, nn.Linear):
             made = ABCLinear(layer.in_features, layer.out_features, **options)
         else:
-            stride, padding = _one("stride", layer.stride), _one("padding", _padding(layer))
-            for name, value, plain in (
-                ("groups", layer.groups, 1), ("dilation", _one("dilation", layer.dilation), 1),
-                ("padding_mode", layer.padding_mode, "zeros"),
-            ):
-                if value != plain:
-                    raise InputError(f"{name}: expected {plain}, found {value}")
+            stride, padding = geometry(layer)
             kernel = layer.kernel_size[0], layer.kernel_size[1]
             made = ABCConv2d(layer.in_channels, layer.out_channels, kernel, stride, padding, **options)
     except InputError as error:
@@ -258,26 +261,6 @@ def _on_bases(path: str, layer: FloatLayer, options: dict[str, Any]) -> ABCConv2
         if layer.bias is not None:
             made.bias.copy_(layer.bias)
     return made
-
-
-def _padding(layer: nn.Conv2d) -> Any:
-    if layer.padding == "same":
-        if any(side % 2 == 0 for side in layer.kernel_size):
-            raise InputError(f"padding: expected an odd kernel for same, found {layer.kernel_size}")
-        return [side // 2 for side in layer.kernel_size]
-    return 0 if layer.padding == "valid" else layer.padding
-
-
-def _one(name: str, value: Any) -> int:
-    sides = set(value) if isinstance(value, tuple | list) else {value}
-    if len(sides) > 1:
-        raise InputError(f"{name}: expected the same for both directions, found {tuple(value)}")
-    return int(sides.pop())
-
-
-def _replace(model: nn.Module, path: str, part: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, part.train(model.training))
 
 
 def _with_rising_norms(model: nn.Module, in_shape: tuple[int, int, int]) -> list[Row]:
@@ -297,7 +280,7 @@ def _with_rising_norms(model: nn.Module, in_shape: tuple[int, int, int]) -> list
             if "weight" in state and bool((state["weight"] < 0).any()):
                 raise InputError(f"{path}: expected positive slopes behind a max-pool, found negative ones")
             rising.load_state_dict({**rising.state_dict(), **state})
-            _replace(model, path, rising)
+            replace(model, path, rising)
     return trace(model, in_shape).rows
 
 
@@ -341,8 +324,8 @@ def _fit_bases(path: str, given: FloatLayer, made: ABCConv2d | ABCLinear, values
     bases.v.copy_(0.5 - torch.from_numpy(found.thresholds))
     bases.beta.copy_(torch.from_numpy(found.beta))
     bases.window *= max(float(np.sqrt(np.mean(values**2))), 1e-6)
-    assert made.bias is not None  # as all layers made here
-    made.bias.add_(found.offset * made.approximate_weight().flatten(1).sum(1))
+    if made.bias is not None:  # else batch norm is estimated anew behind it
+        made.bias.add_(found.offset * made.approximate_weight().flatten(1).sum(1))
     lines = [f"{path}: its input has {bases.bases.levels} levels, {100 * found.error:.1f} % of its square is lost"]
     if isinstance(given, nn.Conv2d) and any(made.padding if isinstance(made.padding, tuple) else [made.padding]):
         lowest = found.offset - float(np.abs(found.beta).sum())
@@ -351,18 +334,23 @@ def _fit_bases(path: str, given: FloatLayer, made: ABCConv2d | ABCLinear, values
 
 
 @torch.no_grad()
-def _fold_normalisation(
-    path: str, given: FloatLayer, made: ABCConv2d | ABCLinear, normalise: Normalise, in_shape: tuple[int, int, int]
-) -> list[str]:
-    """(p / 255 - mean) / std is, for value v = 2 p / 255 - 1 of a pixel, v / (2 std) + (1 / 2 - mean) / std."""
-    height, width, channels = in_shape
-    mean, std = normalise.per_channel(channels)
-    taps = made.weight.numel() // len(made.weight) // channels
+def _fold(made: ABCConv2d | ABCLinear, mean: Tensor, std: Tensor) -> None:
+    """(p / 255 - mean) / std is, for value v = 2 p / 255 - 1 of a byte, v / (2 std) + (1 / 2 - mean) / std; mean
+    and std are per channel, or one number each."""
+    taps = made.weight.numel() // len(made.weight) // len(mean)
     mean, std = (numbers.repeat_interleave(taps).to(made.weight) for numbers in (mean, std))
     flat = made.weight.flatten(1)
     made.weight.copy_((flat / (2 * std)).reshape(made.weight.shape))
-    assert made.bias is not None  # as all layers made here
-    made.bias.add_((made.approximate_weight().flatten(1) * (1 - 2 * mean)).sum(1))
+    if made.bias is not None:  # else batch norm is estimated anew behind it
+        made.bias.add_((made.approximate_weight().flatten(1) * (1 - 2 * mean)).sum(1))
+
+
+@torch.no_grad()
+def _fold_normalisation(
+    path: str, given: FloatLayer, made: ABCConv2d | ABCLinear, normalise: Normalise, in_shape: tuple[int, int, int]
+) -> list[str]:
+    height, width, channels = in_shape
+    _fold(made, *normalise.per_channel(channels))
     bases = made.input_bases
     assert isinstance(bases, PixelBases)
     plain = [numbers.tolist() for numbers in normalise.per_channel(channels)]
