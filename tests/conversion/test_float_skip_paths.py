@@ -97,13 +97,14 @@ class Forward(nn.Module):
 
 
 @pytest.mark.parametrize(("forward", "message"), [
-    (lambda s, x: s.fc((s.bn(s.conv(x)) + s.other(s.bn(s.conv(x)))).flatten(1)),
+    (lambda s, x: s.fc(s.mean(s.bn(s.conv(x)) + s.other(s.bn(s.conv(x)))).flatten(1)),
      "conv: expected a layer that is called once, found two calls"),
     (lambda s, x: s.fc(s.mean(s.other(s.bn(s.conv(x)))).flatten(1)),
      "other: expected a convolution with batch norm before what is added or averaged, found Conv2d"),
     (lambda s, x: s.fc(s.mean(torch.tanh(s.bn(s.conv(x)))).flatten(1)),
-     "Forward.forward: expected a convolution with batch norm before what is added or averaged, found tanh"),
-    (lambda s, x: s.fc(s.quarter(s.bn(s.conv(x))).flatten(1)), "quarter: expected the mean of all pixels, found 2"),
+     "forward: expected a convolution with batch norm before what is added or averaged, found tanh"),
+    (lambda s, x: s.fc(s.mean(s.quarter(s.bn(s.conv(x)))).flatten(1)),
+     "quarter: expected the mean of all pixels, found 2"),
 ])  # fmt: skip
 def test_what_gives_no_stream_is_named(forward: Callable[[Any, Tensor], Any], message: str) -> None:
     with pytest.raises(InputError) as refusal:
