@@ -15,7 +15,7 @@ from places import ROOT
 HEAVY = ["torch", "lightning", "sklearn"]
 TRAINING = {
     "abc_hw.cli.training_page", "abc_hw.conversion.exporting", "abc_hw.conversion.fitting",
-    "abc_hw.conversion.floats",
+    "abc_hw.conversion.floats", "abc_hw.conversion.skip_paths",
 }
 """Modules outside abc_hw.training that belong to the training half."""
 
