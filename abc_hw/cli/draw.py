@@ -84,7 +84,7 @@ def answering(network: Network, engine: str, port: str | None) -> Iterator[Engin
         timeout = 1.0
         if engine == "simulation":
             top = LinkedAccelerator(network, fold(network), clock=SIMULATED_CLOCK, baud=None)
-            port, timeout = open_things.enter_context(simulated_board(top)).port, 30.0
+            port, timeout = open_things.enter_context(simulated_board(top, images=1)).port, 30.0
         elif port is None:
             raise InputError("port: expected --port with the engine board, found none")
         device = open_things.enter_context(Accelerator.open(port, network=network, timeout=timeout))

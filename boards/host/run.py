@@ -86,7 +86,7 @@ def run(
     """
     if len(images) < 1:
         raise InputError("images: expected at least one, found none")
-    with _port(network, port, foldings, weights, work_dir) as name:
+    with _port(network, port, foldings, weights, work_dir, len(images)) as name:
         # A simulation is slower than a board: it gets more time.
         timeout = 1.0 if port is not None else 30.0
         with Accelerator.open(name, network=network, baud=baud, timeout=timeout) as accelerator:
@@ -98,7 +98,7 @@ def run(
 @contextlib.contextmanager
 def _port(
     network: Network | Graph, port: str | None, foldings: Mapping[str, LayerFolding] | None, weights: WeightSource,
-    work_dir: Path | str | None,
+    work_dir: Path | str | None, images: int,
 ) -> Iterator[str]:
     """The name of the port: the one given, or that of a board simulated for as long as the block runs."""
     if port is not None:
@@ -106,5 +106,5 @@ def _port(
         return
     chosen = fold(network) if foldings is None else foldings
     top = LinkedAccelerator(network, chosen, clock=SIMULATED_CLOCK, baud=None, weights=weights)
-    with simulated_board(top, work_dir) as board:
+    with simulated_board(top, work_dir, images=images) as board:
         yield board.port

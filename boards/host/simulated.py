@@ -15,7 +15,7 @@ from pathlib import Path
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit
-from abc_hw.sim.simulators import UNSPLIT, environment
+from abc_hw.sim.simulators import SHORT, UNOPTIMISED, UNSPLIT, environment
 from abc_hw.writing import temporary_folder
 
 from ..gateware.top import LinkedAccelerator
@@ -24,8 +24,8 @@ NAME = "board"
 SOURCE = Path(__file__).with_name("simulated_board.cpp")
 
 
-def build_simulator(top: LinkedAccelerator, folder: Path) -> Path:
-    """Compile the simulation of ``top`` in ``folder``; the program's path.
+def build_simulator(top: LinkedAccelerator, folder: Path, images: int | None = None) -> Path:
+    """Compile the simulation of ``top`` in ``folder``, for about so many images (None: many); the program's path.
 
     Raises
     ------
@@ -35,11 +35,16 @@ def build_simulator(top: LinkedAccelerator, folder: Path) -> Path:
         if the build fails; the message ends with the tool's last words.
     """
     variables = environment("verilator")
+    identity = top.identity
+    # A byte on the line is ten bits, and the line is what takes longest.
+    line = 10 * top.divisor
+    short = images is not None and (images * identity.image_bytes + identity.load_bytes) * line <= SHORT
     (folder / f"{NAME}.v").write_text(emit(top, name=NAME).text)
     shutil.copy(SOURCE, folder)
     command = [
         "verilator", "--cc", "--exe", "--build", "-O3", "--x-initial", "unique", "-Wno-fatal", "-Wno-WIDTH",
-        *UNSPLIT, "-MAKEFLAGS", "OPT_FAST=-O1", "--top-module", NAME, "--Mdir", "model", f"{NAME}.v", SOURCE.name,
+        *UNSPLIT, "-MAKEFLAGS", UNOPTIMISED if short else "OPT_FAST=-O1",
+        "--top-module", NAME, "--Mdir", "model", f"{NAME}.v", SOURCE.name,
     ]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False
@@ -97,13 +102,16 @@ class SimulatedBoard:
 
 
 @contextlib.contextmanager
-def simulated_board(top: LinkedAccelerator, work_dir: Path | str | None = None) -> Iterator[SimulatedBoard]:
+def simulated_board(
+    top: LinkedAccelerator, work_dir: Path | str | None = None, *, images: int | None = None
+) -> Iterator[SimulatedBoard]:
     """Build and run the simulation of ``top``.
 
     Parameters
     ----------
     top : the design; its fastest line (``baud=None``) makes the simulation quick
     work_dir : existing folder to keep sources and build in; a temporary one otherwise
+    images : how many it will see, about: for few its model is built sooner and runs slower; None: many
 
     Raises
     ------
@@ -113,6 +121,6 @@ def simulated_board(top: LinkedAccelerator, work_dir: Path | str | None = None) 
     with contextlib.ExitStack() as stack:
         if work_dir is None:
             work_dir = stack.enter_context(temporary_folder())
-        board = SimulatedBoard(build_simulator(top, Path(work_dir).resolve()), top)
+        board = SimulatedBoard(build_simulator(top, Path(work_dir).resolve(), images), top)
         stack.callback(board.close)
         yield board
