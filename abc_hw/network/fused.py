@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -158,7 +159,7 @@ class Fused:
         """Integers leave, not codes."""
         return self.thresholds is None
 
-    @property
+    @cached_property
     def conv_shape(self) -> Shape:
         """(OH, OW, C_out) before pooling."""
         size = swept(self.name, self.in_shape, self.kernel, self.stride, self.padding)
