@@ -1,9 +1,10 @@
 # amaranth: UnusedElaboratable=no
-"""The buffer in front of an input of a join."""
+"""A buffer between blocks: in front of an input of a join, or behind a pool."""
 
 import dataclasses
 from functools import cached_property
 
+import numpy as np
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -11,10 +12,13 @@ from amaranth.lib.wiring import In, Out
 from ..cost.memories import GENERIC, Technology
 from ..parts.elastic import Elastic
 from ..parts.fifo import Fifo, fifo_latency, fifo_memory
+from ..parts.flow import in_order
 from ..parts.memory import MemoryPlan
-from ..parts.stream import CodeStream
+from ..parts.stream import AdapterPlan, CodeStream
+from ..parts.timing import Bounded, Places, Taken
+from .pool import PoolPlan
 
-__all__ = ["Buffer", "BufferPlan"]
+__all__ = ["Buffer", "BufferPlan", "behind_pool"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,42 @@ class BufferPlan:
         """What its logic grows with."""
         if self.memory is None:
             return {"places": self.depth, "register bits": self.depth * self.stream.width}
-        return {"one": 1, "level bits": self.depth.bit_length()}
+        return {"one": 1, "depth bits": self.depth.bit_length(), "word": self.stream.width}
+
+    def timing(self, after: Taken) -> Taken:
+        """When transfers are taken, with ``after`` behind it."""
+        if self.memory is not None:
+            return Bounded(after, self.memory.latency, self.depth).take
+        for _ in range(self.depth):
+            after = Places(after, in_order(1, 1)).take
+        return after
+
+
+def behind_pool(pool: PoolPlan, adapter: AdapterPlan) -> BufferPlan | None:
+    """Between a pool and an adapter that splits what it hands out.
+
+    All maxima come with the last row of their squares. If they are taken more slowly than that, the pool would
+    wait with them, and rows after them be late, though both have time enough on the whole: so they wait here.
+
+    Returns
+    -------
+    As deep as it takes if transfers come to the pool steadily, in the least cycles that pool and adapter have for
+    an image; None where no maximum waits for the one before it.
+    """
+    if adapter.narrow is None:
+        return None
+    flow = adapter.narrow.flow
+    taken_for = np.tile(np.bincount(flow.need - 1, minlength=flow.inputs), 2)  # cycles of each, of two images
+    cycles = max(pool.cycles, flow.outputs)
+    # In parts of a cycle, of which there are as many as transfers that come to the pool:
+    came = np.concatenate([pool.flow.need, pool.flow.need + pool.cycles]) * cycles
+    before = np.cumsum(taken_for * pool.cycles) - taken_for * pool.cycles
+    begun = np.maximum.accumulate(came - before) + before
+    waiting = int((np.arange(1, len(came) + 1) - np.searchsorted(begun, came, side="right")).max())
+    if not waiting:
+        return None
+    latency = fifo_latency(fifo_memory(width=pool.o.width, words=waiting, technology=pool.technology))
+    return BufferPlan(stream=pool.o, depth=waiting + latency + 1, technology=pool.technology)
 
 
 class Buffer(wiring.Component):

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import accumulate
 
 from abc_hw.network.fused import Fused
 
@@ -31,6 +32,47 @@ def _row_plan(height: int, rows: int, kernel: int, stride: int, padding: int) ->
     return tuple(plan)
 
 
+TRIED = 8
+"""Images that are followed to see how many cycles one takes: the first half fills the ring."""
+
+
+@lru_cache(maxsize=1 << 14)
+def _held(plan: Sequence[tuple[int, int]], height: int, row: int, windows: int, waits: int) -> int:
+    """Rows to hold where one comes every ``row`` cycles and a row of windows takes ``windows``."""
+    held = max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
+    most = max(height * row, len(plan) * windows) * (TRIED // 2)
+    while True:
+        images = _complete(plan, height, row, windows, held, waits)
+        if images[-1] - images[TRIED // 2 - 1] <= most:
+            return held
+        held += 1
+
+
+def _complete(
+    plan: Sequence[tuple[int, int]], height: int, row: int, windows: int, held: int, waits: int
+) -> list[int]:
+    """When each of the first images has come, into a ring of so many rows."""
+    freed = list(accumulate(freed for _, freed in plan))
+    needed = [before + need for before, (need, _) in zip([0, *freed[:-1]], plan, strict=True)]
+    ends: list[int] = []  # of rows of windows
+    came, free, images = 0, 0, []
+    for index in range(height * TRIED):
+        image, wanted = divmod(free, len(plan))
+        while freed[wanted] + image * height <= index - held:
+            free += 1
+            image, wanted = divmod(free, len(plan))
+        if index >= held:  # a row that is let go can be written a cycle later
+            came = max(came, ends[free] + 1 + waits)
+        came += row
+        image, wanted = divmod(len(ends), len(plan))
+        while needed[wanted] + image * height <= index + 1:
+            ends.append(max(came, ends[-1] if ends else 0) + windows)
+            image, wanted = divmod(len(ends), len(plan))
+        if (index + 1) % height == 0:
+            images.append(came)
+    return images
+
+
 @dataclasses.dataclass(frozen=True)
 class Ring:
     """The ring of rows in ``schedule.rows`` times ``columns`` banks.
@@ -43,10 +85,12 @@ class Ring:
     -------
     schedule : layer and folding
     px_in : pixels that come at once
+    waits : cycles that rows are read later, and so let go
     """
 
     schedule: Schedule
     px_in: int = 1
+    waits: int = 0
 
     @property
     def columns(self) -> int:
@@ -55,12 +99,12 @@ class Ring:
 
     @cached_property
     def held(self) -> int:
-        """Rows that must be held: those of a window, and those that the next one waits for. One more where rows
-        come just as fast as they are read, for a row that is let go can be written a cycle later."""
-        plan = row_plan(self.schedule.layer)
-        in_step = self.schedule.layer.in_shape[0] * self.row_transfers == self.schedule.cycles
-        most = max(need for need, _ in plan) + max(*(freed for _, freed in plan), plan[0][0])
-        return most + in_step + self.read_late
+        """Rows that must be held: those of a window and those that the next one waits for, and as many more as it
+        takes that neither side waits for the other longer than the slower one takes for an image."""
+        schedule, layer = self.schedule, self.schedule.layer
+        windows = schedule.cycles // layer.conv_shape[0]
+        held = _held(row_plan(layer), layer.in_shape[0], self.row_transfers, windows, self.waits)
+        return held + self.read_late
 
     @property
     def row_transfers(self) -> int:
@@ -69,9 +113,12 @@ class Ring:
 
     @property
     def read_late(self) -> int:
-        """Rows that are let go and may still be read: one where a transfer brings a whole row, for it could be
-        written a cycle before the word in its place is read."""
-        return int(self.row_transfers == 1)
+        """Rows that are let go and may still be read: one where the last step of a row of windows reads what the
+        first transfer of a row brings, for that could be written before."""
+        schedule, layer = self.schedule, self.schedule.layer
+        last = (schedule.pixel_groups - 1) * schedule.folding.px * layer.stride[1] - layer.padding[2]
+        last += (schedule.column_words - 1) * schedule.columns  # column of its first pixel
+        return int(schedule.channel_words == 1 and last < self.px_in)
 
     @property
     def capacity(self) -> int:

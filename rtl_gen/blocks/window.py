@@ -41,7 +41,7 @@ class WindowPlan:
     @cached_property
     def ring(self) -> Ring:
         """How rows lie in the banks."""
-        return Ring(self.schedule, self.px_in)
+        return Ring(self.schedule, self.px_in, self.waits)
 
     @property
     def loops(self) -> Loops:
@@ -250,14 +250,18 @@ class WindowBuffer(wiring.Component):
         held = Signal(rows)
         row = Signal(range(len(plan)))
         need, freed = Signal(rows, init=plan[0][0], name="need"), Signal(rows, init=plan[0][1])
+        row_end = self.step & self._ended("column")
+        let_go = Mux(row_end, freed, 0)
+        late = delayed(m, let_go, self._plan.waits, name="let_go", reset_less=False)
+        kept = Signal(rows, name="kept") if self._plan.waits else held  # with rows whose words are still to be read
+        for count, gone in ((held, let_go), (kept, late))[: 1 + (kept is not held)]:
+            # Whether a row is complete is known last: all is ready for either.
+            rest = count - gone
+            m.d.sync += count.eq(Mux(row_done, rest + 1, rest))
         # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
         room = Signal(init=1)
-        m.d.sync += room.eq(Mux(row_done, held < self._ring.capacity - 1, held < self._ring.capacity))
+        m.d.sync += room.eq(Mux(row_done, kept < self._ring.capacity - 1, kept < self._ring.capacity))
         m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(room)]
-        row_end = self.step & self._ended("column")
-        # Whether a row is complete is known last: all is ready for either.
-        rest = held - Mux(row_end, freed, 0)
-        m.d.sync += held.eq(Mux(row_done, rest + 1, rest))
         with m.If(row_end):
             m.d.sync += row.eq(Mux(self._ended("row"), 0, row + 1))
             with m.Switch(row):

@@ -15,11 +15,13 @@ from typing import Any
 
 from abc_hw.network import Graph, Network
 
+from ..blocks.buffer import BufferPlan
 from ..engine.accelerator import AcceleratorPlan, WeightSource, layer_numbers
 from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
+from ..parts.stream import AdapterPlan
 from ..schedule import LayerFolding, Schedule, useful
 from .memories import Mapped
 
@@ -226,6 +228,14 @@ class Estimator:
         """A block without memories."""
         return self._area(name, quantities, [])
 
+    def between(self, adapter: AdapterPlan, buffer: BufferPlan | None) -> Area:
+        """What lies between two layers; buffers are told as adapters are, and cost what queues do."""
+        area = self.block("adapter", adapter.quantities)
+        if buffer is None:
+            return area
+        memories = [StoredMemory("adapter", memory) for memory in buffer.memories]
+        return area + self._area("queue", buffer.quantities, memories)
+
     def accelerator(self, foldings: Mapping[str, LayerFolding]) -> Estimate:
         """The whole accelerator.
 
@@ -238,7 +248,7 @@ class Estimator:
         plan = AcceleratorPlan.of(
             self._network, foldings, weights=self._weights, target=TARGETS[self._family], numbers=self.numbers
         )
-        adapters = [self.block("adapter", adapter.quantities) for adapter in plan.adapters]
+        adapters = [self.between(*both) for both in zip(plan.adapters, plan.buffers, strict=True)]
         layers = []
         for layer, adapter in zip(plan.layers, adapters, strict=False):
             one = self.layer(layer)

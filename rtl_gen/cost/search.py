@@ -21,15 +21,16 @@ __all__ = ["END", "Adapters", "Choice", "Limits", "Option", "Stream", "search"]
 LOGIC_SHARE, HARD_SHARE = 0.8, 0.95
 """Of a device, that are taken if nobody says how much."""
 
-Stream = tuple[int, int]
-"""What a layer's neighbour sees of it: pixels and lanes of a transfer."""
+Stream = tuple[int, ...]
+"""What a layer's neighbour sees of it: pixels and lanes of a transfer; of what it hands on also the pixels that
+its pool takes at once, or 0."""
 
 END: Stream = (1, 1)
 """What takes the scores."""
 
-Adapters = Callable[[int, Stream, Stream], "tuple[int, int, int] | None"]
-"""(LUTs, flip-flops, cycles per image) before layer ``index``, or behind the last, for the streams on either side;
-None where nothing joins them."""
+Adapters = Callable[[int, Stream, Stream], "tuple[int, int, int, int] | None"]
+"""(LUTs, flip-flops, block RAMs, cycles per image) before layer ``index``, or behind the last, for the streams on
+either side; None where nothing joins them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,10 +162,10 @@ class _Search:
         """All choices before a layer, what joins them to its input included."""
         parts = []
         for number, (o, front) in enumerate(at.items()):
-            joins = self._adapters(index, o, i) if index else (0, 0, 0)
-            if joins is None or joins[2] > self._cycles:
+            joins = self._adapters(index, o, i) if index else (0, 0, 0, 0)
+            if joins is None or joins[3] > self._cycles:
                 continue
-            costs = front.costs + np.array([*joins[:2], 0, 0])
+            costs = front.costs + np.array([*joins[:3], 0])
             rows = np.arange(len(costs))
             parts.append(_Front(costs, np.full(len(rows), number), rows, rows))
         return self._front(parts) if parts else None

@@ -15,14 +15,17 @@ from functools import cached_property
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 
+from ..blocks.buffer import behind_pool
 from ..blocks.classifier import ArgMaxPlan
+from ..blocks.pool import PoolPlan
 from ..blocks.ring import Ring
 from ..engine.accelerator import AcceleratorPlan
 from ..engine.layer import LayerPlan
 from ..folding import LayerFolding, Schedule, candidates, refusal
 from ..parts.stream import AdapterPlan, CodeStream
 from .devices import DEVICES, Device
-from .estimate import Area, Estimator
+from .estimate import TARGETS, Area, Estimator
+from .memories import TECHNOLOGIES
 from .search import END, Choice, Limits, Option, Stream, search
 
 __all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "search"]
@@ -51,9 +54,9 @@ class Solver:
         self._options: list[list[Option]] = []
         streams: set[Stream] = {END}
         for index in range(len(network.layers)):
-            self._options.append(_Options(self._estimator, index).all(sorted({px for px, _ in streams})))
+            self._options.append(_Options(self._estimator, index).all(sorted({px for px, *_ in streams})))
             streams = {option.o for option in self._options[-1]}
-        self._adapters: dict[tuple[int, Stream, Stream], tuple[int, int, int] | None] = {}
+        self._adapters: dict[tuple[int, Stream, Stream], tuple[int, int, int, int]] = {}
 
     @property
     def network(self) -> Network:
@@ -67,8 +70,9 @@ class Solver:
     def limits(self) -> Limits:
         return self._limits
 
-    def _adapter(self, index: int, before: Stream, after: Stream) -> tuple[int, int, int] | None:
-        """(LUTs, flip-flops, cycles) before layer ``index``, or behind the last; None where pixels differ."""
+    def _adapter(self, index: int, before: Stream, after: Stream) -> tuple[int, int, int, int] | None:
+        """(LUTs, flip-flops, block RAMs, cycles) before layer ``index``, or behind the last; None where pixels
+        differ."""
         key = index, before, after
         if before[0] != after[0]:
             return None
@@ -77,14 +81,19 @@ class Solver:
             numbers = self._estimator.numbers[index - 1]
             layer = numbers.layer
             shape = (1, 1, layer.out_channels) if last else layer.out_shape
-            i, o = (CodeStream(lanes, numbers.output_shape, px) for px, lanes in (before, after))
-            plan = AdapterPlan(shape=shape, i=i, o=o)
-            area, cycles = self._estimator.block("adapter", plan.quantities), plan.cycles
+            i, o = (CodeStream(lanes, numbers.output_shape, px) for px, lanes in (before[:2], after))
+            plan, buffer = AdapterPlan(shape=shape, i=i, o=o), None
+            if layer.pool > 1:
+                technology = TECHNOLOGIES[TARGETS[self._device.family]]
+                pooled = CodeStream(before[1], numbers.output_shape, before[2])
+                pool = PoolPlan(shape=layer.conv_shape, side=layer.pool, i=pooled, technology=technology)
+                buffer = behind_pool(pool, plan)
+            area, cycles = self._estimator.between(plan, buffer), plan.cycles
             if last:
                 argmax = ArgMaxPlan(classes=layer.out_channels, score=numbers.output_shape)
                 area += self._estimator.block("argmax", argmax.quantities)
                 cycles = max(cycles, argmax.cycles)
-            self._adapters[key] = *whole(area)[:2], cycles
+            self._adapters[key] = *whole(area)[:3], cycles
         return self._adapters[key]
 
     # -- search ---------------------------------------------------------------------------------------------
@@ -108,7 +117,7 @@ class Solver:
     def _reached(self, index: int, at: Mapping[Stream, float], i: Stream) -> float:
         """The fewest cycles of what comes before an input and joins it."""
         joined = ((cycles, self._adapter(index, o, i)) for o, cycles in at.items())
-        return min((max(cycles, joins[2]) for cycles, joins in joined if joins is not None), default=math.inf)
+        return min((max(cycles, joins[3]) for cycles, joins in joined if joins is not None), default=math.inf)
 
     @cached_property
     def targets(self) -> list[int]:
@@ -117,7 +126,7 @@ class Solver:
         for index, (before, after) in enumerate(itertools.pairwise(self._options), 1):
             streams = itertools.product({one.o for one in before}, {one.i for one in after})
             joined = (self._adapter(index, *pair) for pair in streams)
-            every |= {joins[2] for joins in joined if joins is not None}
+            every |= {joins[3] for joins in joined if joins is not None}
         return sorted({cycles for cycles in every if cycles > self._least} | {self._least})
 
     def cheapest(self, cycles: int, limits: Limits | None = None) -> dict[str, LayerFolding] | None:
@@ -238,7 +247,8 @@ class _Options:
 
     def __init__(self, estimator: Estimator, index: int) -> None:
         self._estimator, self._index = estimator, index
-        self._windows: dict[tuple[int, ...], tuple[Area, int, LayerPlan]] = {}
+        self._latencies: dict[tuple[int, ...], int] = {}
+        self._windows: dict[tuple[int, ...], tuple[Area, LayerPlan]] = {}
 
     def all(self, pixels: list[int]) -> list[Option]:
         """With each of these numbers of pixels coming at once."""
@@ -256,14 +266,14 @@ class _Options:
         rest: dict[int, Area] = {}
         found = []
         for px in pixels:
-            area, latency, window = self._window(plan.schedule, px)
-            late = max(latency, weights)
+            area, window = self._window(plan.schedule, px, weights)
+            late = window.window.latency
             if late not in rest:
                 rest[late] = self._rest(self._plan(folding, px))
             found.append(Option(
                 *whole(area + rest[late]),
                 max(plan.schedule.cycles, window.window.i_transfers, cycles), (px, window.i.lanes),
-                (plan.o.px, plan.o.lanes), folding,
+                (plan.o.px, plan.o.lanes, 0 if plan.pool is None else plan.pool.i.px), folding,
             ))
         return found
 
@@ -274,14 +284,18 @@ class _Options:
     def _plan(self, folding: LayerFolding, px: int) -> LayerPlan:
         return self._estimator.plan(self._index, folding, px)
 
-    def _window(self, schedule: Schedule, px: int) -> tuple[Area, int, LayerPlan]:
-        """(what the window buffer takes, its latency if nothing waits, a layer that has it)"""
+    def _window(self, schedule: Schedule, px: int, weights: int) -> tuple[Area, LayerPlan]:
+        """(what the window buffer takes if its words come no sooner than ``weights``, a layer that has it)"""
         key = schedule.folding.simd, schedule.folding.px, px, Ring(schedule, px).held
-        if key not in self._windows:
+        if key not in self._latencies:
             plan = self._plan(schedule.folding, px)
-            latency = dataclasses.replace(plan.window, waits=0).latency
-            self._windows[key] = self._estimator.area_of(plan, ["window"]), latency, plan
-        return self._windows[key]
+            self._latencies[key] = dataclasses.replace(plan.window, waits=0).latency
+        waits = max(weights - self._latencies[key], 0)
+        waiting = *key, waits, Ring(schedule, px, waits).held if waits else 0
+        if waiting not in self._windows:
+            plan = self._plan(schedule.folding, px)
+            self._windows[waiting] = self._estimator.area_of(plan, ["window"]), plan
+        return self._windows[waiting]
 
 
 BEHIND = ("scale", "output", "queue", "pixels", "pool")

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 
+from ..blocks.buffer import Buffer, BufferPlan, behind_pool
 from ..blocks.classifier import ArgMax, ArgMaxPlan, score_layout
 from ..emit.names import Names
 from ..parts.matches import LayerNumbers
@@ -168,7 +169,7 @@ class AcceleratorPlan(Paced):
     def module_names(self) -> dict[str, str]:
         """What the module of each layer is called, by the layer's name."""
         names = Names(OWN_NAMES)
-        return {layer.name: names.new(layer.name, with_=["_in"]) for layer in self.layers}
+        return {layer.name: names.new(layer.name, with_=["_in", "_in_buffer"]) for layer in self.layers}
 
     # -- parts ----------------------------------------------------------------------------------------------
 
@@ -201,7 +202,9 @@ class AcceleratorPlan(Paced):
     @property
     def memories(self) -> list[MemoryPlan]:
         """All there are."""
-        return [memory for layer in self.layers for plan in layer.blocks.values() for memory in plan.memories]
+        blocks = [plan for layer in self.layers for plan in layer.blocks.values()]
+        blocks += [buffer for buffer in self.buffers if buffer is not None]
+        return [memory for plan in blocks for memory in plan.memories]
 
     @cached_property
     def adapters(self) -> Sequence[AdapterPlan]:
@@ -212,6 +215,15 @@ class AcceleratorPlan(Paced):
         return tuple(
             AdapterPlan(shape=shape, i=dataclasses.replace(other, lanes=one.lanes), o=other)
             for shape, one, other in zip(shapes, before, after, strict=True)
+        )
+
+    @cached_property
+    def buffers(self) -> Sequence[BufferPlan | None]:
+        """In front of each adapter; None where none is needed."""
+        pools = [None, *(layer.pool for layer in self.layers)]
+        return tuple(
+            None if pool is None else behind_pool(pool, adapter)
+            for pool, adapter in zip(pools, self.adapters, strict=True)
         )
 
     @cached_property
@@ -253,10 +265,15 @@ class AcceleratorPlan(Paced):
 
     def timing(self, after: Taken) -> Taken:
         """When transfers of images are taken, with ``after`` behind the output."""
-        after = self.adapters[-1].timing(self.argmax.timing(after))
-        for layer, adapter in zip(reversed(self.layers), reversed(self.adapters[:-1]), strict=True):
-            after = adapter.timing(layer.timing(after))
+        after = self._adapted(len(self.layers), self.argmax.timing(after))
+        for index in reversed(range(len(self.layers))):
+            after = self._adapted(index, self.layers[index].timing(after))
         return self.gate.timing(after) if self.loads else after
+
+    def _adapted(self, index: int, after: Taken) -> Taken:
+        """When transfers are taken, with ``after`` behind adapter ``index``."""
+        after, buffer = self.adapters[index].timing(after), self.buffers[index]
+        return after if buffer is None else buffer.timing(after)
 
     def moments(self, images: int) -> list[tuple[int, int]]:
         """Of images whose transfers come one after the other, into an accelerator that is empty, and whose scores
@@ -338,13 +355,13 @@ class Accelerator(wiring.Component):
         plan = self._plan
         engines = [LayerEngine(layer) for layer in plan.layers]
         node = self._build_loading(m, engines) if plan.loads else wiring.flipped(self.i)
-        for layer, adapter, engine in zip(plan.layers, plan.adapters, engines, strict=False):
+        for index, (layer, engine) in enumerate(zip(plan.layers, engines, strict=True)):
             name = plan.module_names[layer.name]
-            node = self._adapted(m, node, adapter, f"{name}_in")
+            node = self._build_adapted(m, node, index, f"{name}_in")
             m.submodules[name] = engine
             wiring.connect(m, node, engine.i)
             node = engine.o
-        node = self._adapted(m, node, plan.adapters[-1], "scores")
+        node = self._build_adapted(m, node, len(engines), "scores")
         m.submodules.argmax = argmax = ArgMax(plan.argmax)
         wiring.connect(m, node, argmax.i)
         m.d.comb += [
@@ -354,11 +371,17 @@ class Accelerator(wiring.Component):
         ]
         return m
 
-    @staticmethod
-    def _adapted(m: Module, node: wiring.PureInterface, plan: AdapterPlan, name: str) -> wiring.PureInterface:
-        """``node``, or what an adapter makes of it where one is needed."""
+    def _build_adapted(
+        self, m: Module, node: wiring.PureInterface, index: int, name: str
+    ) -> wiring.PureInterface:
+        """``node``, or what buffer and adapter make of it where they are needed."""
+        plan, buffer = self._plan.adapters[index], self._plan.buffers[index]
         if not plan.needed:
             return node
+        if buffer is not None:
+            m.submodules[f"{name}_buffer"] = queue = Buffer(buffer)
+            wiring.connect(m, node, queue.i)
+            node = queue.o
         m.submodules[name] = adapter = LaneAdapter(plan)
         wiring.connect(m, node, adapter.i)
         return adapter.o

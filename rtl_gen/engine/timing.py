@@ -27,6 +27,7 @@ class LayerTiming:
 
     def __init__(self, window: WindowPlan, output: OutputPlan, queue: QueuePlan, after: Taken) -> None:
         self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.capacity
+        self._late = 2 + window.waits  # cycles from a row's last step to a transfer that can take its place
         self._apart = output.items  # cycles from one transfer of a group to the next
         self._queue = Fifo(after, queue.storage.latency)
         rows, self._height = row_plan(self._schedule.layer), self._schedule.layer.in_shape[0]
@@ -66,7 +67,7 @@ class LayerTiming:
             return 0
         image, rest = divmod(let_go - 1, self._height)
         index = next(index for index, freed in enumerate(self._freed) if freed > rest)
-        return self._ends[image * len(self._freed) + index] + 2
+        return self._ends[image * len(self._freed) + index] + self._late
 
     def _row_of_windows(self) -> None:
         late = self._plan.group_cycles - 1 + self._plan.under_way
@@ -116,7 +117,7 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
         if let_go > 0:
             while freed[free] < let_go:
                 free += 1
-            first = max(first, begins[free] + cycles + 1)
+            first = max(first, begins[free] + cycles + 1 + window.waits)
         turn = np.maximum.accumulate(np.maximum(came, first) - index) + index
         taken[row * per_row : (row + 1) * per_row] = turn
         last = int(turn[-1])

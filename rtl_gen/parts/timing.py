@@ -11,7 +11,7 @@ import numpy as np
 
 from .flow import Flow
 
-__all__ = ["Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
+__all__ = ["Bounded", "Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
 
 Taken = Callable[[int], int]
 """The cycle in which a transfer is taken, by the cycle from which on it is offered; of one after the other."""
@@ -134,3 +134,24 @@ class Fifo:
         """A word is written in this cycle; tells when it is taken."""
         self._leaves = self._row.moves_at(max(cycle, self._leaves) + 1)
         return self._row.enters(self._leaves)
+
+
+class Bounded:
+    """First in, first out, with room for so many (:class:`abc_hw.rtl_gen.blocks.buffer.Buffer`).
+
+    Parameters
+    ----------
+    after : who takes what comes out
+    latency : of its memory
+    depth : transfers that find room
+    """
+
+    def __init__(self, after: Taken, latency: int, depth: int) -> None:
+        self._queue, self._last = Fifo(after, latency), -1
+        self._given: deque[int] = deque([-1] * depth, depth)  # when the last ones were taken
+
+    def take(self, offered: int) -> int:
+        """:data:`Taken`."""
+        self._last = max(offered, self._last + 1, self._given[0] + 1)
+        self._given.append(self._queue.put(self._last))
+        return self._last

@@ -10,6 +10,7 @@ from random_networks import random_network
 
 from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
+from abc_hw.network.description import random_layer
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, Schedule, candidates
 
@@ -66,6 +67,36 @@ def folding(rng: np.random.Generator, layer: Layer, kind: str) -> LayerFolding:
     elif kind != "layer":
         every = every[: 1 + len(every) // 8]
     return every[int(rng.integers(len(every)))].folding
+
+
+def alike(number: int) -> AcceleratorPlan:
+    """A random accelerator of that number whose layers take nearly as long as each other, and as the input."""
+    rng = np.random.default_rng([len(KINDS), number])
+    network = random_network(rng, side=int(rng.integers(4, 13)), channels=int(rng.integers(2, 13)))
+    target = int(rng.integers(1, 4)) * network.input_shape[0] * network.input_shape[1]
+    foldings = {}
+    for layer in network.layers:
+        every = candidates(layer, several=True)
+        fast = [one for one in every if one.cycles <= target] or [min(every, key=lambda one: one.cycles)]
+        near = [one for one in fast if one.cycles >= 0.7 * max(other.cycles for other in fast)]
+        foldings[layer.name] = near[int(rng.integers(len(near)))].folding
+    return AcceleratorPlan.of(network, foldings)
+
+
+def pooled(*, side: int, channels: int, pool: int, simd: int) -> AcceleratorPlan:
+    """A layer and its pool that are busy in every cycle, before a layer that takes ``simd`` of its channels."""
+    rng = np.random.default_rng(0)
+    conv = random_layer(
+        rng, name="conv", in_shape=(side, side, 1), out_channels=channels, kernel=(3, 3), padding=1, N=1, M=1,
+        pool=pool, levels=2,
+    )
+    dense = random_layer(
+        rng, name="dense", in_shape=conv.out_shape, out_channels=2, kernel=conv.out_shape[:2], N=1, M=1,
+        levels=None,
+    )
+    network = Network(name="pooled", layers=(conv, dense), classes=("a", "b"))
+    foldings = {"conv": LayerFolding(simd=9, pe=channels), "dense": LayerFolding(simd=simd, pe=2)}
+    return AcceleratorPlan.of(network, foldings)
 
 
 def limited(kind: str, number: int) -> Limited:

@@ -14,7 +14,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.network.description import random_layer
 from abc_hw.rtl_gen.cost.devices import DEVICES
-from abc_hw.rtl_gen.cost.estimate import Estimator
+from abc_hw.rtl_gen.cost.estimate import Estimator, LayerEstimate, total
 from abc_hw.rtl_gen.cost.solver import Option, Solver, whole
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, candidates, default_foldings, fold_for_cycles, least_cycles
@@ -23,9 +23,10 @@ from abc_hw.rtl_gen.folding import LayerFolding, candidates, default_foldings, f
 @pytest.mark.parametrize("name", zoo.names())
 def test_solver_and_estimator_agree_on_every_candidate(name: str) -> None:
     network, device = zoo.load(name), DEVICES["ecp5-85k"]
-    options, estimator = Solver(network, device)._options, Estimator(network, device.family)
+    solver, estimator = Solver(network, device), Estimator(network, device.family)
+    options = solver._options
     rng = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(50):
         chosen: list[Option] = []
         for of_layer in options:
             joined = [one for one in of_layer if not chosen or one.i[0] == chosen[-1].o[0]]
@@ -33,12 +34,31 @@ def test_solver_and_estimator_agree_on_every_candidate(name: str) -> None:
         made = estimator.accelerator({
             layer.name: option.folding for layer, option in zip(network.layers, chosen, strict=True)
         })
-        for option, layer in zip(chosen, made.layers, strict=True):
-            blocks = [area for block, area in layer.blocks.items() if block != "adapter"]
-            area = sum(blocks[1:], blocks[0])
-            assert option[:4] == whole(area)
-            i, o = layer.plan.i, layer.plan.o
-            assert (option.cycles, option.i, option.o) == (layer.plan.cycles, (i.px, i.lanes), (o.px, o.lanes))
+        for index, (option, layer) in enumerate(zip(chosen, made.layers, strict=True)):
+            same(option, layer)
+            if index:
+                joins = solver._adapter(index, chosen[index - 1].o, option.i)
+                cycles = made.plan.adapters[index].cycles
+                assert joins == (*whole(layer.blocks["adapter"])[:3], cycles)
+
+
+def same(option: Option, layer: LayerEstimate) -> None:
+    """What the solver and the estimator say of a layer is equal, the adapter before it apart."""
+    assert option[:4] == whole(total(area for block, area in layer.blocks.items() if block != "adapter"))
+    i, o = layer.plan.i, layer.plan.o
+    assert (option.cycles, option.i, option.o[:2]) == (layer.plan.cycles, (i.px, i.lanes), (o.px, o.lanes))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", zoo.names())
+def test_they_agree_on_all_there_are(name: str) -> None:
+    """Every folding of every layer, with all numbers of pixels that may come at once."""
+    network, device = zoo.load(name), DEVICES["ecp5-85k"]
+    estimator = Estimator(network, device.family)
+    for index, options in enumerate(Solver(network, device)._options):
+        for option in options:
+            same(option, estimator.layer(estimator.plan(index, option.folding, option.i[0])))
+        print(f"{network.layers[index].name}: {len(options)} candidates")
 
 
 def test_no_block_is_slower_than_its_layer_says() -> None:

@@ -39,7 +39,7 @@ def random_options(rng: np.random.Generator) -> list[list[Option]]:
 
 
 def every_cost(
-    layers: list[list[Option]], adapters: dict[tuple[int, int, int], tuple[int, int, int]], cycles: int,
+    layers: list[list[Option]], adapters: dict[tuple[int, int, int], tuple[int, ...]], cycles: int,
     limits: Limits,
 ) -> list[tuple[int, int, int, int]]:
     """(LUTs, flip-flops, block RAMs, multipliers) of every choice that is fast and small enough."""
@@ -51,14 +51,15 @@ def every_cost(
             for index, (before, option) in enumerate(zip(lanes, choice[1:], strict=False), 1)
         ] + [adapters[len(layers), lanes[-1], 1]]
         cost = (
-            sum(option.luts for option in choice) + sum(luts for luts, _, _ in between),
-            sum(option.ffs for option in choice) + sum(ffs for _, ffs, _ in between),
-            sum(option.brams for option in choice), sum(option.dsps for option in choice),
+            sum(option.luts for option in choice) + sum(one[0] for one in between),
+            sum(option.ffs for option in choice) + sum(one[1] for one in between),
+            sum(option.brams for option in choice) + sum(one[2] for one in between),
+            sum(option.dsps for option in choice),
         )
         small = all(taken <= limit for taken, limit in zip(
             cost, (limits.luts, limits.ffs, limits.brams, limits.dsps), strict=True
         ))
-        if small and max(*(option.cycles for option in choice), *(one[2] for one in between)) <= cycles:
+        if small and max(*(option.cycles for option in choice), *(one[3] for one in between)) <= cycles:
             found.append(cost)
     return found
 
@@ -70,14 +71,14 @@ def test_search_finds_the_optimum_of_300_random_cases() -> None:
         layers = random_options(rng)
         places = itertools.product(range(1, len(layers) + 1), (1, 2, 3), (1, 2, 3))
         adapters = {
-            place: tuple(int(rng.integers(*span)) for span in ((0, 30), (0, 30), (1, 5)))
-            if place[1] != place[2] else (0, 0, 0)
+            place: tuple(int(rng.integers(*span)) for span in ((0, 30), (0, 30), (0, 2), (1, 5)))
+            if place[1] != place[2] else (0, 0, 0, 0)
             for place in places
         }
         cycles = int(rng.integers(2, 9))
         limits = Limits(
             luts=int(rng.integers(20, 60 * len(layers))), ffs=int(rng.integers(20, 60 * len(layers))),
-            brams=int(rng.integers(0, 5 * len(layers))), dsps=int(rng.integers(0, 2 * len(layers))),
+            brams=int(rng.integers(0, 7 * len(layers))), dsps=int(rng.integers(0, 2 * len(layers))),
         )
         found = search(
             layers, lambda index, before, after, costs=adapters: costs[index, before[1], after[1]], cycles, limits

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from limited import KINDS, folding, limited, slowest
+from limited import KINDS, alike, folding, limited, pooled, slowest
 from opinion import lint
 from random_networks import random_images, random_network
 
@@ -45,6 +45,42 @@ def test_nothing_waits_longer_than_for_the_slowest_part(kind: str) -> None:
         network = random_network(rng, side=6, channels=6)
         plan = AcceleratorPlan.of(network, {layer.name: folding(rng, layer, kind) for layer in network.layers})
         assert keeps_to(plan.cycles, intervals_of(plan.moments(images_of(plan)))), (number, plan.rates)
+
+
+def test_nothing_waits_where_all_parts_take_alike_long() -> None:
+    """Without any slack: to the cycle."""
+    checked = 0
+    for number in range(130):
+        plan = alike(number)
+        if plan.cycles <= 600:
+            intervals = intervals_of(plan.moments(images_of(plan)))
+            assert statistics.median(intervals[-INTERVALS:]) == plan.cycles, (number, plan.rates)
+            checked += 1
+    assert checked >= 100
+
+
+@pytest.mark.parametrize(("shape", "buffered"), [
+    ({"side": 16, "channels": 8, "pool": 2, "simd": 2}, True),
+    ({"side": 16, "channels": 8, "pool": 2, "simd": 4}, False),
+    ({"side": 27, "channels": 9, "pool": 3, "simd": 1}, True),
+    ({"side": 28, "channels": 8, "pool": 4, "simd": 1}, True),
+])
+def test_maxima_wait_behind_their_pool(shape: dict[str, int], buffered: bool) -> None:
+    """They come at once, with the last rows of squares, and are taken over all rows: nobody waits for them."""
+    plan = pooled(**shape)
+    assert (plan.buffers[1] is not None) == buffered
+    assert {*intervals_of(plan.moments(images_of(plan)))[-INTERVALS:]} == {plan.cycles} == {plan.i_transfers}
+
+
+def test_maxima_wait_in_the_verilog_too(tmp_path: Path) -> None:
+    plan = pooled(side=8, channels=8, pool=2, simd=2)
+    images = random_images(np.random.default_rng(0), plan.network, images_of(plan))
+    result = simulate(plan.network, images, foldings=plan.foldings, simulator="icarus", work_dir=tmp_path)
+    assert result.ok, result.layers
+    assert {*result.cycles_between_images[-INTERVALS:]} == {plan.cycles} == {64}
+    assert result.latencies == [classified - sent for sent, classified in plan.moments(len(images))]
+    opinion = lint(tmp_path / "accelerator.v")
+    assert (opinion.returncode, opinion.stderr) == (0, "")
 
 
 def check(kind: str, number: int, folder: Path) -> None:
