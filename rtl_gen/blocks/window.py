@@ -253,7 +253,7 @@ class WindowBuffer(wiring.Component):
         row_end = self.step & self._ended("column")
         let_go = Mux(row_end, freed, 0)
         late = delayed(m, let_go, self._plan.waits, name="let_go", reset_less=False)
-        kept = Signal(rows, name="kept") if self._plan.waits else held  # with rows whose words are still to be read
+        kept = Signal(rows, name="kept") if self._plan.waits else held  # with rows that are still to be read
         for count, gone in ((held, let_go), (kept, late))[: 1 + (kept is not held)]:
             # Whether a row is complete is known last: all is ready for either.
             rest = count - gone

@@ -19,7 +19,7 @@ BLOCK = MemoryCells(kind="block", shapes=((4, 8),), cost=-100)
 """So small that the banks of every memory lie behind each other, and the more of them the better."""
 
 ALL = Technology("all", (BLOCK,))
-SINGLE = Technology("single", (dataclasses.replace(BLOCK, writable=("parts",)),))
+SINGLE = Technology("single", (dataclasses.replace(BLOCK, shapes=((16, 2),), writable=("parts",)),))
 """Window rows, queues and pools are registers, and come sooner than weights."""
 
 
