@@ -61,13 +61,15 @@ def rate_depths(
     buffer : the plan of a buffer: of which unit, which input, how deep
     """
     found = {name: list(depths) for name, depths in live.items()}
-    images, done = 2, None
-    while done != (asked := (images, _latencies(found, buffer))):
+    images, latencies = 3, _latencies(found, buffer)
+    while True:
         sent = np.arange(images * transfers) * cycles // transfers
-        course = _Course(sources, sent, found, asked[1])
-        found, done = course.depths, asked
-        images = max(images, course.longest // cycles + 3)  # from the longest wait on all images are alike
-    return found
+        course = _Course(sources, sent, found, latencies)
+        before, enough = latencies, images >= course.longest // cycles + 3  # from then on all images are alike
+        found, latencies = course.depths, _latencies(course.depths, buffer)
+        if enough and course.is_same_with(before, latencies):
+            return found
+        images = max(images, course.longest // cycles + 3)
 
 
 def _latencies(
@@ -93,11 +95,20 @@ class _Course:
         self._given = {INPUT: sent}
         self.longest = 0
         """Cycles that a transfer waits in front of a join, at the most."""
+        self._least_waits: dict[str, list[int]] = {}
         self.depths: dict[str, list[int]] = {}
         """What each join's buffers hold at the most, or the least where that is more."""
         for source, takers in sources.items():
             if takers:
                 self._hand_out(self._given.pop(source), takers)
+
+    def is_same_with(self, before: Mapping[str, list[int]], after: Mapping[str, list[int]]) -> bool:
+        """Do other latencies of buffers than those before change nothing, as all transfers wait as long anyway?"""
+        return all(
+            new in (old, min(new, wait))
+            for name, waits in self._least_waits.items()
+            for old, new, wait in zip(before[name], after[name], waits, strict=True)
+        )
 
     def _hand_out(self, given: IntArray, takers: list[Taker]) -> None:
         """To all takers; a fork's next transfer comes when all of them have the one before."""
@@ -137,7 +148,9 @@ class _Course:
         ]
         done = plan.moments(*late)
         self._given[name] = done.given
-        self.longest = max(self.longest, *(int((done.taken - came).max()) for came in arrived))
+        waits = [done.taken - came for came in arrived]
+        self.longest = max(self.longest, *(int(wait.max()) for wait in waits))
+        self._least_waits[name] = [int(wait.min()) for wait in waits]
         self.depths[name] = [
             max(_held(came, done.taken, self._places[name, index]), least)
             for index, (came, least) in enumerate(zip(arrived, self._least[name], strict=True))

@@ -42,4 +42,9 @@ def test_a_thousand_inputs(name: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("name", FILES)
 def test_verilog(name: str) -> None:
-    assert_verilog_equals_golden(import_onnx(given(name)).graph, 20, stalls=0.0)
+    """The third one is too wide for Icarus in its usual folding."""
+    wide = name == "kwsmlp_w3a3"
+    assert_verilog_equals_golden(
+        import_onnx(given(name)).graph, 20, stalls=0.0, simulator="verilator" if wide else "icarus",
+        cycles=8000 if wide else None,
+    )
