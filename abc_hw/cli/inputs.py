@@ -242,7 +242,7 @@ def read_seeds(text: str) -> list[int]:
     """The seeds of an option; InputError unless they are numbers that differ."""
     parts = text.split(",")
     if not all(part.isdecimal() for part in parts) or len({*map(int, parts)}) < len(parts):
-        raise InputError(f"seeds: expected numbers that differ, as in 1,2,3, found {text!r}")
+        raise InputError(f"seeds: expected numbers from 0 that differ, as in 1,2,3, found {text!r}")
     return [int(part) for part in parts]
 
 

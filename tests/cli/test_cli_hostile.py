@@ -152,7 +152,7 @@ def test_a_terminal_that_knows_ascii_only(odd: Path) -> None:
         (["train", "--epochs", 10**26], "epochs: "),
         (["simulate", TINY, "--random", "--images", 10**12], "images: expected at most 16777216 random images"),
         (["simulate", TINY, "--random", "--cycles", 10**30], "cycles: expected a number up to 1000000000000000"),
-        (["build", "--board", "icebreaker", "--seed", -1], "seed: expected a number from 0, found -1"),
+        (["build", "--board", "icebreaker", "--seed", -1], "seeds: expected numbers from 0 that differ"),
         (["evaluate", TINY, "--dataset", "digits"], "digits: expected 3 classes, which tiny tells apart"),
         (["export", "model.ckpt", "-o", "zoo:mine"], "zoo:mine: expected a name such as network.safetensors"),
         (["export", "model.ckpt", "-o", "mine.toml"], "mine.toml: expected a name such as network.safetensors"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import done, refused
+from command_line import done
 from places import EXAMPLES
 from random_graphs import random_codes
 
@@ -103,7 +103,8 @@ def test_the_example_is_a_residual_block_whose_codes_are_all_in_use(tmp_path: Pa
 
 def test_where_a_chain_is_wanted_the_first_other_node_is_named(tmp_path: Path) -> None:
     expected = "stream: expected threshold, max_pool or scores behind stem, found requantise"
-    assert refused("report", RESIDUAL) == f"{RESIDUAL}: {expected}"
+    with pytest.raises(InputError, match=f"^{re.escape(str(RESIDUAL))}: {expected}$"):
+        sources.load(RESIDUAL)
     chain = described(
         tmp_path,
         '[[nodes]]\nkind = "conv"\nout_channels = 2\nkernel = 3\n[[nodes]]\nkind = "threshold"\nN = 2\n'
