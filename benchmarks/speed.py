@@ -26,7 +26,7 @@ from amaranth.back import rtlil
 
 from abc_hw import zoo
 from abc_hw.network import Network, description, onnx_export
-from abc_hw.rtl_gen.emit.ports import prepared
+from abc_hw.rtl_gen.emit.members import prepared
 from abc_hw.rtl_gen.emit.verilog import emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.folding import default_foldings

@@ -12,7 +12,7 @@ from amaranth.back import rtlil
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.emit import synthesis
-from abc_hw.rtl_gen.emit.ports import prepared
+from abc_hw.rtl_gen.emit.members import prepared
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_names, without_ram_contents
 from abc_hw.rtl_gen.engine.accelerator import WeightSource

@@ -1,55 +1,15 @@
-"""Ports of inner modules as their components declare them.
+"""Ports of inner modules as their components declare them (:func:`abc_hw.rtl_gen.emit.members.member_wires`).
 
 Amaranth gives a module one port per run of neighbouring nets, named after whichever signal fits. Here every
 module gets back the ports of its component's signature, whole and under their own names.
 """
 
-import dataclasses
 from collections.abc import Mapping
 
-from amaranth.hdl import Fragment, Signal, Value
-from amaranth.hdl._ir import Design, PortDirection
-from amaranth.lib import wiring
-
+from .job import MemberWire
 from .libyosys import ys
-from .resets import ResetKind, prepared_with
 
-__all__ = ["MemberWire", "member_wires", "prepared", "restore_ports"]
-
-
-@dataclasses.dataclass(frozen=True)
-class MemberWire:
-    """A member of a component: the port it should be, and the wire that carries it in its module."""
-
-    port: str
-    wire: str
-    is_input: bool
-
-
-def prepared(component: wiring.Component, name: str, reset: ResetKind = "sync") -> Design:
-    """The elaborated design of ``component`` as top module ``name``."""
-    ports = {}
-    for path, member, value in component.signature.flatten(component):
-        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
-        ports["__".join(map(str, path))] = (Value.cast(value), direction)
-    return prepared_with(Fragment.get(component, None), ports, name, reset)
-
-
-def member_wires(design: Design) -> dict[str, list[MemberWire]]:
-    """For each module below the top the members of its component that it uses."""
-    wires: dict[str, list[MemberWire]] = {}
-    for component, fragment in design.elaboratables.items():
-        info = design.fragments.get(fragment)
-        if not isinstance(component, wiring.Component) or info is None or len(info.name) == 1:
-            continue
-        members = []
-        for path, member, value in component.signature.flatten(component):
-            signal = Value.cast(value)
-            if isinstance(signal, Signal) and signal in info.signal_names:
-                port = "__".join(map(str, path))
-                members.append(MemberWire(port, info.signal_names[signal], member.flow == wiring.In))
-        wires[".".join(info.name)] = members
-    return wires
+__all__ = ["restore_ports"]
 
 
 def restore_ports(design: "ys.Design", members: Mapping[str, list[MemberWire]]) -> None:

@@ -1,15 +1,14 @@
 """Verilog that people and tools accept: emission, through Yosys.
 
-Amaranth gives RTLIL; Yosys writes it as Verilog-2001. Between them the netlist is put into the form in which
-Verilator's ``-Wall`` has nothing to say: every operand as wide as its operator, no bit of a port or wire that
-nobody reads, plain names. Registers start by reset, not by initial value: hold ``rst`` for one clock edge.
+Amaranth gives RTLIL; Yosys writes it as Verilog-2001, in the form of :mod:`abc_hw.rtl_gen.emit.plain`. Registers
+start by reset, not by initial value: hold ``rst`` for one clock edge.
 """
 
 import contextlib
 import dataclasses
 import gc
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
@@ -23,23 +22,11 @@ from ..engine.accelerator import WeightSource
 from ..engine.design import AnyAccelerator, make_accelerator
 from ..schedule import LayerFolding
 from .header import header, stream_lines
-from .libyosys import ys
+from .job import SOURCE, TARGET, Job, read_kept
+from .members import member_wires, prepared
 from .names import KEYWORDS
-from .ports import member_wires, prepared, restore_ports
 from .resets import ResetKind
-from .tidy import (
-    modules_of,
-    narrow_cells,
-    part_unused,
-    plain_names,
-    plain_operators,
-    prune_ports,
-    read_bits,
-    read_inputs,
-    settle_comparisons,
-    split_partly_read,
-)  # fmt: skip
-from .yosys import without_ram_contents
+from .yosys import run_module, without_ram_contents
 
 __all__ = ["Verilog", "check_name", "emit", "emit_accelerator", "generate"]
 
@@ -108,45 +95,14 @@ def emit(
 
     One file holds all modules, the top first; inner modules are named after their place.
     """
-    kept_bits: dict[tuple[str, str], list[int]] = {}
-    design = ys.Design()
     with temporary_folder() as folder, _without_collection():
-        source, target = folder / "design.il", folder / "design.v"
         elaborated = prepared(component, name, reset)
         made, _ = rtlil.convert_fragment(elaborated, name=name, emit_src=False)
-        source.write_text(without_ram_contents(made))
-        run = _runner(design)
-        run(f"read_rtlil {source}")
-        restore_ports(design, member_wires(elaborated))
-        run("setattr -unset keep w:*")  # copies are for placement: the text has one register
-        run("proc -noopt -norom")  # a table in logic stays logic: no memory that begins with contents
-        run("opt_expr")
-        run("pmuxtree")
-        run("opt_clean -purge")
-        changed = True
-        while changed:
-            for command in ("wreduce", "opt_expr", "opt_merge", "opt_clean -purge", f"hierarchy -top {name}"):
-                run(command)
-            changed = prune_ports(design, kept_bits)
-            modules = modules_of(design)
-            for module in modules.values():
-                changed |= settle_comparisons(module)
-                changed |= narrow_cells(module, read_bits(module, modules))
-        part_unused(design)
-        for _ in range(2):  # cleaning may call a bit by another name, and leave its old one unread
-            split_partly_read(design, run)
-            run("opt_clean -purge")
-        while prune_ports(design, kept_bits):  # of what nobody reads any more
-            run("opt_clean -purge")
-            run(f"hierarchy -top {name}")
-        run("setattr -unset init w:*")
-        for module in modules_of(design).values():
-            plain_operators(module)
-        run("opt_clean -purge")
-        read_inputs(design, name)
-        plain_names(design)
-        run(f"write_verilog -noattr -noparallelcase {target}")
-        text = _marked(target.read_text(), _attributes(made))
+        (folder / SOURCE).write_text(without_ram_contents(made))
+        Job(name, member_wires(elaborated)).write(folder)
+        run_module("abc_hw.rtl_gen.emit.plain", str(folder))
+        kept_bits = read_kept(folder)
+        text = _marked((folder / TARGET).read_text(), _attributes(made))
     body = text[text.index("module ") :]
     comment = "".join(f"// {line}".rstrip() + "\n" for line in header)
     plain = {(module[1:], port[1:]): bits for (module, port), bits in kept_bits.items()}
@@ -187,12 +143,3 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-def _runner(design: "ys.Design") -> Callable[[str], None]:
-    """Runs one Yosys pass without its chatter."""
-
-    def run(command: str) -> None:
-        ys.Pass.call(design, f"tee -q {command}")
-
-    return run

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import abc_hw
 
-__all__ = ["main", "run_yosys", "search_path", "with_copies", "without_field_names", "without_ram_contents"]
+__all__ = [
+    "main", "run_module", "run_yosys", "search_path", "with_copies", "without_field_names", "without_ram_contents",
+]
 
 
 def search_path() -> str:
@@ -34,9 +36,18 @@ def run_yosys(*commands: str) -> str:
     """
     native = shutil.which("yosys")
     program = [native] if native else [sys.executable, "-m", "abc_hw.rtl_gen.emit.yosys"]
+    return _run(*program, "-p", "; ".join(commands))
+
+
+def run_module(module: str, *arguments: str) -> str:
+    """Run a module of this package that uses the wheel's Yosys; returns what it printed, raises as
+    :func:`run_yosys`."""
+    return _run(sys.executable, "-m", module, *arguments)
+
+
+def _run(*command: str) -> str:
     done = subprocess.run(
-        [*program, "-p", "; ".join(commands)], env=os.environ | {"PYTHONPATH": search_path()}, capture_output=True,
-        text=True, check=False,
+        command, env=os.environ | {"PYTHONPATH": search_path()}, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"Yosys failed at: {(done.stdout + done.stderr).strip()[-1500:]}")
