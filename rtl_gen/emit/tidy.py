@@ -107,7 +107,7 @@ def _squeeze_port(child: "ys.Module", cell: "ys.Cell", port: "ys.Wire", kept: li
     port.port_input = port.port_output = False
     if not kept:
         return
-    child.rename(port, _id(f"{name}$whole"))
+    child.rename(port, child.uniquify(_id(f"{name}$whole")))  # it may be squeezed once more
     narrow = child.addWire(_id(name), len(kept))
     narrow.port_input, narrow.port_output = is_input, not is_input
     inside = ys.SigSpec()
