@@ -57,14 +57,22 @@ def main() -> None:
         for module in modules.values():
             changed |= settle_comparisons(module)
             changed |= narrow_cells(module, read_bits(module, modules))
+    run("setattr -unset init w:*")  # which keeps wires that nobody reads any more
+    run("opt_clean -purge")
     part_unused(design)
-    for _ in range(2):  # cleaning may call a bit by another name, and leave its old one unread
-        split_partly_read(design, run)
-        run("opt_clean -purge")
-    while prune_ports(design, kept_bits):  # of what nobody reads any more
-        run("opt_clean -purge")
-        run(f"hierarchy -top {job.name}")
-    run("setattr -unset init w:*")
+    changed = True
+    while changed:
+        for bits in (False, False, True):  # cleaning may call a bit by another name, and leave its old one unread
+            if not split_partly_read(design, run, bits=bits):
+                break
+            run("opt_clean -purge")
+        changed = prune_ports(design, kept_bits)
+        modules = modules_of(design)
+        for module in modules.values():
+            changed |= narrow_cells(module, read_bits(module, modules))
+        if changed:
+            run("opt_clean -purge")
+            run(f"hierarchy -top {job.name}")
     for module in modules_of(design).values():
         plain_operators(module)
     run("opt_clean -purge")

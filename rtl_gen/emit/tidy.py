@@ -122,16 +122,24 @@ def _squeeze_port(child: "ys.Module", cell: "ys.Cell", port: "ys.Wire", kept: li
     cell.setPort(_id(name), joined)
 
 
-def split_partly_read(design: "ys.Design", run: Callable[[str], None]) -> None:
-    """Split wires of which some bits are read and others are not, so that the latter can go."""
+def split_partly_read(design: "ys.Design", run: Callable[[str], None], *, bits: bool = False) -> bool:
+    """Split wires of which some bits are read and others are not, so that the latter can go; were there any?
+
+    They are split where their drivers end, or else (``bits``) into single bits.
+    """
     modules = modules_of(design)
+    found = False
     for module in modules.values():
         read = read_bits(module, modules)
         for wire in module.wires_.values():
             used = [(str(wire.name), bit) in read for bit in range(wire.width)]
             if any(used) and not all(used) and not wire.port_id:
                 wire.set_bool_attribute(_id("\\partly_read"), True)
-    run("splitnets -driver a:partly_read")
+                found = True
+    if found:
+        run(f"splitnets {'' if bits else '-driver'} a:partly_read")
+        run("setattr -unset partly_read w:*")
+    return found
 
 
 def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
