@@ -11,21 +11,16 @@ from functools import cached_property
 
 import numpy as np
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 from abc_hw.network.edges import Integers, swept
 from abc_hw.network.edges import Shape as MapShape
 from abc_hw.network.nodes import Conv
 
-from ..cost.memories import GENERIC, Technology
-from ..parts.arith import ceil_div, extend, range_shape
+from ..parts.arith import extend, range_shape
 from ..parts.elastic import Elastic
-from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
-from ..parts.moments import Moments, through_row
-from ..parts.stream import code_stream
+from .lanewise import LanewiseBlock, LanewisePlan
 
 __all__ = ["Correct", "Correction", "CorrectionPlan"]
 
@@ -73,22 +68,18 @@ def _clips(size: int, windows: int, kernel: int, stride: int, before: int) -> li
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class CorrectionPlan:
+class CorrectionPlan(LanewisePlan):
     """A correction of a map.
 
     Members
     -------
     correction : what is taken off
     edge, o_edge : what arrives, and what leaves
-    lanes : numbers of a transfer
-    technology : what its memory can be made of
     """
 
     correction: Correction
     edge: Integers
     o_edge: Integers
-    lanes: int
-    technology: Technology = GENERIC
 
     @property
     def i_shape(self) -> Shape:
@@ -101,33 +92,9 @@ class CorrectionPlan:
         return range_shape(self.o_edge.least, self.o_edge.greatest)
 
     @property
-    def words(self) -> int:
-        """Transfers of a pixel."""
-        return ceil_div(self.edge.shape[2], self.lanes)
-
-    @property
-    def transfers(self) -> int:
-        """Transfers of an image."""
-        return self.edge.shape[0] * self.edge.shape[1] * self.words
-
-    @property
-    def cycles(self) -> int:
-        """Cycles per image: one for each transfer."""
-        return self.transfers
-
-    @property
     def latency(self) -> int:
         """Cycles from a transfer taken to its results, if nothing waits."""
         return self.memory.latency + 2
-
-    @property
-    def flow(self) -> Flow:
-        """A register holds a transfer at each of ``latency`` places."""
-        return in_order(self.transfers, self.latency)
-
-    def moments(self, offered: IntArray) -> Moments:
-        """When transfers are taken and offered, if nobody behind waits."""
-        return through_row(offered, self.latency, self.flow)
 
     @property
     def amount(self) -> Shape:
@@ -158,7 +125,7 @@ class CorrectionPlan:
         ]
 
 
-class Correct(wiring.Component):
+class Correct(LanewiseBlock[CorrectionPlan]):
     """Takes a transfer in each cycle in which its output can move; results in order.
 
     Equals what :func:`abc_hw.sim.golden.conv` takes off where positions outside count nothing.
@@ -167,16 +134,6 @@ class Correct(wiring.Component):
     -------
     i : In, stream of integers;  o : Out, stream of integers
     """
-
-    def __init__(self, plan: CorrectionPlan) -> None:
-        self._plan = plan
-        super().__init__({
-            "i": In(code_stream(plan.lanes, plan.i_shape)), "o": Out(code_stream(plan.lanes, plan.o_shape)),
-        })
-
-    @property
-    def plan(self) -> CorrectionPlan:
-        return self._plan
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -6,21 +6,16 @@ from functools import cached_property
 
 import numpy as np
 from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, unsigned
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 from abc_hw.network.edges import Codes, Edge
 from abc_hw.network.node import PointwiseNode
 from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table, Threshold
 
-from ..cost.memories import GENERIC, Technology
-from ..parts.arith import ceil_div, extend, range_shape, select, total
+from ..parts.arith import extend, range_shape, select, total
 from ..parts.elastic import Elastic
-from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
-from ..parts.moments import Moments, through_row
-from ..parts.stream import code_stream
+from .lanewise import LanewiseBlock, LanewisePlan
 
 __all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
 
@@ -38,21 +33,15 @@ def edge_shape(edge: Edge) -> Shape:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PointwisePlan:
+class PointwisePlan(LanewisePlan):
     """A node that acts on each number by itself.
 
     Members
     -------
     node : Table, Encode, Decode, Threshold, Requantise or Scores
-    edge : what arrives
-    lanes : numbers of a transfer
-    technology : what its memory can be made of
     """
 
     node: Node
-    edge: Edge
-    lanes: int
-    technology: Technology = GENERIC
 
     def __post_init__(self) -> None:
         if type(self.node) not in FUNCTION_CYCLES and not isinstance(self.node, PointwiseNode):
@@ -69,33 +58,9 @@ class PointwisePlan:
         return edge_shape(self.node.output(self.edge))
 
     @property
-    def words(self) -> int:
-        """Transfers of a pixel."""
-        return ceil_div(self.edge.shape[2], self.lanes)
-
-    @property
-    def transfers(self) -> int:
-        """Transfers of an image."""
-        return self.edge.shape[0] * self.edge.shape[1] * self.words
-
-    @property
-    def cycles(self) -> int:
-        """Cycles per image: one for each transfer."""
-        return self.transfers
-
-    @property
     def latency(self) -> int:
         """Cycles from a transfer taken to its results handed out, if nothing waits."""
         return self.constant_cycles + FUNCTION_CYCLES.get(type(self.node), 1)
-
-    @property
-    def flow(self) -> Flow:
-        """A register holds a transfer at each of ``latency`` places."""
-        return in_order(self.transfers, self.latency)
-
-    def moments(self, offered: IntArray) -> Moments:
-        """When transfers are taken and offered, if nobody behind waits."""
-        return through_row(offered, self.latency, self.flow)
 
     # -- constants --------------------------------------------------------------------------------------------
 
@@ -157,7 +122,7 @@ class PointwisePlan:
         ]
 
 
-class Pointwise(wiring.Component):
+class Pointwise(LanewiseBlock[PointwisePlan]):
     """Takes a transfer in each cycle in which its output can move; results in order.
 
     Equals the golden function of the node's kind, lane by lane. Lanes past the last channel carry anything.
@@ -167,16 +132,6 @@ class Pointwise(wiring.Component):
     i : In, stream of numbers;  o : Out, stream of results
     """
 
-    def __init__(self, plan: PointwisePlan) -> None:
-        self._plan = plan
-        super().__init__({
-            "i": In(code_stream(plan.lanes, plan.i_shape)), "o": Out(code_stream(plan.lanes, plan.o_shape)),
-        })
-
-    @property
-    def plan(self) -> PointwisePlan:
-        return self._plan
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self._plan
@@ -184,8 +139,7 @@ class Pointwise(wiring.Component):
         m.d.comb += [self.i.ready.eq(row.ready), self.o.valid.eq(row.valid)]
         constants = self._constants(m, row)
         for lane in range(plan.lanes):
-            number = Value.cast(self.i.payload[lane])
-            number = number.as_signed() if plan.i_shape.signed else number
+            number = self._number(lane)
             for place in range(1, plan.constant_cycles + 1):
                 number = row.held(place, number, f"number_{lane}_{place}")
             result = self._result(number, constants[lane], row, f"{lane}")

@@ -6,20 +6,15 @@ from functools import cached_property
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 from abc_hw.network.edges import Integers
 from abc_hw.network.nodes import Threshold
 
-from ..cost.memories import GENERIC, Technology
-from ..parts.arith import ceil_div, range_shape
+from ..parts.arith import range_shape
 from ..parts.elastic import Elastic
-from ..parts.flow import Flow, in_order
 from ..parts.memory import Memory, MemoryPlan, pack_fields
-from ..parts.moments import Moments, through_row
-from ..parts.stream import code_stream
+from .lanewise import LanewiseBlock, LanewisePlan
 from .pointwise import edge_shape
 
 __all__ = ["Search", "SearchPlan", "is_searched"]
@@ -34,21 +29,17 @@ def is_searched(node: Threshold) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class SearchPlan:
+class SearchPlan(LanewisePlan):
     """A threshold node of many levels.
 
     Members
     -------
     node : its bases are bit-planes
-    edge : what arrives
-    lanes : numbers of a transfer
-    technology : what memories can be made of
+    edge : integers
     """
 
     node: Threshold
     edge: Integers
-    lanes: int
-    technology: Technology = GENERIC
 
     def __post_init__(self) -> None:
         if self.node.bases.kind != "planes":
@@ -70,33 +61,9 @@ class SearchPlan:
         return self.node.bases.bits
 
     @property
-    def words(self) -> int:
-        """Transfers of a pixel."""
-        return ceil_div(self.edge.shape[2], self.lanes)
-
-    @property
-    def transfers(self) -> int:
-        """Transfers of an image."""
-        return self.edge.shape[0] * self.edge.shape[1] * self.words
-
-    @property
-    def cycles(self) -> int:
-        """Cycles per image: one for each transfer."""
-        return self.transfers
-
-    @property
     def latency(self) -> int:
         """Cycles from a transfer taken to its codes handed out, if nothing waits: two for each bit."""
         return 2 * self.bits
-
-    @property
-    def flow(self) -> Flow:
-        """A register holds a transfer at each of ``latency`` places."""
-        return in_order(self.transfers, self.latency)
-
-    def moments(self, offered: IntArray) -> Moments:
-        """When transfers are taken and offered, if nobody behind waits."""
-        return through_row(offered, self.latency, self.flow)
 
     # -- thresholds -------------------------------------------------------------------------------------------
 
@@ -139,7 +106,7 @@ class SearchPlan:
         return [memory for memory in every if memory is not None]
 
 
-class Search(wiring.Component):
+class Search(LanewiseBlock[SearchPlan]):
     """Takes a transfer in each cycle in which its output can move; results in order.
 
     ::
@@ -154,16 +121,6 @@ class Search(wiring.Component):
     i : In, stream of integers;  o : Out, stream of codes
     """
 
-    def __init__(self, plan: SearchPlan) -> None:
-        self._plan = plan
-        super().__init__({
-            "i": In(code_stream(plan.lanes, plan.i_shape)), "o": Out(code_stream(plan.lanes, plan.o_shape)),
-        })
-
-    @property
-    def plan(self) -> SearchPlan:
-        return self._plan
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         plan = self._plan
@@ -171,8 +128,7 @@ class Search(wiring.Component):
         m.d.comb += [self.i.ready.eq(row.ready), self.o.valid.eq(row.valid)]
         words = self._words(m, row)
         for lane in range(plan.lanes):
-            number = Value.cast(self.i.payload[lane])
-            number = number.as_signed() if plan.i_shape.signed else number
+            number = self._number(lane)
             m.d.comb += self.o.payload[lane].eq(self._code(m, row, lane, number, words))
         return m
 
