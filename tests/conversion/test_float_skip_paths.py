@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from teaching import teach
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,14 +58,7 @@ def test_a_residual_network_is_converted_and_exported() -> None:
     """Trained in full precision; much of its accuracy is left on bases, and PyTorch's integers are the graph's."""
     torch.manual_seed(0)
     digits, model = data.load("digits"), Residual()
-    images, labels = torch.from_numpy(digits.train.images), torch.from_numpy(digits.train.labels)
-    images = batch_of(model, images)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(4):
-        for chosen in torch.randperm(len(labels)).split(64):
-            optimizer.zero_grad()
-            functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
-            optimizer.step()
+    teach(model, digits.train, rate=1e-2, rounds=4)
     with torch.no_grad():
         model.bn.weight.abs_()
     made = convert(model.eval(), M=5, N=4, calibration=digits.train)
@@ -75,7 +69,7 @@ def test_a_residual_network_is_converted_and_exported() -> None:
         assert f"{path}: gives whole steps of 0.0625 within 8 of 0, which can be added" in said
     assert "mean: the mean is rounded to steps of 0.0625" in said
     set_integer(made.model, True)
-    reestimate_batch_norm(made.model, [images])
+    reestimate_batch_norm(made.model, [batch_of(made.model, torch.from_numpy(digits.train.images))])
     network = export(made.model, made.example, name="residual", classes=digits.classes)
     assert isinstance(network, Graph)
     assert sum(isinstance(node, Add) for node in network.nodes) == 2

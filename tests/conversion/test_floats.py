@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from teaching import teach
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,7 +20,6 @@ from abc_hw.network import Bases
 from abc_hw.sim import fast
 from abc_hw.training import loop
 from abc_hw.training.binarize import lloyd_max
-from abc_hw.training.forward import batch_of
 from abc_hw.training.layers import BatchNorm
 from abc_hw.training.quantised import evaluate_float, evaluate_integer
 
@@ -56,14 +56,7 @@ def digits() -> data.Dataset:
 def trained(request: pytest.FixtureRequest, digits: data.Dataset) -> Digits:
     torch.manual_seed(0)
     model = Digits(request.param)
-    images = batch_of(model, torch.from_numpy(digits.train.images))
-    labels = torch.from_numpy(digits.train.labels)
-    optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-    for _ in range(8):
-        for chosen in torch.randperm(len(labels)).split(64):
-            optimizer.zero_grad()
-            functional.cross_entropy(model(images[chosen]), labels[chosen]).backward()
-            optimizer.step()
+    teach(model, digits.train, rate=4e-3, rounds=8)
     return model.eval()
 
 
