@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
+from cocotb.triggers import FallingEdge, RisingEdge
 
 from abc_hw import sources
 from abc_hw.errors import InputError
@@ -75,7 +75,7 @@ def signal(dut: Any, name: str) -> Any:
 
 
 async def start(dut: Any, design: Manifest, *, prefix: str = "", clock: bool = True) -> None:
-    """Start the clock, if ``clock``, and reset the module for as many edges as it asks for.
+    """Start the clock, if ``clock``, and reset the module for as many edges as it asks for, not one more.
 
     A reset that needs no edge of the clock comes and goes between two.
     """
@@ -84,8 +84,9 @@ async def start(dut: Any, design: Manifest, *, prefix: str = "", clock: bool = T
         signal(dut, f"{prefix}{stream.valid if stream.direction == 'in' else stream.ready}").value = 0
     reset.value = design.reset_active
     if clock:
-        Clock(edge, PERIOD_NS, unit="ns").start()
-    await ClockCycles(edge, design.reset_edges + 1)
+        Clock(edge, PERIOD_NS, unit="ns").start(start_high=False)
+    for _ in range(design.reset_edges):
+        await RisingEdge(edge)
     if design.reset_kind != "sync":
         await FallingEdge(edge)
     reset.value = 1 - design.reset_active

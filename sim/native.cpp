@@ -79,10 +79,8 @@ int main(int argc, char** argv) {
     };
     dut.rst = 1;
     dut.clk = 0;
-    for (int cycle = 0; cycle < 4; ++cycle) {
-        dut.eval();
-        edge();
-    }
+    dut.eval();
+    edge();
     dut.rst = 0;
 
     const size_t loads = LOAD_BYTES ? LOAD_TRANSFERS : 0;

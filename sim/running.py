@@ -44,6 +44,10 @@ def wave_kind(path: Path | str | None, simulator: str) -> str | None:
     return kind
 
 
+RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+1")
+"""Of Verilator's models: registers and memories without an initial value begin with any; Icarus begins with x."""
+
+
 def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
     """Build what lies in the folder and run its bench; returns the waveform file of that kind.
 
@@ -74,7 +78,7 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
             runner.test(
                 test_module="abc_hw.sim.tb_accelerator", hdl_toplevel="harness", build_dir=folder / "build",
                 test_dir=folder, waves=kind is not None, log_file=folder / "simulation.log",
-                extra_env={"COCOTB_ANSI_OUTPUT": "0"},
+                extra_env={"COCOTB_ANSI_OUTPUT": "0"}, plusargs=RANDOM_START,
             )
     if kind is None:
         return None

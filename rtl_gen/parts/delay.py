@@ -28,12 +28,10 @@ def delayed(
 
 def copied(m: Module, value: Value, copies: int, *, name: str) -> list[Value]:
     """``value`` as it was a cycle ago, in so many registers that no synthesiser makes one of: each is for users
-    that lie together, so that none has a wire to all of them."""
+    that lie together, so that none has a wire to all of them. They are reset: what is copied controls."""
     found = []
     for copy in range(copies):
-        register = Signal(
-            value.shape(), name=f"{name}_{copy}", reset_less=True, attrs={"keep": 1} if copies > 1 else {}
-        )
+        register = Signal(value.shape(), name=f"{name}_{copy}", attrs={"keep": 1} if copies > 1 else {})
         m.d.sync += register.eq(value)
         found.append(register)
     return found
