@@ -3,6 +3,7 @@
 
 import dataclasses
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from amaranth.hdl import Module, Signal
@@ -12,11 +13,10 @@ from amaranth.lib.wiring import In, Out
 from ..cost.memories import GENERIC, Technology
 from ..parts.elastic import Elastic
 from ..parts.fifo import Fifo, fifo_latency, fifo_memory
-from ..parts.flow import in_order
+from ..parts.flow import Flow, in_order
 from ..parts.memory import MemoryPlan
 from ..parts.stream import AdapterPlan, CodeStream
 from ..parts.timing import Bounded, Places, Taken
-from .pool import PoolPlan
 
 __all__ = ["Buffer", "BufferPlan", "behind_pool"]
 
@@ -72,7 +72,20 @@ class BufferPlan:
         return after
 
 
-def behind_pool(pool: PoolPlan, adapter: AdapterPlan) -> BufferPlan | None:
+class Pooling(Protocol):
+    """A pool's plan."""
+
+    @property
+    def flow(self) -> Flow: ...
+
+    @property
+    def cycles(self) -> int: ...
+
+    @property
+    def technology(self) -> Technology: ...
+
+
+def behind_pool(pool: Pooling, adapter: AdapterPlan) -> BufferPlan | None:
     """Between a pool and an adapter that splits what it hands out.
 
     All maxima come with the last row of their squares. If they are taken more slowly than that, the pool would
@@ -87,16 +100,16 @@ def behind_pool(pool: PoolPlan, adapter: AdapterPlan) -> BufferPlan | None:
         return None
     flow = adapter.narrow.flow
     taken_for = np.tile(np.bincount(flow.need - 1, minlength=flow.inputs), 2)  # cycles of each, of two images
-    cycles = max(pool.cycles, flow.outputs)
+    cycles, parts = max(pool.cycles, flow.outputs), pool.flow.inputs
     # In parts of a cycle, of which there are as many as transfers that come to the pool:
-    came = np.concatenate([pool.flow.need, pool.flow.need + pool.cycles]) * cycles
-    before = np.cumsum(taken_for * pool.cycles) - taken_for * pool.cycles
+    came = np.concatenate([pool.flow.need, pool.flow.need + parts]) * cycles
+    before = np.cumsum(taken_for * parts) - taken_for * parts
     begun = np.maximum.accumulate(came - before) + before
     waiting = int((np.arange(1, len(came) + 1) - np.searchsorted(begun, came, side="right")).max())
     if not waiting:
         return None
-    latency = fifo_latency(fifo_memory(width=pool.o.width, words=waiting, technology=pool.technology))
-    return BufferPlan(stream=pool.o, depth=waiting + latency + 1, technology=pool.technology)
+    latency = fifo_latency(fifo_memory(width=adapter.i.width, words=waiting, technology=pool.technology))
+    return BufferPlan(stream=adapter.i, depth=waiting + latency + 1, technology=pool.technology)
 
 
 class Buffer(wiring.Component):

@@ -74,9 +74,10 @@ def estimate_graph(graph: Graph, foldings: Mapping[str, LayerFolding], *, family
     units = []
     for unit in plan.units:
         made = plan.plans[unit.name]
+        between = [*plan.buffer_plans.items(), *plan.pooled.items()]
         buffers = [
-            StoredMemory("buffer", memory) for (name, _), buffer in plan.buffer_plans.items()
-            if name == unit.name for memory in buffer.memories
+            StoredMemory("buffer", memory) for (name, _), buffer in between if name == unit.name
+            for memory in buffer.memories
         ]
         if isinstance(made, LayerPlan):
             layer = estimator.layer(made)

@@ -97,10 +97,16 @@ def _unit_lines(plan: GraphPlan) -> list[str]:
             f"{plan.module_names[unit.name]:<14} {unit.kind:<12} {_shape(unit.edge.shape):>9} "
             f"{streams_in(made)[0].lanes:9} {made.cycles:9}"
         )
-    for (name, index), buffer in plan.buffer_plans.items():
-        width = f"{buffer.stream.width} bits"
-        lines.append(f"{plan.module_names[name]}_in{index}_buffer: {buffer.depth} transfers of {width}")
+    between = {f"{_input(plan, *taker)}_buffer": buffer for taker, buffer in plan.buffer_plans.items()}
+    between |= {f"{_input(plan, *taker)}_pooled": buffer for taker, buffer in plan.pooled.items()}
+    for name, buffer in between.items():
+        lines.append(f"{name}: {buffer.depth} transfers of {buffer.stream.width} bits")
     return lines
+
+
+def _input(plan: GraphPlan, unit: str, index: int) -> str:
+    """What an input of a unit, or the output of all, is called in the module."""
+    return "end" if unit == "output" else f"{plan.module_names[unit]}_in{index}"
 
 
 def _output_lines(plan: AnyPlan) -> list[str]:

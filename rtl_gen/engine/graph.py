@@ -58,7 +58,7 @@ class GraphAccelerator(wiring.Component):
             for index, port in enumerate(inputs):
                 self._link(m, unit, index, outputs, port)
             outputs[unit.name] = self._forked(m, unit.name, made.o)
-        node = outputs[plan.last.name][-1]
+        node = self._held(m, ("output", 0), "end_pooled", outputs[plan.last.name][-1])
         if plan.end.needed:
             m.submodules.end = adapter = LaneAdapter(plan.end)
             wiring.connect(m, node, adapter.i)
@@ -75,13 +75,24 @@ class GraphAccelerator(wiring.Component):
         wiring.connect(m, node, fork.i)
         return [fork.o[index] for index in range(plan.branches)]
 
+    def _held(
+        self, m: Module, taker: tuple[str, int], name: str, node: wiring.PureInterface
+    ) -> wiring.PureInterface:
+        """Through what holds results of a pool, if anything does."""
+        plan = self._plan.pooled.get(taker)
+        if plan is None:
+            return node
+        m.submodules[name] = held = Buffer(plan)
+        wiring.connect(m, node, held.i)
+        return held.o
+
     def _link(
         self, m: Module, unit: Unit, index: int, outputs: Mapping[str, list[wiring.PureInterface]],
         port: wiring.PureInterface,
     ) -> None:
-        """From an output to an input: adapter, width, buffer."""
+        """From an output to an input: results of a pool, adapter, width, buffer."""
         link, name = self._plan.link(unit, index), f"{self._plan.module_names[unit.name]}_in{index}"
-        node = outputs[link.source][link.branch]
+        node = self._held(m, (unit.name, index), f"{name}_pooled", outputs[link.source][link.branch])
         if link.adapter.needed:
             m.submodules[name] = adapter = LaneAdapter(link.adapter)
             wiring.connect(m, node, adapter.i)

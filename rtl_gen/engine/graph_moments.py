@@ -5,8 +5,8 @@ needs as much room as it has use for in that course of events, less what can as 
 of it; for an input that does not wait, and is held up where it came too early, makes nothing come later.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +28,7 @@ class Part(Protocol):
     def moments(self, offered: IntArray) -> Moments: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Taker:
     """An input of a unit.
 
@@ -38,6 +38,7 @@ class Taker:
     adapter : in front of it
     does : the unit
     places : transfers that can wait in registers in front of the buffer of a join
+    pooled : what holds results of a pool in front of the adapter
     """
 
     unit: str
@@ -45,6 +46,7 @@ class Taker:
     adapter: AdapterPlan
     does: Part | AddPlan
     places: int = 0
+    pooled: BufferPlan | None = None
 
 
 def rate_depths(
@@ -123,6 +125,10 @@ class _Course:
 
     def _take(self, taker: Taker, offered: IntArray) -> IntArray:
         """When the transfers are taken; what follows from them is noted."""
+        if taker.pooled is not None:
+            later = dataclasses.replace(taker, pooled=None)
+            self._take(later, in_turn(offered + taker.pooled.latency))
+            return offered  # in turn already
         adapted = taker.adapter.moments(offered)
         if isinstance(taker.does, AddPlan):
             self._arrived[taker.unit, taker.index] = adapted.given

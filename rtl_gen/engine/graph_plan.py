@@ -15,14 +15,17 @@ from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT, Graph
 from abc_hw.network.nodes import Scores
 
-from ..blocks.buffer import BufferPlan
+from ..blocks.buffer import BufferPlan, behind_pool
 from ..blocks.classifier import ArgMaxPlan, score_layout
 from ..blocks.correction import CorrectionPlan
 from ..blocks.fork import ForkPlan
 from ..blocks.pointwise import PointwisePlan
+from ..blocks.pool import PoolPlan
 from ..blocks.search import SearchPlan
+from ..blocks.window_pool import WindowPoolPlan
 from ..cost.memories import TECHNOLOGIES, Technology
 from ..emit.names import Names
+from ..parts.flow import Flow, in_order
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
@@ -39,7 +42,7 @@ from .units import UnitPlan, first_of_input, stream_out, streams_in, unit_plan
 
 __all__ = ["GraphPlan", "Link"]
 
-OWN_NAMES = ("accelerator", "argmax", "clk", "end", "i", "input", "input_fork", "o", "rst")
+OWN_NAMES = ("accelerator", "argmax", "clk", "end", "end_pooled", "i", "input", "input_fork", "o", "rst")
 """What the accelerator's module has in it besides units, and what it is usually called."""
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,7 +178,7 @@ class GraphPlan(Paced):
     def module_names(self) -> dict[str, str]:
         """What the module of each unit is called, by the unit's name."""
         names = Names(OWN_NAMES)
-        ends = ["_fork", "_in0", "_in1", "_in0_buffer", "_in1_buffer"]
+        ends = ["_fork", *(f"_in{index}{end}" for index in range(2) for end in ("", "_buffer", "_pooled"))]
         return {unit.name: names.new(unit.name, with_=ends) for unit in self.units}
 
     @property
@@ -194,7 +197,7 @@ class GraphPlan(Paced):
         """All there are."""
         engines = [memory for plan in self.layers for block in plan.blocks.values() for memory in block.memories]
         others = [
-            memory for plan in [*self.plans.values(), *self.buffer_plans.values()]
+            memory for plan in [*self.plans.values(), *self.buffer_plans.values(), *self.pooled.values()]
             if not isinstance(plan, LayerPlan) for memory in plan.memories
         ]
         return engines + others
@@ -283,6 +286,36 @@ class GraphPlan(Paced):
     # -- buffers ------------------------------------------------------------------------------------------------
 
     @cached_property
+    def pooled(self) -> Mapping[tuple[str, int], BufferPlan]:
+        """What holds the results of pools in front of adapters that split them, by who takes from the adapter:
+        unit and place of the input; ("output", 0) is the accelerator's."""
+        adapters = {
+            (unit.name, index): (source, self.link(unit, index).adapter)
+            for unit in self.units for index, source in enumerate(unit.inputs)
+        }
+        adapters["output", 0] = self.last.name, self.end
+        found = {}
+        for taker, (source, adapter) in adapters.items():
+            pools = self._pools_of(source) if adapter.narrow is not None else []
+            given = adapter.i.transfers(adapter.shape)
+            buffers = [behind_pool(pool, adapter) for pool in pools if pool.flow.outputs == given]
+            held = [buffer for buffer in buffers if buffer is not None]
+            if held:
+                found[taker] = max(held, key=lambda buffer: buffer.depth)
+        return found
+
+    def _pools_of(self, name: str) -> list[PoolPlan | WindowPoolPlan]:
+        """Those whose results a unit hands on as they come."""
+        plan = self.plans.get(name)
+        if isinstance(plan, WindowPoolPlan):
+            return [plan]
+        if isinstance(plan, LayerPlan):
+            return [] if plan.pool is None else [plan.pool]
+        return [] if plan is None else [
+            pool for source in self._unit(name).inputs for pool in self._pools_of(source)
+        ]
+
+    @cached_property
     def buffers(self) -> Mapping[str, Sequence[int]]:
         """Depths in front of each join, by unit, in the order of its inputs."""
         if self.depths is not None:
@@ -297,7 +330,7 @@ class GraphPlan(Paced):
             source: [
                 Taker(
                     unit=name, index=index, adapter=self.link(units[name], index).adapter, does=self.plans[name],
-                    places=self._places(units[name], index),
+                    places=self._places(units[name], index), pooled=self.pooled.get((name, index)),
                 ) for name, index in takers if name in units
             ] for source, takers in self.takers.items()
         }
@@ -356,6 +389,11 @@ class GraphPlan(Paced):
         return [
             Branch(
                 name=unit.name, sources=unit.inputs, flow=self.plans[unit.name].flow,
-                before=tuple(self.link(unit, index).adapter.flow for index in range(len(unit.inputs))),
+                before=tuple(self._flow_before(unit, index) for index in range(len(unit.inputs))),
             ) for unit in self.units
         ]
+
+    def _flow_before(self, unit: Unit, index: int) -> Flow:
+        """Of what lies in front of an input, a join's buffer apart."""
+        flow, held = self.link(unit, index).adapter.flow, self.pooled.get((unit.name, index))
+        return flow if held is None else in_order(flow.inputs, held.depth).then(flow)

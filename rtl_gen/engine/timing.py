@@ -10,7 +10,7 @@ from ..blocks.queue import QueuePlan
 from ..blocks.ring import row_plan
 from ..blocks.threshold import OutputPlan
 from ..blocks.window import WindowPlan
-from ..parts.moments import Moments, in_turn
+from ..parts.moments import Moments, in_turn, is_in_turn
 from ..parts.timing import Fifo, Taken
 
 __all__ = ["LayerTiming", "layer_moments"]
@@ -109,6 +109,7 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
     freed, needed = (freed + shifts).reshape(-1), (needed + shifts).reshape(-1)
     cycles = schedule.pixel_groups * schedule.groups * queue.group_cycles  # of a row of windows
     taken, last, index = np.empty_like(offered), -1, np.arange(per_row)
+    steady = is_in_turn(offered)
     begins: list[int] = []  # of rows of windows
     free, next_ = 0, 0  # rows of windows that have let go enough; when the next one can begin
     for row, came in enumerate(offered.reshape(-1, per_row)):
@@ -118,7 +119,9 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
             while freed[free] < let_go:
                 free += 1
             first = max(first, begins[free] + cycles + 1 + window.waits)
-        turn = np.maximum.accumulate(np.maximum(came, first) - index) + index
+        turn = came
+        if not steady or came[0] < first:
+            turn = np.maximum.accumulate(np.maximum(came, first) - index) + index
         taken[row * per_row : (row + 1) * per_row] = turn
         last = int(turn[-1])
         while len(begins) < len(needed) and needed[len(begins)] <= row + 1:

@@ -12,7 +12,7 @@ from abc_hw.network import IntArray
 
 from .flow import Flow
 
-__all__ = ["Moments", "in_turn", "last_needed", "through_row"]
+__all__ = ["Moments", "in_turn", "is_in_turn", "last_needed", "through_row"]
 
 
 class Moments(NamedTuple):
@@ -30,8 +30,15 @@ class Moments(NamedTuple):
 
 def in_turn(offered: IntArray) -> IntArray:
     """One after the other, none before it is offered, at most one a cycle."""
+    if is_in_turn(offered):
+        return offered
     index = np.arange(len(offered))
     return np.asarray(np.maximum.accumulate(offered - index) + index)
+
+
+def is_in_turn(offered: IntArray) -> bool:
+    """Is each offered after the one before it?"""
+    return bool((offered[1:] > offered[:-1]).all())
 
 
 def through_row(offered: IntArray, latency: int, flow: Flow) -> Moments:

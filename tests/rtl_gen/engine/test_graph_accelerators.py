@@ -13,7 +13,9 @@ from random_graphs import random_codes, random_foldings, random_graph, residual_
 from streams import run_stream, transfers
 
 from abc_hw.errors import InputError
+from abc_hw.network import Bases, Codes, Graph, ScaleForm
 from abc_hw.network.fused import Fused
+from abc_hw.network.nodes import Conv, MaxPool, Node, Output, Threshold
 from abc_hw.rtl_gen.engine.graph import GraphAccelerator
 from abc_hw.rtl_gen.engine.graph_folding import fold_graph, least_graph_cycles
 from abc_hw.rtl_gen.engine.graph_plan import GraphPlan
@@ -135,6 +137,38 @@ def test_random_graphs_meet_their_bound(seed: int) -> None:
     assert set(intervals(plan, 7)[1:]) == {plan.cycles}
     if seed in ROW:
         assert_not_a_row_too_deep(plan)
+
+
+@pytest.mark.parametrize(("ending", "held"), [("conv", ("last", 0)), ("output", ("output", 0))])
+def test_pools_before_fewer_lanes_meet_their_bound(ending: str, held: tuple[str, int]) -> None:
+    """All maxima come with the last row of their squares: what takes them one by one would hold the pool up."""
+    rng = np.random.default_rng(0)
+    one, form = Bases(kind="thermometer", count=1), ScaleForm(kind="pow2")
+
+    def conv(name: str, source: str, out: int, channels: int, size: int, padding: int) -> Conv:
+        return Conv(
+            name=name, inputs=source, kernel=(size, size), padding=(padding,) * 4, padding_code=0,
+            weight_bases=one, weights=rng.integers(2, size=(out, size, size, channels)),
+            alpha=np.ones((out, 1), int), alpha_scale=form, input_bases=one, beta=[1], beta_scale=form,
+        )
+
+    nodes: list[Node] = [
+        conv("conv", "input", 4, 1, 3, 1),
+        Threshold(name="cut", inputs="conv", thresholds=rng.integers(-3, 4, (4, 1)), bases=one),
+        MaxPool(name="pool", inputs="cut", size=(2, 2), stride=(2, 2)),
+    ]
+    if ending == "conv":
+        nodes.append(conv("last", "pool", 2, 4, 4, 0))
+    nodes.append(Output(name="out", inputs=nodes[-1].name))
+    graph = Graph(name="pooled", input=Codes(one, (8, 8, 1)), nodes=tuple(nodes))
+    every = {"pool": LayerFolding(simd=9, pe=4), "last": LayerFolding(simd=1, pe=2)}
+    plan = GraphPlan(network=graph, foldings={unit.name: every[unit.name] for unit in units_of(graph)})
+    assert list(plan.pooled) == [held]
+    assert plan.cycles == 64
+    assert set(intervals(plan, 7)[1:]) == {64}
+    images = random_codes(rng, graph)
+    expected = golden.run_graph(graph, images).output.reshape(-1).tolist()
+    assert simulated(plan, golden.check_images(graph, images), 0.2, 5000) == expected
 
 
 def test_foldings_reach_the_target_or_say_why() -> None:
