@@ -15,12 +15,13 @@ from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table
 from ..parts.arith import extend, range_shape, select, total
 from ..parts.elastic import Elastic
 from ..parts.memory import Memory, MemoryPlan, pack_fields
+from .even import Line
 from .lanewise import LanewiseBlock, LanewisePlan
 
 __all__ = ["Pointwise", "PointwisePlan", "edge_shape"]
 
-FUNCTION_CYCLES: dict[type[Node], int] = {
-    Table: 1, Encode: 1, Decode: 1, Threshold: 2, Requantise: 3, Scores: 1,
+FUNCTION_CYCLES: dict[type[Node | Line], int] = {
+    Table: 1, Encode: 1, Decode: 1, Threshold: 2, Requantise: 3, Line: 3, Scores: 1,
 }
 """Registers from a number and its constants to the result; one for nodes of other packages."""
 
@@ -38,10 +39,10 @@ class PointwisePlan(LanewisePlan):
 
     Members
     -------
-    node : Table, Encode, Decode, Threshold, Requantise or Scores
+    node : Table, Encode, Decode, Threshold, Requantise or Scores, or what gives the codes of a Threshold
     """
 
-    node: Node
+    node: Node | Line
 
     def __post_init__(self) -> None:
         if type(self.node) not in FUNCTION_CYCLES and not isinstance(self.node, PointwiseNode):
@@ -71,7 +72,7 @@ class PointwisePlan(LanewisePlan):
         match node:
             case Threshold():
                 return node.thresholds
-            case Requantise():
+            case Requantise() | Line():
                 return np.stack([node.factor, node.offset], axis=1)
             case Scores():
                 return node.bias[:, None]
@@ -212,7 +213,7 @@ class Pointwise(LanewiseBlock[PointwisePlan]):
     def _requantise(self, x: Value, constants: Sequence[Value], row: Elastic, name: str) -> Value:
         """``clip((x factor + offset) >> shift, low, high)``"""
         plan, node, first = self._plan, self._plan.node, self._plan.constant_cycles + 1
-        assert isinstance(node, Requantise)
+        assert isinstance(node, Requantise | Line)
         factor, offset = constants
         product = row.held(first, x * factor, f"product_{name}")
         late_offset = row.held(first, offset, f"offset_{name}")

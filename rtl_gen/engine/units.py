@@ -11,6 +11,7 @@ from abc_hw.network.nodes import MaxPool, Node, SumPool, Threshold
 
 from ..blocks.add import AddPlan
 from ..blocks.correction import Correction, CorrectionPlan
+from ..blocks.even import line_of
 from ..blocks.pointwise import PointwisePlan
 from ..blocks.search import SearchPlan, is_searched
 from ..blocks.window_pool import WindowPoolPlan
@@ -43,6 +44,9 @@ def unit_plan(unit: Unit, lanes: int, technology: Technology = GENERIC) -> Other
         return WindowPoolPlan(node=does, edge=edge, lanes=lanes, technology=technology)
     if isinstance(does, Threshold) and is_searched(does):
         assert isinstance(edge, Integers)
+        line = line_of(does, edge)
+        if line is not None:
+            return PointwisePlan(node=line, edge=edge, lanes=lanes, technology=technology)
         return SearchPlan(node=does, edge=edge, lanes=lanes, technology=technology)
     assert isinstance(does, Node)
     return PointwisePlan(node=does, edge=edge, lanes=lanes, technology=technology)

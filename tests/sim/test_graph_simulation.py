@@ -16,7 +16,10 @@ from random_graphs import random_codes, random_foldings, random_graph, residual_
 
 from abc_hw.network import Bases, Graph, ScaleForm
 from abc_hw.network.nodes import Conv, Threshold
+from abc_hw.rtl_gen.blocks.pointwise import PointwisePlan
+from abc_hw.rtl_gen.blocks.search import SearchPlan
 from abc_hw.rtl_gen.engine.graph_folding import fold_graph
+from abc_hw.rtl_gen.engine.graph_plan import GraphPlan
 from abc_hw.rtl_gen.engine.lowering import units_of
 from abc_hw.sim import diagnosis, golden
 from abc_hw.sim.runner import SimulationResult, simulate
@@ -75,7 +78,8 @@ def test_a_residual_block_meets_the_bound_and_faults_in_it_are_named(tmp_path: P
     assert sums[place.image, *place.pixel, place.channel] == place.expected
 
 
-def test_thresholds_of_eight_bits_are_searched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("evenly", [False, True])
+def test_thresholds_of_eight_bits_are_searched_or_multiplied(evenly: bool, tmp_path: Path) -> None:
     """255 of each channel, in a unit of its own between a convolution and the next one; linted."""
     rng = np.random.default_rng(0)
     block, codes = residual_block(), Bases(kind="planes", count=8)
@@ -87,14 +91,19 @@ def test_thresholds_of_eight_bits_are_searched(tmp_path: Path) -> None:
         beta_scale=ScaleForm(kind="pow2", bits=9),
     )
     thresholds = np.sort(rng.integers(-30, 60, (2, 255)), axis=1)
+    if evenly:
+        starts, steps = np.array([[-30.5], [-17.1]]), np.array([[0.31], [0.17]])
+        thresholds = np.ceil(starts + steps * np.arange(255)).astype(int)
     graph = dataclasses.replace(block, nodes=(
         enter, Threshold(name="cut", inputs=("enter",), thresholds=thresholds, bases=codes), leave,
         block.nodes[-1],
     ))
     assert [unit.kind for unit in units_of(graph)] == ["conv", "threshold", "conv"]
+    plan = GraphPlan(network=graph, foldings=fold_graph(graph, 300))
+    assert isinstance(plan.plans["cut"], PointwisePlan if evenly else SearchPlan)
     images = random_codes(rng, graph)
     found = simulate(
-        graph, images, foldings=fold_graph(graph, 300), simulator="icarus", stalls=0.2, work_dir=tmp_path
+        graph, images, foldings=plan.foldings, simulator="icarus", stalls=0.2, work_dir=tmp_path
     )
     assert found.ok, found.layers
     said = lint(tmp_path / "accelerator.v")
