@@ -31,7 +31,7 @@ from .folders import work_folder
 from .golden import check_images
 from .harness import OutputFields, load_stimulus, stimulus
 from .netlist import accelerator_text, find_flow, simulated
-from .simulators import SHORT, UNOPTIMISED, UNSPLIT, environment
+from .simulators import effort, environment
 
 TOP = "accelerator"
 SOURCE = Path(__file__).with_name("native.cpp")
@@ -111,8 +111,8 @@ def simulate_scores(
         text = verilog.text
         if fast:
             text, _ = with_operators(text, target=accelerator.plan.target)
-        short = len(images) * accelerator.plan.cycles <= SHORT
-        program = build_native(accelerator, text if mutate is None else mutate(text), folder, short=short)
+        cycles = len(images) * accelerator.plan.cycles
+        program = build_native(accelerator, text if mutate is None else mutate(text), folder, cycles=cycles)
         if built is not None:
             built()
         parts = np.array_split(np.arange(len(images)), min(jobs or os.cpu_count() or 1, len(images)))
@@ -136,9 +136,8 @@ def _patience(accelerator: AnyAccelerator, stalls: float) -> int:
     return round((4 * cycles + 10_000) / (1 - stalls) ** 2)
 
 
-def build_native(accelerator: AnyAccelerator, verilog: str, folder: Path, *, short: bool = False) -> Path:
-    """Compile the model of an accelerator and its loop in ``folder``, for a short simulation or one that is worth
-    a long compilation; the program's path.
+def build_native(accelerator: AnyAccelerator, verilog: str, folder: Path, *, cycles: int | None = None) -> Path:
+    """Compile the model of an accelerator and its loop in ``folder``, for some ``cycles``; the program's path.
 
     Raises
     ------
@@ -158,10 +157,11 @@ def build_native(accelerator: AnyAccelerator, verilog: str, folder: Path, *, sho
         "LOAD_TRANSFERS": _load_transfers(accelerator), "REPORT": REPORT,
     }
     (folder / "design.h").write_text("".join(f"#define {name} {value}\n" for name, value in facts.items()))
+    split, optimised = effort(cycles, verilog)
     command = [
         "verilator", "--cc", "--exe", "--build", "-j", "0", "-O3", "--x-assign", "fast", "--x-initial", "fast",
         "--noassert", "-Wno-fatal", "-Wno-WIDTH", "-CFLAGS", "-march=native",
-        *(UNSPLIT if short else ()), "-MAKEFLAGS", UNOPTIMISED if short else "OPT_FAST=-O3",
+        *split, "-MAKEFLAGS", optimised,
         "--top-module", TOP, "--Mdir", "native", f"{TOP}.v", SOURCE.name,
     ]
     done = subprocess.run(

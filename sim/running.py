@@ -17,7 +17,7 @@ from cocotb_tools.runner import Verilator as VerilatorRunner
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.yosys import search_path
 
-from .simulators import SHORT, UNOPTIMISED, UNSPLIT, environment, under
+from .simulators import effort, environment, under
 
 __all__ = ["leave_rerun", "run_bench", "viewer_lists", "wave_kind"]
 
@@ -56,11 +56,12 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
     InputError : no such simulator
     RuntimeError : it cannot build the design; the message has the end of its log
     """
-    short = json.loads((folder / "run.json").read_text())["most_cycles"] <= SHORT
-    runner = _LeanVerilator(short=short) if simulator == "verilator" else _Icarus(kind)
+    cycles = json.loads((folder / "run.json").read_text())["most_cycles"]
+    split, optimised = effort(cycles, (folder / f"{TOP}.v").read_text(), best="-Os")
+    runner = _LeanVerilator(optimised) if simulator == "verilator" else _Icarus(kind)
     build_args = {
         "verilator": [
-            "-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique", *(UNSPLIT if short else ()),
+            "-Wno-fatal", "-Wno-WIDTH", "-O3", "--x-initial", "unique", *split,
         ],
         "icarus": ["-Wall", "-Wno-timescale"],
     }
@@ -87,16 +88,16 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
 
 class _LeanVerilator(VerilatorRunner):
     """Verilator without every signal made public: the bench touches only the harness's ports, and the model
-    compiles in a fraction of the time. For a short simulation it is not optimised either."""
+    compiles in a fraction of the time."""
 
-    def __init__(self, *, short: bool) -> None:
+    def __init__(self, optimised: str) -> None:
         super().__init__()
-        self._short = short
+        self._optimised = optimised
 
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
         lean = [word for word in verilate if word != "--public-flat-rw"]
-        return [lean, [*make, UNOPTIMISED] if self._short else make]
+        return [lean, [*make, self._optimised]]
 
 
 class _Icarus(Icarus):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit
-from abc_hw.sim.simulators import SHORT, UNOPTIMISED, UNSPLIT, environment
+from abc_hw.sim.simulators import effort, environment
 from abc_hw.writing import temporary_folder
 
 from ..gateware.top import LinkedAccelerator
@@ -38,12 +38,14 @@ def build_simulator(top: LinkedAccelerator, folder: Path, images: int | None = N
     identity = top.identity
     # A byte on the line is ten bits, and the line is what takes longest.
     line = 10 * top.divisor
-    short = images is not None and (images * identity.image_bytes + identity.load_bytes) * line <= SHORT
-    (folder / f"{NAME}.v").write_text(emit(top, name=NAME).text)
+    cycles = None if images is None else (images * identity.image_bytes + identity.load_bytes) * line
+    text = emit(top, name=NAME).text
+    split, optimised = effort(cycles, text, best="-O1")
+    (folder / f"{NAME}.v").write_text(text)
     shutil.copy(SOURCE, folder)
     command = [
         "verilator", "--cc", "--exe", "--build", "-O3", "--x-initial", "unique", "-Wno-fatal", "-Wno-WIDTH",
-        *UNSPLIT, "-MAKEFLAGS", UNOPTIMISED if short else "OPT_FAST=-O1",
+        *split, "-MAKEFLAGS", optimised,
         "--top-module", NAME, "--Mdir", "model", f"{NAME}.v", SOURCE.name,
     ]
     done = subprocess.run(
