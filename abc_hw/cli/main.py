@@ -31,6 +31,7 @@ from . import (
     training,
     zoo,
 )
+from .completion import complete_values
 from .console import complain, reports, say
 from .ending import end_when_told
 
@@ -150,7 +151,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
 """The commands, in the order in which they are used, with examples for their help."""
 
 for _command, _lines in EXAMPLES.items():
-    app.command(epilog="[bold]Examples[/]\n\n" + "\n\n".join(_lines))(reports(_command))
+    app.command(epilog="[bold]Examples[/]\n\n" + "\n\n".join(_lines))(complete_values(reports(_command)))
 
 app.add_typer(zoo.app, name="zoo")
 
