@@ -16,7 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from abc_hw.network import Graph, Network
-from abc_hw.rtl_gen.emit import manifest
+from abc_hw.rtl_gen.emit.manifest_entries import of_accelerator
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan, WeightSource
 from abc_hw.rtl_gen.engine.design import AnyAccelerator, AnyPlan, accelerator_of, plan_of
@@ -171,7 +171,7 @@ def locate(
     with temporary_folder() as folder, cocotb_runner("icarus") as runner:
         folder = Path(folder)
         (folder / f"{TOP}.v").write_text(text)
-        told = manifest.of_accelerator(accelerator, name=TOP)
+        told = of_accelerator(accelerator, name=TOP)
         (folder / f"{TOP}.json").write_text(told.text())
         words = accelerator.plan.load_words if isinstance(accelerator, Accelerator) else []
         words = words if accelerator.plan.loads else []

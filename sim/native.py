@@ -25,6 +25,7 @@ from abc_hw.rtl_gen.engine.design import AnyAccelerator
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.arith import ceil_div
 
+from .contents import contents_in_files
 from .counters import with_operators
 from .fast import Progress
 from .folders import work_folder
@@ -147,6 +148,7 @@ def build_native(accelerator: AnyAccelerator, verilog: str, folder: Path, *, cyc
         if the build fails; the message ends with the tool's last words.
     """
     variables = environment("verilator")
+    verilog = contents_in_files(verilog, folder)
     (folder / f"{TOP}.v").write_text(verilog)
     shutil.copy(SOURCE, folder)
     fields = OutputFields.of(accelerator.plan)

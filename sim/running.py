@@ -17,6 +17,7 @@ from cocotb_tools.runner import Verilator as VerilatorRunner
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.yosys import search_path
 
+from .contents import contents_in_files
 from .simulators import effort, environment, under
 
 __all__ = ["leave_rerun", "run_bench", "viewer_lists", "wave_kind"]
@@ -56,8 +57,13 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
     InputError : no such simulator
     RuntimeError : it cannot build the design; the message has the end of its log
     """
+    build = folder / "build"
+    build.mkdir(exist_ok=True)
+    design = build / f"{TOP}.v"
+    text = contents_in_files((folder / design.name).read_text(), build)
+    design.write_text(text)
     cycles = json.loads((folder / "run.json").read_text())["most_cycles"]
-    split, optimised = effort(cycles, (folder / f"{TOP}.v").read_text(), best="-Os")
+    split, optimised = effort(cycles, text, best="-Os")
     runner = _LeanVerilator(optimised) if simulator == "verilator" else _Icarus(kind)
     build_args = {
         "verilator": [
@@ -68,8 +74,8 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
     with under(environment(simulator)):
         try:
             runner.build(
-                sources=[folder / "harness.sv", folder / f"{TOP}.v"], hdl_toplevel="harness", always=True,
-                build_dir=folder / "build", build_args=build_args[simulator], waves=kind is not None,
+                sources=[folder / "harness.sv", design], hdl_toplevel="harness", always=True,
+                build_dir=build, build_args=build_args[simulator], waves=kind is not None,
                 timescale=("1ns", "1ps"), log_file=folder / "build.log",
             )
         except (SystemExit, RuntimeError) as error:
@@ -77,13 +83,13 @@ def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:
             raise RuntimeError(f"{simulator} could not build the design:\n{log}") from error
         with contextlib.suppress(SystemExit, RuntimeError):  # a failed bench: its result file says what differs
             runner.test(
-                test_module="abc_hw.sim.tb_accelerator", hdl_toplevel="harness", build_dir=folder / "build",
+                test_module="abc_hw.sim.tb_accelerator", hdl_toplevel="harness", build_dir=build,
                 test_dir=folder, waves=kind is not None, log_file=folder / "simulation.log",
                 extra_env={"COCOTB_ANSI_OUTPUT": "0"}, plusargs=RANDOM_START,
             )
     if kind is None:
         return None
-    return folder / "dump.vcd" if simulator == "verilator" else folder / "build" / "harness.fst"
+    return folder / "dump.vcd" if simulator == "verilator" else build / "harness.fst"
 
 
 class _LeanVerilator(VerilatorRunner):

@@ -22,7 +22,7 @@ Simulator = Literal["verilator", "icarus"]
 OLDEST_VERILATOR = (5, 36)
 """The oldest Verilator that cocotb 2.1 works with."""
 
-SHORT = 1_000_000
+SHORT = 5_000_000
 """Cycles up to which a simulation is over before the compiler would have optimised its model."""
 
 LARGE = 8_000_000

@@ -4,6 +4,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../.ci/setup.sh" test
 
 export OMP_NUM_THREADS=1 # the workers of pytest share the cores
+unset PYTHONDONTWRITEBYTECODE # hundreds of processes load the same modules
 ruff check .
 said="$(mktemp)"
 trap 'rm -f "$said"' EXIT

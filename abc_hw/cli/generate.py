@@ -216,11 +216,11 @@ def design_files(output: Path) -> dict[str, Path]:
 
 def describe(design: AnyAccelerator | AxiPlan, files: Mapping[str, Path], name: str, source: str) -> Manifest:
     """The manifest of a design whose texts go to those files."""
-    from abc_hw.rtl_gen.emit import axi, manifest
+    from abc_hw.rtl_gen.emit import axi, manifest_entries
     from abc_hw.rtl_gen.engine.design import AnyAccelerator
 
     if isinstance(design, AnyAccelerator):
-        return manifest.of_accelerator(design, name=name, source=source, load_file=load_file(files))
+        return manifest_entries.of_accelerator(design, name=name, source=source, load_file=load_file(files))
     return axi.of_axi(design, name=name, source=source, load_file=load_file(files))
 
 
@@ -232,7 +232,7 @@ def load_file(files: Mapping[str, Path]) -> str:
 def design_texts(design: AnyAccelerator | AxiPlan, told: Manifest) -> dict[str, str]:
     """Verilog, manifest and, if there are, the words that load it and the header of its registers."""
     from abc_hw.rtl_gen.bus.register_map import c_header
-    from abc_hw.rtl_gen.emit import axi, manifest, verilog
+    from abc_hw.rtl_gen.emit import axi, manifest_entries, verilog
     from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
     from abc_hw.rtl_gen.engine.design import AnyAccelerator
 
@@ -245,7 +245,7 @@ def design_texts(design: AnyAccelerator | AxiPlan, told: Manifest) -> dict[str, 
         plan, emitted = design.inner, axi.emit_axi(design, name=told.module, reset=told.reset_kind)
         made["C header"] = c_header()
     if isinstance(plan, AcceleratorPlan) and plan.loads:
-        made["load words"] = manifest.load_text(plan.load_words)
+        made["load words"] = manifest_entries.load_text(plan.load_words)
     return {"Verilog": emitted.text, **made}
 
 
@@ -296,7 +296,7 @@ def part_of(
 
 def deliver_part(part: Part, files: Mapping[str, Path], ports_of: Path | None, reset: ResetKind) -> None:
     """Write a part and its manifest."""
-    from abc_hw.rtl_gen.emit import manifest, parts, verilog
+    from abc_hw.rtl_gen.emit import manifest_entries, parts, verilog
 
     part = dataclasses.replace(part, manifest=part.manifest.with_reset(reset))
     verilog.check_name(part.manifest.module)
@@ -304,7 +304,7 @@ def deliver_part(part: Part, files: Mapping[str, Path], ports_of: Path | None, r
     with progress("generating Verilog"):
         made = {"Verilog": parts.text(part), "manifest": part.manifest.text()}
         if part.load_words:
-            made["load words"] = manifest.load_text(part.load_words)
+            made["load words"] = manifest_entries.load_text(part.load_words)
     deliver(made, part.manifest, files)
     if part.manifest.latency is not None:
         say(f"{part.manifest.module}: {part.manifest.part}, latency {part.manifest.latency} cycles")

@@ -3,7 +3,8 @@
 from ..bus.accelerator import IN, LITE, OUT, AxiAccelerator, AxiPlan
 from ..engine.design import load_words
 from .header import header
-from .manifest import AxiRecord, Manifest, layer_record, load_record, loading, network_record, units, versions
+from .manifest import AxiRecord, Manifest
+from .manifest_entries import layer_record, load_record, loading, network_record, units, versions
 from .resets import ResetKind
 from .verilog import Verilog, check_name, emit
 

@@ -26,10 +26,8 @@ from ..parts.delay import delayed
 from ..parts.popcount import TARGETS, Popcount, PopcountPlan
 from ..schedule import LayerFolding
 from .header import signature
-from .manifest import (
-    Manifest,
-    Signal,
-    Stream,
+from .manifest import Manifest, Signal, Stream
+from .manifest_entries import (
     codes,
     layer_record,
     load_record,

@@ -51,7 +51,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     network, _ = description.load(EXAMPLES / "digits-small.toml")
-    top = LinkedAccelerator(network, fold_for_cycles(network, 8000), clock=12_000_000, baud=None)
+    top = LinkedAccelerator(network, fold_for_cycles(network, 4500), clock=12_000_000, baud=None)
     images = data.load("digits").test.images
     with simulated_board(top) as board:
         yield Bench(board, network, top, images, golden.run(network, images).scores)
@@ -227,7 +227,7 @@ def test_device_answers_hostile_frames_as_the_model_does(bench: Bench) -> None:
 def test_no_fault_leads_to_a_wrong_score(bench: Bench) -> None:
     port = FaultyPort(bench.raw(), 0.0, seed=1711)
     with Accelerator(port, timeout=0.1, retries=400) as accelerator:  # type: ignore[arg-type]
-        port.rate = 0.4
+        port.rate = 0.7
         rounds = 0
         while sum(port.faults.values()) < 1000:
             order = np.random.default_rng(rounds).permutation(len(bench.images))

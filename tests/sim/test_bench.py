@@ -20,8 +20,8 @@ from abc_hw import load
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 from abc_hw.rtl_gen.cost.choice import fold
-from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.manifest import Manifest
+from abc_hw.rtl_gen.emit.manifest_entries import of_accelerator
 from abc_hw.rtl_gen.engine.design import make_accelerator
 from abc_hw.sim import golden
 from abc_hw.sim.bench import DifferenceError, Received, Scoreboard, burst_stalls, random_stalls
@@ -100,7 +100,7 @@ def test_weights_are_loaded_by_a_bench(tmp_path: Path, monkeypatch: pytest.Monke
 def design() -> tuple[Network, Manifest]:
     network = load("example:tiny")
     accelerator = make_accelerator(network, fold(network))
-    return network, manifest.of_accelerator(accelerator, name="accelerator", source="example:tiny")
+    return network, of_accelerator(accelerator, name="accelerator", source="example:tiny")
 
 
 def test_the_first_difference_is_told(design: tuple[Network, Manifest]) -> None:

@@ -13,6 +13,9 @@ from abc_hw.rtl_gen.folding import LayerFolding
 
 BASIS_COUNTS = (1, 2, 3, 5)
 PIXELS = (1, 2, 3, 4, 7)
+MOST_XNORS = 160
+"""At once, so that a simulation is short."""
+
 FORMS = (
     ScaleForm(kind="fixed", bits=6),
     ScaleForm(kind="csd", bits=6, terms=2),
@@ -82,11 +85,13 @@ def sweep() -> list[Case]:
         padding = kernel // 2 if padded else 0
         columns = (shape[1] + 2 * padding - kernel) // stride + 1
         simds = [*range(1, inputs + 1), *(inputs * columns for columns in range(2, kernel + 1))]
+        simd, pe = int(rng.choice(simds)), int(rng.integers(1, channels + 1))
+        mp, np_, px = int(rng.integers(1, M + 1)), int(rng.integers(1, N + 1)), PIXELS[seed % len(PIXELS)]
+        px = min(px, columns)
         cases.append(Case(
-            M=M, N=N, kernel=kernel, stride=stride, padding=padding, form=form,
-            pool=1 + seed % 2, shape=shape, channels=channels, simd=int(rng.choice(simds)),
-            pe=int(rng.integers(1, channels + 1)), mp=int(rng.integers(1, M + 1)), np=int(rng.integers(1, N + 1)),
-            seed=seed, px=min(PIXELS[seed % len(PIXELS)], columns),
+            M=M, N=N, kernel=kernel, stride=stride, padding=padding, form=form, pool=1 + seed % 2, shape=shape,
+            channels=channels, simd=simd, pe=min(pe, max(1, MOST_XNORS // (simd * mp * np_ * px))), mp=mp, np=np_,
+            seed=seed, px=px,
         ))
     return cases
 

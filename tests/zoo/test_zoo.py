@@ -20,9 +20,13 @@ from abc_hw.network import Network, files, onnx_export
 from abc_hw.network.reencode import reencode
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.sim import fast, golden
+from abc_hw.sim.counters import with_operators
 from abc_hw.sim.runner import simulate
 
 NETWORKS = zoo.names()
+MANY = 5_000_000
+"""XNORs of an image from which on Verilator is spared the adders of an accelerator."""
+
 ACCURACY = ROOT / "docs" / "accuracy.md"
 
 
@@ -76,14 +80,23 @@ def test_a_network_scores_the_same_by_three_evaluators(name: str) -> None:
 def test_a_network_makes_an_accelerator_that_agrees_with_the_golden_model_in_every_layer(
     name: str, tmp_path: Path
 ) -> None:
+    """The large ones with their counters as operators, which are proven equal to them."""
     network = zoo.load(name)
-    result = simulate(network, synthetic(network, 1), foldings=fold(network), work_dir=tmp_path)
+
+    def counted(text: str) -> str:
+        return with_operators(text, target="generic")[0] if network.binary_macs > MANY else text
+
+    count = 5 if name.startswith("digits") else 1
+    images = synthetic(network, count)
+    result = simulate(network, images, foldings=fold(network), work_dir=tmp_path, mutate=counted)
     text = (tmp_path / "accelerator.v").read_text()
     assert "module accelerator(" in text
     assert text.count("\nendmodule") > len(network.layers)
     assert [layer.name for layer in result.layers] == [*(layer.name for layer in network.layers), "output"]
     assert all(layer.bits_compared > 0 for layer in result.layers)
     assert result.ok
+    assert result.cycles_between_images[2:] == [result.bound] * (count - 3)
+    assert result.latencies[0] == result.planned
 
 
 def test_the_digits_network_is_as_good_as_its_card_says() -> None:

@@ -17,6 +17,7 @@ from abc_hw.errors import InputError
 from abc_hw.network import Network, files
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.emit import manifest
+from abc_hw.rtl_gen.emit.manifest_entries import of_accelerator
 from abc_hw.rtl_gen.engine.design import make_accelerator
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
 
@@ -92,7 +93,7 @@ def test_ports_do_not_change_with_training(network: Network) -> None:
     widths = {LayerNumbers(each.layers[-1]).output_shape.width for each in trainings}
     assert len(widths) > 1, "their own widths would differ"
     first, *rest = [
-        manifest.of_accelerator(make_accelerator(each, fold(each)), name="accelerator") for each in trainings
+        of_accelerator(make_accelerator(each, fold(each)), name="accelerator") for each in trainings
     ]
     for other in rest:
         manifest.check_ports(first, other, "old.json")

@@ -137,7 +137,7 @@ def named(name: str) -> Network:
     return zoo.load(name.removeprefix("zoo:")) if name.startswith("zoo:") else load(EXAMPLES / f"{name}.toml")[0]
 
 
-SMALL = ["tiny", "digits-small", "zoo:digits-lenet-m3n3"]
+SMALL = ["tiny", "digits-small"]
 LARGE = [
     "lenet", "mlp", "vgg", "cnv", "cnv-m1n1",
     *(f"zoo:{name}" for name in zoo.names() if f"zoo:{name}" not in SMALL),
