@@ -9,9 +9,10 @@ from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
 
 from .blocks.classifier import ArgMaxPlan
+from .blocks.lanes import AdapterPlan
 from .blocks.window import WindowPlan
 from .parts.arith import ceil_div
-from .parts.stream import AdapterPlan, CodeStream
+from .parts.stream import CodeStream
 from .schedule import KNOBS, LayerFolding, Schedule, candidates
 
 __all__ = [

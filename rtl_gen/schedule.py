@@ -151,6 +151,11 @@ class Schedule:
         return ceil_div(self.layer.out_channels, self.folding.pe)
 
     @property
+    def channels(self) -> int:
+        """Output channels of all groups, those included that are not there."""
+        return self.groups * self.folding.pe
+
+    @property
     def groups_each(self) -> int:
         """Of them those that see the same input channels."""
         return self.groups // self.layer.groups

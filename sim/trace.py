@@ -134,7 +134,7 @@ def _matches(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     counts = golden.popcounts(numbers.layer.conv, codes)
     return by_lanes(
         scale_matches(numbers, counts), numbers.shape.width, schedule.out_lanes, schedule.folding.px,
-        to=schedule.groups * plan.folding.pe, at_once=schedule.scale_lanes.pixels,
+        to=schedule.channels, at_once=schedule.scale_lanes.pixels,
     )
 
 

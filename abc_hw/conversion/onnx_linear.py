@@ -12,7 +12,7 @@ from ..network.edges import Codes
 from ..network.nodes import Conv
 from . import onnx_sums
 from .onnx_reading import Operation
-from .onnx_state import BETA_FORM, Number, Walk, one_or_all, plane_betas
+from .onnx_state import BETA_FORM, Number, Walk, channels_first, one_or_all, plane_betas
 from .onnx_sums import affine_of, window
 from .onnx_weights import ALPHA_FORM, Weights, as_bases
 from .values import Affine, Factors, Steps
@@ -42,9 +42,7 @@ def _weights(walk: Walk, operation: Operation) -> Weights:
 
 def _conv(walk: Walk, operation: Operation) -> str:
     number = walk.codes(operation, walk.number(operation))
-    spatial = number.place.ndim - 1
-    if spatial < 1 or (number.place != number.canonical()).any():
-        raise InputError(f"{operation.place}: expected a map with its channels first")
+    spatial = number.spatial(operation)
     weights = _weights(walk, operation)
     size, stride, padding = window(operation, spatial, list(weights.whole.shape[2:]))
     top, bottom, left, right = (own + given for own, given in zip(padding, number.pads, strict=True))
@@ -120,11 +118,7 @@ def _emit(
         one_or_all(tuple(step * scale / (2 * form.factor) for scale in scales)),
         one_or_all(tuple(middle * scale * total for scale, total in zip(scales, sums, strict=True))),
     )
-    height, width, channels = edge.shape
-    order = np.arange(height * width * channels).reshape(edge.shape).transpose(2, 0, 1)
-    shape = (channels, height, width) if number.place.ndim == 3 else (channels, -1)
-    place = order.reshape(channels) if number.place.ndim == 1 else order.reshape(shape)
-    return Number(node.name, edge, place, Steps((back,)))
+    return Number(node.name, edge, channels_first(edge.shape, number.place.ndim), Steps((back,)))
 
 
 def _padding_code(

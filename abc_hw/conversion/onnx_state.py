@@ -18,7 +18,7 @@ from .onnx_reading import FloatArray, Operation, SourceGraph
 from .onnx_weights import Weights
 from .values import Affine, Clip, Factors, Steps
 
-__all__ = ["Number", "Walk", "one_or_all", "planes"]
+__all__ = ["Number", "Walk", "channels_first", "one_or_all", "planes"]
 
 BETA_FORM = ScaleForm(kind="pow2", bits=8)
 
@@ -31,6 +31,13 @@ def planes(levels: int) -> Bases:
 def one_or_all(values: Factors) -> Factors:
     """One number where all channels have the same."""
     return values[:1] if len(set(values)) == 1 else values
+
+
+def channels_first(shape: Shape, axes: int) -> IntArray:
+    """``place`` of a map H x W x C as a tensor C x H x W, of one row as C x L, of one pixel as C."""
+    height, width, channels = shape
+    order = np.arange(height * width * channels).reshape(shape).transpose(2, 0, 1)
+    return order.reshape({1: (channels,), 2: (channels, -1), 3: order.shape}[axes])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +77,12 @@ class Number:
         factor, offset = (np.array([float(value) for value in part]) for part in (affine.factor, affine.offset))
         return np.asarray(values.astype(np.float64) * factor + offset).reshape(-1)[self.place]
 
-    def canonical(self) -> IntArray:
-        """``place`` of a tensor C x H x W, of C x L for one row, of C for one pixel."""
-        height, width, channels = self.edge.shape
-        order = np.arange(height * width * channels).reshape(self.edge.shape).transpose(2, 0, 1)
-        if self.place.ndim == 3:
-            return order
-        return order.reshape(channels, -1) if self.place.ndim == 2 else order.reshape(-1)
+    def spatial(self, operation: Operation) -> int:
+        """How many axes a map C x H x W or C x L has besides its channels; InputError if it is none."""
+        axes = self.place.ndim
+        if axes < 2 or (self.place != channels_first(self.edge.shape, axes)).any():
+            raise InputError(f"{operation.place}: expected a map with its channels first")
+        return axes - 1
 
 
 class Walk:
@@ -267,5 +273,5 @@ def _map_of(shape: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], Shape]:
         raise InputError(f"input: expected a shape of 2 to 4 dimensions with the batch, found {len(shape) + 1}")
     channels, *rest = shape
     height, width = {0: (1, 1), 1: (1, *rest), 2: tuple(rest)}[len(rest)]
-    order = np.arange(height * width * channels).reshape(height, width, channels).transpose(2, 0, 1)
-    return order.reshape(shape), (height, width, channels)
+    found = height, width, channels
+    return channels_first(found, len(shape)), found

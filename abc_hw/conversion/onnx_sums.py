@@ -14,7 +14,7 @@ from ..network.bases import ScaleForm
 from ..network.edges import Integers
 from ..network.nodes import Add, MaxPool, Requantise, SumPool
 from .onnx_reading import Operation
-from .onnx_state import Number, Walk, one_or_all
+from .onnx_state import Number, Walk, channels_first, one_or_all
 from .values import Affine, Factors, Steps
 
 __all__ = ["HANDLERS", "add_numbers", "affine_of", "window"]
@@ -136,24 +136,10 @@ def window(
     return (kernel[0], kernel[1]), (stride[0], stride[1]), (pads[0], pads[2], pads[1], pads[3])
 
 
-def _in_channels(operation: Operation, number: Number) -> int:
-    """How many axes a map C x H x W or C x L has besides its channels."""
-    if number.place.ndim < 2 or (number.place != number.canonical()).any():
-        raise InputError(f"{operation.place}: expected a map with its channels first")
-    return number.place.ndim - 1
-
-
-def _places(number: Number, edge_shape: tuple[int, int, int]) -> np.ndarray:
-    """``place`` of a map of another size with as many axes as before."""
-    height, width, channels = edge_shape
-    order = np.arange(height * width * channels).reshape(edge_shape).transpose(2, 0, 1)
-    return order if number.place.ndim == 3 else order.reshape(channels, -1)
-
-
 def _max_pool(walk: Walk, operation: Operation) -> str:
     """The greatest of each window; the least where the real number falls with the integer."""
     number = walk.number(operation)
-    spatial = _in_channels(operation, number)
+    spatial = number.spatial(operation)
     size, stride, padding = window(operation, spatial, list(operation.attributes["kernel_shape"]))
     falls = np.array([number.steps.slope(channel) < 0 for channel in range(number.channels)])
     node = MaxPool(
@@ -161,14 +147,15 @@ def _max_pool(walk: Walk, operation: Operation) -> str:
         least=falls if falls.any() else None,
     )
     edge = walk.emit(node, number.edge)
-    walk.put(operation.outputs[0], Number(node.name, edge, _places(number, edge.shape), number.steps))
+    place = channels_first(edge.shape, number.place.ndim)
+    walk.put(operation.outputs[0], Number(node.name, edge, place, number.steps))
     return f"max-pool: {node.name}"
 
 
 def _average(walk: Walk, operation: Operation) -> str:
     """AveragePool, GlobalAveragePool, ReduceMean over rows and columns: a sum, the divisor goes on."""
     number = walk.number(operation)
-    spatial = _in_channels(operation, number)
+    spatial = number.spatial(operation)
     number = walk.integers(number)
     affine = affine_of(operation, number)
     keeps = True
@@ -184,7 +171,7 @@ def _average(walk: Walk, operation: Operation) -> str:
     )
     edge = walk.emit(node, number.edge)
     mean = Affine(tuple(factor / math.prod(size) for factor in affine.factor), affine.offset)
-    place = _places(number, edge.shape)
+    place = channels_first(edge.shape, number.place.ndim)
     found = Number(node.name, edge, place if keeps else place.reshape(-1), Steps((mean,)))
     walk.put(operation.outputs[0], found)
     return f"sum: {node.name}, divided in the thresholds or scales of what follows"

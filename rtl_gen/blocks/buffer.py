@@ -15,8 +15,9 @@ from ..parts.elastic import Elastic
 from ..parts.fifo import Fifo, fifo_latency, fifo_memory
 from ..parts.flow import Flow, in_order
 from ..parts.memory import MemoryPlan
-from ..parts.stream import AdapterPlan, CodeStream
+from ..parts.stream import CodeStream
 from ..parts.timing import Bounded, Places, Taken
+from .lanes import AdapterPlan
 
 __all__ = ["Buffer", "BufferPlan", "behind_pool"]
 

@@ -11,34 +11,21 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.adders import registered_sum, sum_cycles
 from ..parts.arith import bits_of, constant_product, extend, select, signed_digits, total
 from ..parts.delay import chosen, chosen_cycles, chosen_gates, delayed
 from ..parts.loops import AffineCounter, LoopNest, Loops
-from ..parts.matches import LayerNumbers
 from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
-from ..schedule import Schedule
 from .alpha import AlphaCode
 from .betas import LoadedBetas
+from .folded import FoldedLayer
 
 __all__ = ["ScalePlan", "ScaleUnit"]
 
 
 @dataclasses.dataclass(frozen=True)
-class ScalePlan:
-    """How the dots of a layer are weighted.
-
-    Members
-    -------
-    numbers : of the layer
-    schedule : layer and folding
-    technology : of its memory
-    """
-
-    numbers: LayerNumbers
-    schedule: Schedule
-    technology: Technology = GENERIC
+class ScalePlan(FoldedLayer):
+    """How the dots of a layer are weighted."""
 
     # -- alphas ---------------------------------------------------------------------------------------------
 
@@ -46,7 +33,7 @@ class ScalePlan:
     def _padded(self) -> tuple[int, int]:
         """Channels and weight bases, those included that are not there."""
         schedule = self.schedule
-        return schedule.groups * schedule.folding.pe, schedule.passes_m * schedule.folding.mp
+        return schedule.channels, schedule.passes_m * schedule.folding.mp
 
     @cached_property
     def code(self) -> AlphaCode:

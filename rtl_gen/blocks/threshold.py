@@ -11,31 +11,18 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, range_shape, total
 from ..parts.delay import delayed
-from ..parts.matches import LayerNumbers
 from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
 from ..parts.stream import CodeStream
-from ..schedule import Schedule
+from .folded import FoldedLayer
 
 __all__ = ["OutputPlan", "OutputUnit"]
 
 
 @dataclasses.dataclass(frozen=True)
-class OutputPlan:
-    """What becomes of accumulators.
-
-    Members
-    -------
-    numbers : of the layer
-    schedule : layer and folding
-    technology : of its memory
-    """
-
-    numbers: LayerNumbers
-    schedule: Schedule
-    technology: Technology = GENERIC
+class OutputPlan(FoldedLayer):
+    """What becomes of accumulators."""
 
     @property
     def loaded(self) -> bool:
@@ -62,12 +49,12 @@ class OutputPlan:
     @property
     def slots(self) -> int:
         """Words of constants: one per transfer, those that are cut off included."""
-        return self.schedule.groups * self.schedule.folding.pe // self.schedule.out_lanes
+        return self.schedule.channels // self.schedule.out_lanes
 
     @property
     def constant_shape(self) -> Shape:
         """Of each."""
-        padded = self.schedule.groups * self.schedule.folding.pe > self.numbers.layer.out_channels
+        padded = self.schedule.channels > self.numbers.layer.out_channels
         if self.loaded and not self.numbers.layer.hands_on_integers:
             return self.numbers.shape
 
@@ -89,8 +76,7 @@ class OutputPlan:
     def table(self) -> IntArray:
         """Constants as they are stored, [slots, lanes, constants per lane]."""
         constants = self.numbers.constants
-        channels = self.schedule.groups * self.schedule.folding.pe
-        padded = np.full((channels, constants.shape[1]), self._absent, np.int64)
+        padded = np.full((self.schedule.channels, constants.shape[1]), self._absent, np.int64)
         padded[: len(constants)] = constants
         return padded.reshape(-1, self.schedule.out_lanes, constants.shape[1])
 

@@ -6,32 +6,24 @@ from functools import cached_property
 
 import numpy as np
 
-from ..cost.memories import GENERIC, Technology
-from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
-from ..schedule import Schedule
 from .array import ArrayPlan
+from .folded import FoldedLayer
 
 __all__ = ["WeightsPlan"]
 
 @dataclasses.dataclass(frozen=True)
-class WeightsPlan:
+class WeightsPlan(FoldedLayer):
     """The weight memory of a layer: a word for every window word of every group of channels.
 
     Members
     -------
-    numbers : of the layer; where its weights are loaded the memory has no contents
-    schedule : layer and folding
     array : that takes the words
-    technology : of the memory
     large : has one of the part's large memories been set aside for it?
     """
 
-    numbers: LayerNumbers
-    schedule: Schedule
-    array: ArrayPlan
-    technology: Technology = GENERIC
-    large: bool = False
+    array: ArrayPlan = dataclasses.field(kw_only=True)
+    large: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def width(self) -> int:
@@ -81,7 +73,7 @@ class WeightsPlan:
         height, width, channels = layer.weights.shape[1:]
         padded = np.full(
             (
-                schedule.groups * pe, height, schedule.column_words * schedule.columns,
+                schedule.channels, height, schedule.column_words * schedule.columns,
                 schedule.dot_words * schedule.lanes,
             ),
             layer.weight_bases.levels - 1, np.uint8,

@@ -16,12 +16,12 @@ from typing import Any
 from abc_hw.network import Graph, Network
 
 from ..blocks.buffer import BufferPlan
+from ..blocks.lanes import AdapterPlan
 from ..engine.accelerator import AcceleratorPlan, WeightSource, layer_numbers
 from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
-from ..parts.stream import AdapterPlan
 from ..schedule import LayerFolding, Schedule, useful
 from .memories import Mapped
 

@@ -17,12 +17,13 @@ from abc_hw.network import Network
 
 from ..blocks.buffer import behind_pool
 from ..blocks.classifier import ArgMaxPlan
+from ..blocks.lanes import AdapterPlan
 from ..blocks.pool import PoolPlan
 from ..blocks.ring import Ring
 from ..engine.accelerator import AcceleratorPlan
 from ..engine.layer import LayerPlan
 from ..folding import LayerFolding, Schedule, candidates, refusal
-from ..parts.stream import AdapterPlan, CodeStream
+from ..parts.stream import CodeStream
 from .devices import DEVICES, Device
 from .estimate import TARGETS, Area, Estimator
 from .memories import TECHNOLOGIES

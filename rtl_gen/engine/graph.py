@@ -14,11 +14,12 @@ from ..blocks.buffer import Buffer
 from ..blocks.classifier import ArgMax
 from ..blocks.correction import Correct, CorrectionPlan
 from ..blocks.fork import Fork
+from ..blocks.lanes import LaneAdapter
 from ..blocks.pointwise import Pointwise, PointwisePlan
 from ..blocks.search import Search, SearchPlan
 from ..blocks.window_pool import WindowPool, WindowPoolPlan
 from ..parts.arith import extend
-from ..parts.stream import CodeStream, LaneAdapter
+from ..parts.stream import CodeStream
 from .graph_plan import GraphPlan
 from .layer import LayerEngine, LayerPlan
 from .lowering import Unit

@@ -17,10 +17,11 @@ from abc_hw.errors import InputError
 from abc_hw.network.fused import Fused
 from abc_hw.network.graph import INPUT, Graph
 
+from ..blocks.lanes import AdapterPlan
 from ..blocks.window import WindowPlan
 from ..folding import DEFAULT_XNORS, Rank, rank
 from ..parts.arith import ceil_div
-from ..parts.stream import AdapterPlan, CodeStream, MapShape
+from ..parts.stream import CodeStream, MapShape
 from ..schedule import LayerFolding, Schedule, candidates
 from .lowering import Unit, units_of
 from .units import first_of_input, unit_plan

@@ -16,8 +16,8 @@ from abc_hw.network.graph import INPUT
 
 from ..blocks.add import AddPlan
 from ..blocks.buffer import BufferPlan
+from ..blocks.lanes import AdapterPlan
 from ..parts.moments import Moments, in_turn
-from ..parts.stream import AdapterPlan
 
 __all__ = ["Part", "Taker", "rate_depths"]
 

@@ -19,6 +19,7 @@ from ..blocks.buffer import BufferPlan, behind_pool
 from ..blocks.classifier import ArgMaxPlan, score_layout
 from ..blocks.correction import CorrectionPlan
 from ..blocks.fork import ForkPlan
+from ..blocks.lanes import AdapterPlan
 from ..blocks.pointwise import PointwisePlan
 from ..blocks.pool import PoolPlan
 from ..blocks.search import SearchPlan
@@ -29,7 +30,7 @@ from ..parts.flow import Flow, in_order
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
-from ..parts.stream import AdapterPlan, CodeStream
+from ..parts.stream import CodeStream
 from ..parts.timing import Paced, slowest_by_name
 from ..schedule import LayerFolding
 from .accelerator import WeightSource

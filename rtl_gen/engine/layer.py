@@ -102,7 +102,9 @@ class LayerPlan:
 
     @cached_property
     def weights(self) -> WeightsPlan:
-        return WeightsPlan(self.numbers, self.schedule, self.array, self.technology, self.large)
+        return WeightsPlan(
+            self.numbers, self.schedule, self.technology, array=self.array, large=self.large
+        )
 
     @cached_property
     def scale(self) -> ScalePlan:

@@ -9,9 +9,10 @@ from formal import Proof, Spec, bounded, by_induction, transfers
 
 from abc_hw.rtl_gen.blocks.classifier import ArgMax, ArgMaxPlan
 from abc_hw.rtl_gen.blocks.fork import Fork, ForkPlan
+from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.arith import ceil_div
-from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
+from abc_hw.rtl_gen.parts.stream import CodeStream
 
 CODE = unsigned(2)
 

@@ -12,10 +12,11 @@ from amaranth.lib import stream, wiring
 from amaranth.sim import Simulator
 
 from abc_hw.rtl_gen.blocks.classifier import ArgMax, ArgMaxPlan
+from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.blocks.pixels import PixelAdapter, PixelPlan
 from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
-from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
+from abc_hw.rtl_gen.parts.stream import CodeStream
 from abc_hw.rtl_gen.parts.timing import Fifo as FifoTiming
 from abc_hw.rtl_gen.parts.timing import Taken
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import run_stream, transfers
 
+from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.parts.arith import ceil_div
-from abc_hw.rtl_gen.parts.stream import AdapterPlan, CodeStream, LaneAdapter
+from abc_hw.rtl_gen.parts.stream import CodeStream
 
 
 def adapter_plan(channels: int, i_lanes: int, o_lanes: int) -> AdapterPlan:
