@@ -7,8 +7,8 @@ from typing import Any
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 
-from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, Technology
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
+from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, Technology
 
 from .gateware.clocking import Clocking, PllKind
 from .gateware.lights import Lights, Shows

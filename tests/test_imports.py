@@ -83,6 +83,23 @@ def test_only_the_command_line_knows_hardware_simulation_and_boards() -> None:
     assert {path for path in found if not path.startswith("abc_hw/cli/")} == set()
 
 
+ORDER = ["parts", "schedule", "blocks", "folding", "engine", "cost", "bus", "emit"]
+"""Rooms of rtl_gen, each of which knows those before it."""
+
+
+def test_each_room_of_hardware_knows_those_before_it_only() -> None:
+    for path in sources("rtl_gen"):
+        room = path.relative_to(ROOT / "rtl_gen").with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        known = {
+            name.split(".")[2] for name in imported(path)
+            if name.startswith("abc_hw.rtl_gen.") and name.split(".")[2] in ORDER
+        }
+        later = {*ORDER[ORDER.index(room) + 1:]}
+        assert not known & later, (str(path), known & later)
+
+
 def test_everything_is_imported_by_its_name_when_installed() -> None:
     """The folders beside abc_hw are links in it; a user's own ``sim`` must never be taken for ours."""
     every = sources("abc_hw", "rtl_gen", "sim", "boards", "benchmarks", "tests")

@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
-from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
 from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 from abc_hw.rtl_gen.parts.stream import CodeStream, code_stream
 
 from ..identity import Identity

@@ -4,9 +4,9 @@ from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
 from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 from abc_hw.rtl_gen.parts.stream import code_stream
 
 from ..identity import Identity

@@ -5,8 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ETHERNET
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
 from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 
 from .. import link
 from ..link import Cause

@@ -5,8 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
-from abc_hw.rtl_gen.cost.memories import GENERIC, Technology
 from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 
 from ..identity import Identity
 from ..link import HEADER_BYTES, Cause, Counters, Kind

@@ -9,11 +9,11 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
-from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, Technology
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, Technology
 
 from .. import link
 from ..identity import Identity

@@ -10,11 +10,11 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.elastic import Elastic
 from ..parts.fifo import Fifo, fifo_latency, fifo_memory
 from ..parts.flow import Flow, in_order
 from ..parts.memory import MemoryPlan
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.stream import CodeStream
 from ..parts.timing import Bounded, Places, Taken
 from .lanes import AdapterPlan

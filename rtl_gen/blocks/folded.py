@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.matches import LayerNumbers
+from ..parts.memory_mapping import GENERIC, Technology
 from ..schedule import Schedule
 
 __all__ = ["FoldedLayer"]

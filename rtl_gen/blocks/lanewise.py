@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network import IntArray
 from abc_hw.network.edges import Edge
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div
 from ..parts.flow import Flow, in_order
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.moments import Moments, through_row
 from ..parts.stream import code_stream
 

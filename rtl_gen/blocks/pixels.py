@@ -9,11 +9,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, ceil_div, select
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.stream import CodeStream, MapShape
 from ..parts.timing import Row, Taken
 

@@ -11,12 +11,12 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import LoopNest, Loops
 from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.moments import Moments, through_row
 from ..parts.stream import CodeStream, MapShape
 from ..parts.timing import Row, Taken

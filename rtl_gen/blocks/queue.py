@@ -3,10 +3,10 @@
 import dataclasses
 from functools import cached_property
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, ceil_div
 from ..parts.fifo import Fifo, fifo_latency, fifo_memory
 from ..parts.memory import MemoryPlan
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.stream import CodeStream
 
 __all__ = ["Queue", "QueuePlan"]

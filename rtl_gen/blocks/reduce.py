@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.network import IntArray
 
-from ..cost.memories import Technology
 from ..parts.arith import ceil_div, extend
 from ..parts.flow import Flow
 from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory_mapping import Technology
 from ..parts.moments import Moments, in_turn
 from ..parts.stream import code_stream
 

@@ -9,11 +9,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import bits_of, extend, select
 from ..parts.delay import delayed
 from ..parts.loops import Affine, AffineCounter, Loops, Quotient
 from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.stream import CodeStream
 from ..schedule import Schedule
 from .masks import Masks

@@ -17,10 +17,10 @@ from abc_hw.network import IntArray
 from abc_hw.network.edges import Edge
 from abc_hw.network.nodes import MaxPool, SumPool
 
-from ..cost.memories import GENERIC, Technology
 from ..parts.arith import ceil_div
 from ..parts.flow import Flow, in_order
 from ..parts.memory import MemoryPlan
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.moments import Moments, in_turn
 from ..parts.stream import CodeStream, code_stream
 from .buffer import Buffer, BufferPlan

@@ -1,8 +1,9 @@
 """What an accelerator takes of a device and how fast it is, before synthesis.
 
 Block RAMs, RAMs of look-up tables and multipliers follow from shapes by the synthesiser's own rules
-(:mod:`abc_hw.rtl_gen.cost.memories`), cycles from the plans. Look-up tables and flip-flops are sums of the plans'
-quantities times coefficients, which ``benchmarks/estimate.py`` fits to synthesis and keeps in ``estimate.json``.
+(:mod:`abc_hw.rtl_gen.parts.memory_mapping`), cycles from the plans. Look-up tables and flip-flops are sums of the
+plans' quantities times coefficients, which ``benchmarks/estimate.py`` fits to synthesis and keeps in
+``estimate.json``.
 """
 
 import dataclasses
@@ -22,8 +23,8 @@ from ..engine.layer import LayerPlan
 from ..parts.arith import ceil_div
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
+from ..parts.memory_mapping import Mapped
 from ..schedule import LayerFolding, Schedule, useful
-from .memories import Mapped
 
 __all__ = [
     "BLOCKS", "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate",

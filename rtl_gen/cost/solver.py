@@ -23,10 +23,10 @@ from ..blocks.ring import Ring
 from ..engine.accelerator import AcceleratorPlan
 from ..engine.layer import LayerPlan
 from ..folding import LayerFolding, Schedule, candidates, refusal
+from ..parts.memory_mapping import TECHNOLOGIES
 from ..parts.stream import CodeStream
 from .devices import DEVICES, Device
 from .estimate import TARGETS, Area, Estimator
-from .memories import TECHNOLOGIES
 from .search import END, Choice, Limits, Option, Stream, search
 
 __all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "search"]

@@ -11,8 +11,8 @@ from ..engine.graph_plan import GraphPlan
 from ..engine.layer import LayerPlan
 from ..engine.units import streams_in
 from ..parts.memory import LOAD_BITS
+from ..parts.names import in_comment
 from ..schedule import KNOBS
-from .names import in_comment
 from .resets import RESETS, ResetKind
 
 __all__ = ["header", "signature", "stream_lines"]

@@ -20,11 +20,11 @@ from abc_hw.writing import temporary_folder
 
 from ..engine.accelerator import WeightSource
 from ..engine.design import AnyAccelerator, make_accelerator
+from ..parts.names import KEYWORDS
 from ..schedule import LayerFolding
 from .header import header, stream_lines
 from .job import SOURCE, TARGET, Job, read_kept
 from .members import member_wires, prepared
-from .names import KEYWORDS
 from .resets import ResetKind
 from .yosys import run_module, without_ram_contents
 

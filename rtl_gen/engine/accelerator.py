@@ -16,9 +16,9 @@ from abc_hw.network import Layer, Network
 from ..blocks.buffer import Buffer, BufferPlan, behind_pool
 from ..blocks.classifier import ArgMax, ArgMaxPlan, score_layout
 from ..blocks.lanes import AdapterPlan, LaneAdapter
-from ..emit.names import Names
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
+from ..parts.names import Names
 from ..parts.popcount import TARGETS
 from ..parts.stream import CodeStream
 from ..parts.timing import Paced, Taken, at_once, slowest_by_name

@@ -24,11 +24,11 @@ from ..blocks.pointwise import PointwisePlan
 from ..blocks.pool import PoolPlan
 from ..blocks.search import SearchPlan
 from ..blocks.window_pool import WindowPoolPlan
-from ..cost.memories import TECHNOLOGIES, Technology
-from ..emit.names import Names
 from ..parts.flow import Flow, in_order
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
+from ..parts.memory_mapping import TECHNOLOGIES, Technology
+from ..parts.names import Names
 from ..parts.popcount import TARGETS
 from ..parts.stream import CodeStream
 from ..parts.timing import Paced, slowest_by_name

@@ -22,13 +22,13 @@ from ..blocks.scale import ScalePlan, ScaleUnit
 from ..blocks.threshold import OutputPlan, OutputUnit
 from ..blocks.weights import WeightsPlan
 from ..blocks.window import WindowBuffer, WindowPlan
-from ..cost.memories import TECHNOLOGIES, Technology
 from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import AffineCounter, LoopNest
 from ..parts.matches import LayerNumbers
 from ..parts.memory import Memory, write_signature
+from ..parts.memory_mapping import TECHNOLOGIES, Technology
 from ..parts.moments import Moments
 from ..parts.stream import CodeStream
 from ..parts.timing import Taken

@@ -15,7 +15,7 @@ from ..blocks.even import line_of
 from ..blocks.pointwise import PointwisePlan
 from ..blocks.search import SearchPlan, is_searched
 from ..blocks.window_pool import WindowPoolPlan
-from ..cost.memories import GENERIC, Technology
+from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.stream import CodeStream
 from .layer import LayerPlan
 from .lowering import Unit

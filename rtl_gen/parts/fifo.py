@@ -4,9 +4,9 @@ from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cost.memories import GENERIC, Technology
 from .delay import delayed
 from .memory import Memory, MemoryPlan
+from .memory_mapping import GENERIC, Technology
 
 __all__ = ["Fifo", "fifo_latency", "fifo_memory"]
 

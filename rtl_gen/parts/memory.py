@@ -12,10 +12,10 @@ from amaranth.lib import memory as storage
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..cost.memories import GENERIC, LOAD_BITS, Mapped, Technology, WriteKind, map_memory, parts_of
 from .arith import ceil_div
 from .delay import chosen, chosen_cycles, chosen_gates, delayed
 from .memory_cells import Unit, storage_attributes
+from .memory_mapping import GENERIC, LOAD_BITS, Mapped, Technology, WriteKind, map_memory, parts_of
 
 __all__ = ["LOAD_BITS", "Memory", "MemoryPlan", "Slice", "pack_fields", "write_signature"]
 

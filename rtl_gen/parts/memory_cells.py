@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["STYLES", "CellMaker", "MemoryCell", "PlainCell", "Unit", "storage_attributes"]
 
 STYLES = {"block": "block", "distributed": "distributed", "large": "huge", "logic": "logic"}
-"""What Yosys calls the kinds of :data:`abc_hw.rtl_gen.cost.memories.Kind`, as the attribute ``ram_style``."""
+"""What Yosys calls each :data:`abc_hw.rtl_gen.parts.memory_mapping.Kind`, as the attribute ``ram_style``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class MemoryCell(wiring.Component):
     """Base of block memories: a member ``port0`` (and ``port1``) with the signature of each unit.
 
     The words of an ASIC's macro go here: a cell that holds one instance of it, given to
-    :class:`abc_hw.rtl_gen.cost.memories.Technology` together with the macro's shapes.
+    :class:`abc_hw.rtl_gen.parts.memory_mapping.Technology` together with the macro's shapes.
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:

@@ -10,8 +10,8 @@ from random_networks import random_images
 
 from abc_hw.network import Network
 from abc_hw.network.description import random_layer
-from abc_hw.rtl_gen.cost.memories import TECHNOLOGIES, MemoryCells, Technology
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, MemoryCells, Technology
 from abc_hw.rtl_gen.schedule import LayerFolding
 from abc_hw.sim.runner import simulate
 

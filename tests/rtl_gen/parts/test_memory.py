@@ -14,10 +14,10 @@ from amaranth.hdl import ClockDomain, Module
 from amaranth.lib.memory import Memory as Array
 from amaranth.sim import Simulator
 
-from abc_hw.rtl_gen.cost.memories import ECP5, GOWIN, MemoryCells, Technology
 from abc_hw.rtl_gen.emit.verilog import emit
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_cells import MemoryCell
+from abc_hw.rtl_gen.parts.memory_mapping import ECP5, GOWIN, MemoryCells, Technology
 from abc_hw.sim.netlist import DP16KD
 
 NO_CELLS = Technology("plain")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from abc_hw.errors import InputError
 from abc_hw.network import Network, description
 from abc_hw.rtl_gen.emit.libyosys import ys
-from abc_hw.rtl_gen.emit.names import CPLUSPLUS, KEYWORDS, MOST_LETTERS, Names, in_comment, safe
 from abc_hw.rtl_gen.emit.verilog import generate
 from abc_hw.rtl_gen.engine.accelerator import OWN_NAMES
 from abc_hw.rtl_gen.folding import default_foldings
+from abc_hw.rtl_gen.parts.names import CPLUSPLUS, KEYWORDS, MOST_LETTERS, Names, in_comment, safe
 from abc_hw.sim.runner import simulate
 
 ANY_NAME = st.one_of(

@@ -12,10 +12,10 @@ from typing import Literal
 
 from abc_hw.registry import Registry
 
-from ..parts.arith import ceil_div
-from ..parts.delay import chosen_gates
-from ..parts.memory_cells import CellMaker, PlainCell
-from ..parts.memory_ecp5 import Dp16kd
+from .arith import ceil_div
+from .delay import chosen_gates
+from .memory_cells import CellMaker, PlainCell
+from .memory_ecp5 import Dp16kd
 
 __all__ = [
     "ECP5", "GENERIC", "GOWIN", "ICE40", "LOAD_BITS", "TECHNOLOGIES", "Kind", "Mapped", "MemoryCells",

@@ -10,9 +10,18 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal, Value
 
-from abc_hw.rtl_gen.cost.memories import ECP5, GENERIC, GOWIN, ICE40, Mapped, Technology, WriteKind, map_memory
 from abc_hw.rtl_gen.emit.yosys import run_yosys, without_ram_contents
 from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import (
+    ECP5,
+    GENERIC,
+    GOWIN,
+    ICE40,
+    Mapped,
+    Technology,
+    WriteKind,
+    map_memory,
+)
 
 SHAPES = [(width, words) for width in (1, 9, 36, 40) for words in (16, 33, 100, 256, 600, 1100)]
 
