@@ -146,19 +146,19 @@ class Schedule:
     # -- the passes -----------------------------------------------------------------------------------------
 
     @cached_property
-    def groups(self) -> int:
+    def channel_groups(self) -> int:
         """Groups of ``pe`` output channels."""
         return ceil_div(self.layer.out_channels, self.folding.pe)
 
     @property
     def channels(self) -> int:
         """Output channels of all groups, those included that are not there."""
-        return self.groups * self.folding.pe
+        return self.channel_groups * self.folding.pe
 
     @property
     def groups_each(self) -> int:
         """Of them those that see the same input channels."""
-        return self.groups // self.layer.groups
+        return self.channel_groups // self.layer.groups
 
     @property
     def passes_m(self) -> int:
@@ -185,7 +185,7 @@ class Schedule:
     @property
     def cycles(self) -> int:
         """Cycles per image: OH ceil(OW/px) ceil(C_out/pe) ceil(M/mp) ceil(N/np) words."""
-        return self.layer.conv_shape[0] * self.pixel_groups * self.groups * self.group_cycles
+        return self.layer.conv_shape[0] * self.pixel_groups * self.channel_groups * self.group_cycles
 
     @cached_property
     def loops(self) -> Loops:

@@ -97,7 +97,7 @@ def _dots(plan: LayerPlan, codes: CodeArray) -> Iterator[Transfer]:
     bits = layer.dot_length.bit_length()
     for image, row, columns in _groups(schedule, len(codes)):
         for group, n, m in itertools.product(
-            range(schedule.groups), range(schedule.passes_n), range(schedule.passes_m)
+            range(schedule.channel_groups), range(schedule.passes_n), range(schedule.passes_m)
         ):
             fields: list[Field | None] = []
             for column, pe, mp, at in itertools.product(

@@ -111,7 +111,7 @@ class AdapterPlan:
     @property
     def _part_flow(self) -> Flow:
         """Of a part that only splits or only joins."""
-        groups, channels = self.i.groups(self.shape), self.shape[2]
+        groups, channels = self.i.pixel_groups(self.shape), self.shape[2]
         inputs, outputs = self.i.channel_words(channels), self.o.channel_words(channels)
         piece = np.arange(outputs)
         if self.i.lanes > self.o.lanes:

@@ -69,7 +69,7 @@ class PixelPlan:
         """Pixels of the last block of a row."""
         return self.shape[1] - (self.blocks - 1) * self.block
 
-    def groups(self, one: CodeStream) -> tuple[int, int]:
+    def block_groups(self, one: CodeStream) -> tuple[int, int]:
         """Groups of pixels of a block, and of the last one of a row."""
         return ceil_div(min(self.block, self.shape[1]), one.px), ceil_div(self.rest, one.px)
 
@@ -83,7 +83,8 @@ class PixelPlan:
 
     @property
     def memories(self) -> list[MemoryPlan]:
-        return [dataclasses.replace(self.half, name=f"pixels{index}") for index in range(self.groups(self.i)[0])]
+        count, _ = self.block_groups(self.i)
+        return [dataclasses.replace(self.half, name=f"pixels{index}") for index in range(count)]
 
     @property
     def latency(self) -> int:
@@ -93,7 +94,7 @@ class PixelPlan:
     @cached_property
     def cycles(self) -> int:
         """Cycles between maps: a block is taken in while the one before it is handed out."""
-        each = zip(self.groups(self.i), self.groups(self.o), strict=True)
+        each = zip(self.block_groups(self.i), self.block_groups(self.o), strict=True)
         block, last = ((came * self.words, went * self.words) for came, went in each)
         came, went, before = 0, 0, 0  # when blocks were complete, and gone
         ends = []
@@ -107,7 +108,7 @@ class PixelPlan:
     @property
     def flow(self) -> Flow:
         """A transfer needs its whole block; while it waits, the block behind it is taken."""
-        (i_each, i_last), (o_each, o_last) = self.groups(self.i), self.groups(self.o)
+        (i_each, i_last), (o_each, o_last) = self.block_groups(self.i), self.block_groups(self.o)
         last = np.arange(self.shape[0] * self.blocks) % self.blocks == self.blocks - 1
         taken = np.cumsum(np.where(last, i_last, i_each)) * self.words
         of = np.repeat(np.arange(len(last)), np.where(last, o_last, o_each) * self.words)
@@ -126,9 +127,9 @@ class PixelPlan:
         """What its logic grows with; memories apart."""
         if not self.needed:
             return {}
-        each, _ = self.groups(self.o)
+        each, _ = self.block_groups(self.o)
         return {"one": 1, "word": self.o.width, "choices": (each - 1) * self.o.width,
-                "words": bits_of(self.words), "groups": sum(map(bits_of, (each, self.groups(self.i)[0])))}
+                "words": bits_of(self.words), "groups": sum(map(bits_of, (each, self.block_groups(self.i)[0])))}
 
 
 class _Timing:
@@ -136,7 +137,7 @@ class _Timing:
 
     def __init__(self, plan: PixelPlan, after: Taken) -> None:
         self._row = Row(after, plan.half.latency + 1)
-        each = zip(plan.groups(plan.i), plan.groups(plan.o), strict=True)
+        each = zip(plan.block_groups(plan.i), plan.block_groups(plan.o), strict=True)
         block, last = ((came * plan.words, went * plan.words) for came, went in each)
         self._blocks = [block] * (plan.blocks - 1) + [last]
         self._place, self._last, self._leaves = 0, -1, -1
@@ -225,7 +226,7 @@ class PixelAdapter(wiring.Component):
         plan = self._plan
         found = []
         for pixel in range(plan.o.px):
-            each = [pixels[index * plan.o.px + pixel] for index in range(plan.groups(plan.o)[0])]
+            each = [pixels[index * plan.o.px + pixel] for index in range(plan.block_groups(plan.o)[0])]
             code = select(group, [Cat(one, *([0] * (size - len(one)))) for one in each])
             absent = [
                 group == index for index in range(len(each)) if index * plan.o.px + pixel >= plan.rest
@@ -237,7 +238,7 @@ class PixelAdapter(wiring.Component):
         self, m: Module, name: str, one: CodeStream, step: Value, ends: Signal
     ) -> tuple[Value, Value, Value, Value]:
         """(half, group, word, is the block the last of its row), counted with ``step``; ``ends`` with a block."""
-        plan, (each, last_each) = self._plan, self._plan.groups(one)
+        plan, (each, last_each) = self._plan, self._plan.block_groups(one)
         half = Signal(name=f"{name}_half")
         group = Signal(range(each), name=f"{name}_group")
         word = Signal(range(plan.words), name=f"{name}_word")

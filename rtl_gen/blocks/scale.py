@@ -55,7 +55,8 @@ class ScalePlan(FoldedLayer):
         if len(padded) > layer.out_channels:
             padded[layer.out_channels :] = padded[0]  # channels that are dropped: cost no value of their own
         split = padded.reshape(
-            schedule.groups, folding.pe // channels, channels, schedule.passes_m, folding.mp // bases, bases
+            schedule.channel_groups, folding.pe // channels, channels, schedule.passes_m, folding.mp // bases,
+            bases,
         )
         return split.transpose(0, 3, 4, 1, 2, 5).reshape(-1, channels, bases)
 
@@ -67,7 +68,7 @@ class ScalePlan(FoldedLayer):
         key = (self.technology.name, "alphas", self._padded, folding.pe, folding.mp, channels, bases)
         return self.numbers.shared(key, lambda: MemoryPlan(
             name="alphas", width=self.code.width * channels * bases,
-            words=self.schedule.groups * self.schedule.passes_m * self.schedule.alpha_items,
+            words=self.schedule.channel_groups * self.schedule.passes_m * self.schedule.alpha_items,
             contents=self.alpha_words if self.numbers.alpha_choices is None else None,
             write="none" if self.numbers.alpha_choices is None else "parts", technology=self.technology,
         ))
@@ -99,7 +100,7 @@ class ScalePlan(FoldedLayer):
         """In which items are worked off."""
         schedule, folding, (_, channels, bases) = self.schedule, self.schedule.folding, self.schedule.scale_lanes
         return Loops({
-            "group": schedule.groups, "pass_n": schedule.passes_n, "pass_m": schedule.passes_m,
+            "group": schedule.channel_groups, "pass_n": schedule.passes_n, "pass_m": schedule.passes_m,
             "basis": folding.mp // bases, "channel": folding.pe // channels,
             "pixel": schedule.pixel_items,
         })

@@ -32,7 +32,7 @@ class WeightsPlan(FoldedLayer):
 
     @property
     def words(self) -> int:
-        return self.schedule.groups * self.schedule.words
+        return self.schedule.channel_groups * self.schedule.words
 
     @property
     def strides(self) -> Mapping[str, int]:
@@ -81,7 +81,7 @@ class WeightsPlan(FoldedLayer):
         padded[: layer.out_channels, :, :width, :channels] = layer.weights
         padded[layer.out_channels :, :, :width, :channels] = layer.weights[0]
         split = padded.reshape(
-            schedule.groups, pe, schedule.row_words, schedule.rows, schedule.column_words,
+            schedule.channel_groups, pe, schedule.row_words, schedule.rows, schedule.column_words,
             schedule.columns, schedule.dot_words, schedule.lanes,
         )
         # [groups, row words, column words, channel words][pe][rows][columns][lanes]

@@ -247,7 +247,7 @@ def scale(
         module=name, part=f"scale:{layer}", target="generic", network=network_record(network, source),
         latency=plan.scale.latency, layers=(layer_record(plan, plan.scale.latency, layer),),
         parameters={
-            "groups": schedule.groups, "passes_n": schedule.passes_n, "passes_m": schedule.passes_m,
+            "groups": schedule.channel_groups, "passes_n": schedule.passes_n, "passes_m": schedule.passes_m,
             "load_distance": schedule.scale_items, "out_lanes": schedule.out_lanes, "px": folding.px,
             "pixels": schedule.scale_lanes.pixels,
         },

@@ -221,7 +221,7 @@ class LayerPlan:
         outputs = np.arange(per_row * len(rows), dtype=np.int64)
         needed = (released + need)[outputs // per_row] * row_transfers
         # Groups begin as long as the queue has room for all that one brings; a row's rows go after its last group.
-        in_last_group = schedule.out_transfers - (schedule.groups - 1) * queue.per_group
+        in_last_group = schedule.out_transfers - (schedule.channel_groups - 1) * queue.per_group
         begun = (outputs + queue.depth - queue.per_group + in_last_group) // per_row  # rows of windows, in all
         image, row = np.divmod(begun, len(rows))
         before = image * layer.in_shape[0] + released[row]
@@ -361,7 +361,7 @@ class LayerEngine(wiring.Component):
             queued.payload.eq(queue.r_data),
             queue.r_en.eq(queued.ready),
         ]
-        in_last_group = schedule.out_transfers - (schedule.groups - 1) * plan.per_group
+        in_last_group = schedule.out_transfers - (schedule.channel_groups - 1) * plan.per_group
         free = Signal(range(plan.depth + 1), init=plan.depth)
         loops = nest.loops
         taken = Mux(nest.at_last[loops.level("group")], in_last_group, plan.per_group)

@@ -36,8 +36,8 @@ class LayerTiming:
         self._needed = [
             before + need for before, (need, _) in zip([0, *self._freed[:-1]], rows, strict=True)
         ]
-        in_last_group = self._schedule.out_transfers - (self._schedule.groups - 1) * queue.per_group
-        self._brings = [queue.per_group] * (self._schedule.groups - 1) + [in_last_group]
+        in_last_group = self._schedule.out_transfers - (self._schedule.channel_groups - 1) * queue.per_group
+        self._brings = [queue.per_group] * (self._schedule.channel_groups - 1) + [in_last_group]
         self._count, self._last = 0, -1  # transfers that came, and when the last one did
         self._ends: list[int] = []  # last steps of rows of windows
         self._begun, self._next = -2, 0  # when the last group began, and another one can
@@ -107,7 +107,7 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
     needed = np.concatenate([[0], freed[:-1]]) + [need for need, _ in rows]
     shifts = np.arange(images)[:, None] * height
     freed, needed = (freed + shifts).reshape(-1), (needed + shifts).reshape(-1)
-    cycles = schedule.pixel_groups * schedule.groups * queue.group_cycles  # of a row of windows
+    cycles = schedule.pixel_groups * schedule.channel_groups * queue.group_cycles  # of a row of windows
     taken, last, index = np.empty_like(offered), -1, np.arange(per_row)
     steady = is_in_turn(offered)
     begins: list[int] = []  # of rows of windows
@@ -127,7 +127,7 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
         while len(begins) < len(needed) and needed[len(begins)] <= row + 1:
             begins.append(max(next_, last + 1))
             next_ = begins[-1] + cycles
-    groups = np.arange(schedule.pixel_groups * schedule.groups).reshape(-1, schedule.groups, 1)
+    groups = np.arange(schedule.pixel_groups * schedule.channel_groups).reshape(-1, schedule.channel_groups, 1)
     within = groups * queue.group_cycles + np.arange(queue.per_group) * output.items
     within = within.reshape(schedule.pixel_groups, -1)[:, : schedule.out_transfers].reshape(-1)
     late = queue.group_cycles - 1 + queue.under_way

@@ -52,7 +52,7 @@ class CodeStream:
         """Index in the payload of a pixel's lane."""
         return pixel * self.lanes + lane
 
-    def groups(self, shape: MapShape) -> int:
+    def pixel_groups(self, shape: MapShape) -> int:
         """Groups of pixels of a map."""
         return shape[0] * ceil_div(shape[1], self.px)
 
@@ -62,7 +62,7 @@ class CodeStream:
 
     def transfers(self, shape: MapShape) -> int:
         """Transfers of a map."""
-        return self.groups(shape) * self.channel_words(shape[2])
+        return self.pixel_groups(shape) * self.channel_words(shape[2])
 
 
 def code_stream(lanes: int, shape: Shape) -> stream.Signature:

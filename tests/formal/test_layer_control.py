@@ -106,7 +106,7 @@ class Credit(wiring.Component):
         group = nest.loops.level("group")
         group_begins = nest.begins[nest.loops.level(nest.loops.inside("group"))]
         m.d.comb += nest.step.eq(self.wants & (~group_begins | room | Const(self.careless, 1)))
-        last = plan.schedule.out_transfers - (plan.schedule.groups - 1) * plan.queue.per_group
+        last = plan.schedule.out_transfers - (plan.schedule.channel_groups - 1) * plan.queue.per_group
         m.d.comb += [
             self.begins.eq(nest.step & group_begins),
             self.brings.eq(Mux(nest.at_last[group], last, plan.queue.per_group)),
@@ -333,7 +333,7 @@ def scaled(layer: Layer, **folding: int) -> Spec:
     dots = [Value.cast(dut.dots[0][m][n]) for m in range(plan.folding.mp) for n in range(plan.folding.np)]
     steps = [
         [(group, first_m + m, first_n + n) for m in range(plan.folding.mp) for n in range(plan.folding.np)]
-        for group in range(schedule.groups)
+        for group in range(schedule.channel_groups)
         for first_n in range(0, folded.input_bases.count, plan.folding.np)
         for first_m in range(0, folded.weight_bases.count, plan.folding.mp)
     ]

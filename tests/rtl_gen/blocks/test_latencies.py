@@ -105,7 +105,7 @@ def window_words(plan: LayerPlan, codes: np.ndarray) -> list[int]:
                 ).transpose(0, 2, 4, 1, 3, 5).reshape(schedule.words, -1))
             each = np.concatenate(pixels, axis=1).tolist()
             numbers = [sum(code << bits * place for place, code in enumerate(word)) for word in each]
-            words += numbers * (schedule.groups * schedule.passes_n * schedule.passes_m)
+            words += numbers * (schedule.channel_groups * schedule.passes_n * schedule.passes_m)
     assert columns <= schedule.pixel_groups * plan.folding.px
     return words
 

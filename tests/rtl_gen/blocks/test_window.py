@@ -67,7 +67,7 @@ def words(plan: WindowPlan, layer: Layer, codes: npt.NDArray[np.uint8]) -> list[
             for place in itertools.product(*map(range, counts))
         ]
         found += [word.reshape(-1).tolist() for word in each] * (
-            schedule.groups * schedule.passes_m * schedule.passes_n
+            schedule.channel_groups * schedule.passes_m * schedule.passes_n
         )
     return found
 
