@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..network import Graph, Network
 from ..training.activation_bases import PixelBases
+from ..training.forward import Row
 from ..training.layers import abc_layers
 from ..training.lowering import to_network
 from ..training.models import ABCNet
 from ..training.paths import trace_paths
 from ..training.residual import ResidualNet
 from ..training.stream import has_stream
-from ..training.tracing import Row, trace
+from ..training.tracing import trace
 
 NORMALISATION = "normalisation"
 """What a network's training record calls the mean and deviation that were folded into its first layer."""

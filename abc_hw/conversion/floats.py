@@ -19,13 +19,13 @@ from ..data import Split
 from ..errors import InputError
 from ..network import ScaleForm
 from ..training.activation_bases import PIXEL_BITS, PixelBases, Unquantised
-from ..training.forward import evaluating, graph_of
+from ..training.forward import Row, evaluating, graph_of
 from ..training.layers import ABCConv2d, ABCLinear, BatchNorm
 from ..training.models import per_layer, reestimate_batch_norm
 from ..training.normalise import Normalise
 from ..training.paths import trace_paths
 from ..training.stream import has_stream
-from ..training.tracing import Row, trace
+from ..training.tracing import trace
 from .fitting import fit
 from .skip_paths import MEAN_OF_STREAM, find_streams, geometry, put_streams, replace
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
+import dataclasses
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
@@ -123,6 +126,84 @@ def what(node: fx.Node, module: fx.GraphModule) -> str:
     if node.op == "call_module":
         return type(module.get_submodule(str(node.target))).__name__
     return str(getattr(node.target, "__name__", node.target))
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What became of one node of a forward.
+
+    Members
+    -------
+    path : where in the module it stands;  operator : what it is
+    became : what it is in the network; a refusal if ``refused``
+    """
+
+    path: str
+    operator: str
+    became: str
+    refused: bool = False
+
+
+class NodeReader(abc.ABC):
+    """Takes the nodes of a forward one by one; ``rows`` tell what became of each.
+
+    Parameters
+    ----------
+    model : takes images (H, W, C) as uint8 [B, C, H, W]
+    in_shape : (H, W, C)
+
+    Raises
+    ------
+    InputError : as :func:`graph_of`
+    """
+
+    def __init__(self, model: nn.Module, in_shape: Shape) -> None:
+        height, width, channels = in_shape
+        image = torch.zeros(1, channels, height, width, dtype=torch.uint8)
+        self.module, self.shapes = graph_of(model, image)
+        self.rows: list[Row] = []
+
+    @abc.abstractmethod
+    def take(self, node: fx.Node) -> str:
+        """What became of the node, nothing if that is of no interest; InputError if no network has it."""
+
+    @abc.abstractmethod
+    def pass_by(self, node: fx.Node) -> None:
+        """Go on as if the node were not there."""
+
+    def read(self, *, refuse: bool) -> None:
+        """Take all nodes; InputError at the first that no network has, or else it is a row, and passed by."""
+        for node in self.module.graph.nodes:
+            path, kind = where(node), what(node, self.module)
+            try:
+                became = self.take(node)
+            except InputError as error:
+                if refuse:
+                    raise
+                self.rows.append(Row(path, kind, str(error).removeprefix(f"{path}: "), refused=True))
+                self.pass_by(node)
+                continue
+            if became:
+                self.rows.append(Row(path, kind, became))
+
+    def _called(self, node: fx.Node) -> nn.Module | None:
+        """The module that a node calls."""
+        return self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def _key(self, node: fx.Node) -> Any:
+        """What a node does: the class of the module that it calls, or its target."""
+        called = self._called(node)
+        return node.target if called is None else type(called)
+
+    def _refuse(self, node: fx.Node, expected: str, found: str | None = None) -> NoReturn:
+        raise InputError(f"{where(node)}: expected {expected}, found {found or what(node, self.module)}")
+
+    def _check_flat(self, node: fx.Node) -> bool:
+        """Does the node flatten? InputError if it does anything else to a shape."""
+        given, before = self.shapes[node] or (), self.shapes[node.all_input_nodes[0]] or ()
+        if given not in (before, (before[0], math.prod(before[1:]))):
+            self._refuse(node, "all but the images' axis flattened", f"shape {given} from {before}")
+        return given != before
 
 
 def macs_of(model: nn.Module, in_shape: Shape) -> int:

@@ -7,7 +7,6 @@ whose paths may be added. What else a forward does is refused by its path in the
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import torch
@@ -17,12 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..errors import InputError
 from . import pieces
 from .activation_bases import PixelBases, Unquantised
-from .forward import Shape, graph_of, what, where
+from .forward import NodeReader, Row, Shape, where
 from .layers import ABCConv2d, ABCLinear
 from .pieces import Piece
 from .quantised import classifier_bias, quantise_layer, quantise_stage
 from .stream import StreamBlock, StreamMean, factor_form, mean_factor
-from .tracing import ADDITIONS, ALIKE, FLATTENS, INSTEAD, POOLS, RELUS, SAME, VIEWS, Row, Stage, square_pool
+from .tracing import ADDITIONS, ALIKE, FLATTENS, INSTEAD, POOLS, RELUS, SAME, VIEWS, Stage, check_last, square_pool
 
 Layer = ABCConv2d | ABCLinear
 """A layer on bases."""
@@ -63,32 +62,17 @@ def trace_paths(model: nn.Module, in_shape: Shape, *, refuse: bool = True) -> Pa
     InputError
         as :func:`abc_hw.training.tracing.trace`; sums of what is no stream; numbers that become no integers
     """
-    height, width, channels = in_shape
-    module, shapes = graph_of(model, torch.zeros(1, channels, height, width, dtype=torch.uint8))
-    reader = _Reader(module, shapes, in_shape)
-    rows = []
-    for node in module.graph.nodes:
-        path, kind = where(node), what(node, module)
-        try:
-            became = reader.take(node)
-        except InputError as error:
-            if refuse:
-                raise
-            rows.append(Row(path, kind, str(error).removeprefix(f"{path}: "), refused=True))
-            reader.pass_by(node)
-            continue
-        if became:
-            rows.append(Row(path, kind, became))
-    return Paths(reader.pieces, rows)
+    reader = _Reader(model, in_shape)
+    reader.read(refuse=refuse)
+    return Paths(reader.pieces, reader.rows)
 
 
-class _Reader:
-    """Takes the nodes one by one and makes the pieces that their values need."""
+class _Reader(NodeReader):
+    """Makes the pieces that the values of nodes need."""
 
-    def __init__(
-        self, module: fx.GraphModule, shapes: dict[fx.Node, tuple[int, ...] | None], in_shape: Shape
-    ) -> None:
-        self.module, self.shapes, self.in_shape = module, shapes, in_shape
+    def __init__(self, model: nn.Module, in_shape: Shape) -> None:
+        super().__init__(model, in_shape)
+        self.in_shape = in_shape
         self.pieces: list[Piece] = []
         self.values: dict[fx.Node, _Value] = {}
         self._sums: dict[int, str] = {}
@@ -106,8 +90,7 @@ class _Reader:
         if node.op == "get_attr" or self.shapes.get(node) is None:
             return ""
         given = [self.values[before] for before in node.all_input_nodes if before in self.values]
-        called = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        key = node.target if called is None else type(called)
+        key, called = self._key(node), self._called(node)
         if key in ADDITIONS:
             value = self._add(node, given)
         elif len(given) != 1:
@@ -134,9 +117,6 @@ class _Reader:
         before = next((b for b in node.all_input_nodes if b in self.values), None)
         if before is not None:
             self.values[node] = self.values[before]
-
-    def _refuse(self, node: fx.Node, expected: str, found: str | None = None) -> Any:
-        raise InputError(f"{where(node)}: expected {expected}, found {found or what(node, self.module)}")
 
     def _add(self, node: fx.Node, given: list[_Value]) -> _Value:
         if len(given) != 2 or any(value.kind != "stream" for value in given):
@@ -194,7 +174,7 @@ class _Reader:
             return _Value("stream", name, given.shape)
         stage = given.stage
         if stage is None or id(stage) not in self._sums:
-            return self._refuse(node, "a layer on bases before it, which nothing else reads")
+            self._refuse(node, "a layer on bases before it, which nothing else reads")
         if isinstance(called, _BatchNorm):
             if stage.relu or called.running_mean is None:
                 self._refuse(node, "running statistics, and batch norm before the ReLU")
@@ -206,14 +186,12 @@ class _Reader:
         else:
             side, found = square_pool(node, called)
             if side is None or stage.pool > 1:
-                return self._refuse(node, "one max-pool of squares side by side without padding", found)
+                self._refuse(node, "one max-pool of squares side by side without padding", found)
             stage.pool = side
         return dataclasses.replace(given, shape=self._shape(node))
 
     def _flatten(self, node: fx.Node, given: _Value) -> _Value:
-        shape, before = self.shapes[node] or (), self.shapes[node.all_input_nodes[0]] or ()
-        if shape not in (before, (before[0], math.prod(before[1:]))):
-            self._refuse(node, "all but the images' axis flattened", f"shape {shape} from {before}")
+        self._check_flat(node)
         return given
 
     def _output(self, node: fx.Node) -> str:
@@ -222,8 +200,7 @@ class _Reader:
         stage = None if value is None or value.shape[:2] != (1, 1) else value.stage
         if stage is None or stage.norms or stage.relu or stage.pool > 1:
             raise InputError("output: expected the scores of a last layer with nothing behind it, found others")
-        if not stage.layer.common_scale and stage.layer.kind != "float":
-            raise InputError(f"{stage.path}.common_scale: expected True in the last layer, found False")
+        check_last(stage)
         layer, scale = quantise_layer(stage.layer, stage.name, stage.in_shape)
         self._emit(pieces.Convolve(name=stage.name, inputs=(self._sums[id(stage)],), layer=layer))
         self._emit(pieces.Tell(name="scores", inputs=(stage.name,), bias=classifier_bias(stage.layer, scale)))
@@ -243,7 +220,7 @@ class _Reader:
                 self._refuse(node, f"activation_kind pixels behind {given.name}", "others")
             return given.name
         if isinstance(bases, PixelBases):
-            return str(self._refuse(node, f"activation_kind abc or residual behind {given.name}", "pixels"))
+            self._refuse(node, f"activation_kind abc or residual behind {given.name}", "pixels")
         if given.stage is not None:
             return self._cut_sums(node, given, layer, name)
         parent = name.rpartition(".")[0]
@@ -261,7 +238,7 @@ class _Reader:
         layer = quantise_stage(stage, Stage(name=name, path=name, in_shape=given.shape, layer=reader))
         codes = self._sums.pop(id(stage), None)
         if codes is None:
-            return str(self._refuse(node, "a stream before what several layers read", given.name))
+            self._refuse(node, "a stream before what several layers read", given.name)
         self._emit(pieces.Convolve(name=stage.name, inputs=(codes,), layer=layer))
         last = stage.name
         if stage.pool > 1:

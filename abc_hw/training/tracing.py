@@ -7,7 +7,6 @@ else a forward does is either without effect in evaluation, or refused by its pa
 from __future__ import annotations
 
 import dataclasses
-import math
 import operator
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import InputError
 from .activation_bases import PixelBases, Unquantised
-from .forward import Shape, graph_of, run_once, what, where
+from .forward import NodeReader, Row, Shape, run_once, where
 from .layers import ABCConv2d, ABCLinear, abc_layers
 from .models import ABCBlock
 from .normalise import Normalise
@@ -48,22 +47,6 @@ class Stage:
     norms: list[tuple[str, _BatchNorm]] = dataclasses.field(default_factory=list)
     pooled_norms: list[str] = dataclasses.field(default_factory=list)
     relu: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What became of one node of a forward.
-
-    Members
-    -------
-    path : where in the module it stands;  operator : what it is
-    became : what it is in the network; a refusal if ``refused``
-    """
-
-    path: str
-    operator: str
-    became: str
-    refused: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,35 +112,18 @@ def trace(model: nn.Module, in_shape: Shape, *, refuse: bool = True) -> Traced:
         a forward that cannot be traced or does not fit the images; the first node that no network has: its path,
         what would be right, its operator
     """
-    height, width, channels = in_shape
-    image = torch.zeros(1, channels, height, width, dtype=torch.uint8)
-    module, shapes = graph_of(model, image)
-    reader = _Reader(model, module, shapes, in_shape)
-    for node in module.graph.nodes:
-        path, kind = where(node), what(node, module)
-        try:
-            became = reader.take(node)
-        except InputError as error:
-            if refuse:
-                raise
-            reader.rows.append(Row(path, kind, str(error).removeprefix(f"{path}: "), refused=True))
-            reader.end = node if shapes.get(node) is not None else reader.end
-            continue
-        if became:
-            reader.rows.append(Row(path, kind, became))
+    reader = _Reader(model, in_shape)
+    reader.read(refuse=refuse)
     return Traced(reader.stages, reader.rows)
 
 
-class _Reader:
-    """Takes the nodes one by one; the state is the chain so far, and where its end is known by."""
+class _Reader(NodeReader):
+    """The state is the chain so far, and where its end is known by."""
 
-    def __init__(
-        self, model: nn.Module, module: fx.GraphModule, shapes: dict[fx.Node, tuple[int, ...] | None],
-        in_shape: Shape,
-    ) -> None:
-        self.model, self.module, self.shapes = model, module, shapes
+    def __init__(self, model: nn.Module, in_shape: Shape) -> None:
+        super().__init__(model, in_shape)
+        self.model = model
         self.stages: list[Stage] = []
-        self.rows: list[Row] = []
         self.shape = in_shape
         """(H, W, C) at the end of the chain"""
         self.end: fx.Node | None = None
@@ -177,6 +143,10 @@ class _Reader:
         self._follows(node)
         return self._operate(node)
 
+    def pass_by(self, node: fx.Node) -> None:
+        """Go on behind it."""
+        self.end = node if self.shapes.get(node) is not None else self.end
+
     def _follows(self, node: fx.Node) -> None:
         """The chain goes on from its end, and only from there."""
         tensors = [
@@ -189,15 +159,8 @@ class _Reader:
         if tensors != [self.end]:
             self._refuse(node, "the result of the operator before it as its only input")
 
-    def _key(self, node: fx.Node) -> Any:
-        return type(self.module.get_submodule(str(node.target))) if node.op == "call_module" else node.target
-
-    def _refuse(self, node: fx.Node, expected: str, found: str | None = None) -> None:
-        raise InputError(f"{where(node)}: expected {expected}, found {found or what(node, self.module)}")
-
     def _operate(self, node: fx.Node) -> str:
-        key = self._key(node)
-        called = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        key, called = self._key(node), self._called(node)
         if isinstance(called, ABCConv2d | ABCLinear):
             became = self._layer(node, called)
         elif isinstance(called, _BatchNorm):
@@ -282,7 +245,6 @@ class _Reader:
         side, found = square_pool(node, called)
         if side is None:
             self._refuse(node, "a max-pool of squares side by side without padding", found)
-            return ""
         if stage.pool > 1:
             self._refuse(node, f"one max-pool behind {stage.name}", "a second")
         if len(self.shapes[node] or ()) != 4:
@@ -293,12 +255,7 @@ class _Reader:
         return f"max-pool of {stage.name}"
 
     def _flatten(self, node: fx.Node) -> str:
-        given, before = self.shapes[node] or (), self.shapes[node.all_input_nodes[0]] or ()
-        if given == before:
-            return "nothing"
-        if given != (before[0], math.prod(before[1:])):
-            self._refuse(node, "all but the images' axis flattened", f"shape {given} from {before}")
-        return "order of weights"
+        return "order of weights" if self._check_flat(node) else "nothing"
 
     def _last(self, node: fx.Node) -> Stage:
         stage = self._behind(node)
@@ -310,9 +267,14 @@ class _Reader:
         if node.args != (self.end,):
             raise InputError("output: expected the scores of the last layer, found another result or several")
         stage = self._last(node)
-        if not stage.layer.common_scale and stage.layer.kind != "float":
-            raise InputError(f"{stage.path}.common_scale: expected True in the last layer, found False")
+        check_last(stage)
         return f"scores of {stage.name}"
+
+
+def check_last(stage: Stage) -> None:
+    """InputError unless the scores of a layer can be compared with one another."""
+    if not stage.layer.common_scale and stage.layer.kind != "float":
+        raise InputError(f"{stage.path}.common_scale: expected True in the last layer, found False")
 
 
 def square_pool(node: fx.Node, called: nn.Module | None) -> tuple[int | None, str]:
