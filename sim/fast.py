@@ -184,16 +184,14 @@ class _Conv:
             np.ascontiguousarray(part.T.astype(dtype)) for part in np.split(weights, node.groups)
         ]
         self.outside: FloatArray | None = None
-        if node.padding_code is None and any(node.padding):
-            beyond = node.weight_values.sum(axis=(1, 2, 3)) - node.inside(arriving[0].shape)
-            self.outside = (int(inputs[0]) * beyond).astype(dtype)  # read as code 0, and taken off again
+        if not node.has_one_code:
+            self.outside = node.outside(arriving[0].shape).astype(dtype)  # read as code 0
 
     def __call__(self, codes: CodeArray) -> FloatArray:
         node = self.node
         top, bottom, left, right = node.padding
-        padded = np.pad(
-            codes, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=node.padding_code or 0
-        )
+        code = int(node.padding_codes[0]) if node.has_one_code else 0
+        padded = np.pad(codes, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=code)
         values = self.input_values[padded]
         view = np.lib.stride_tricks.sliding_window_view(values, node.kernel, axis=(1, 2))
         view = view[:, :: node.stride[0], :: node.stride[1]].transpose(0, 1, 2, 4, 5, 3)
@@ -202,7 +200,7 @@ class _Conv:
             parts.append(under.reshape(-1, node.dot_length) @ weights)
         acc = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         acc = acc.reshape(len(codes), *self.places, -1)
-        return acc if self.outside is None else acc - self.outside
+        return acc if self.outside is None else acc + self.outside
 
 
 def _threshold(node: Threshold, arriving: tuple[Edge, ...], leaving: Edge) -> Step:

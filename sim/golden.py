@@ -114,7 +114,8 @@ def windows(node: Conv, codes: CodeArray, group: int = 0) -> CodeArray:
     """
     depth = node.in_channels // node.groups
     seen = codes[..., group * depth : (group + 1) * depth]
-    under = _swept(_padded(seen, node.padding, node.padding_code or 0), node.kernel, node.stride)
+    code = node.padding_codes[group * depth : (group + 1) * depth]
+    under = _swept(_padded(seen, node.padding, code), node.kernel, node.stride)
     return under.reshape(*under.shape[:3], node.dot_length)
 
 
@@ -323,9 +324,15 @@ def check_images(network: Network | Graph, images: npt.NDArray[Any]) -> CodeArra
 # -- windows and words --------------------------------------------------------------------------------------
 
 
-def _padded(values: npt.NDArray[Any], padding: tuple[int, int, int, int], fill: int) -> npt.NDArray[Any]:
-    top, bottom, left, right = padding
-    return np.pad(values, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+def _padded(
+    values: npt.NDArray[Any], padding: tuple[int, int, int, int], fill: int | CodeArray
+) -> npt.NDArray[Any]:
+    """``fill`` outside: one number, or one for each channel."""
+    (count, height, width, channels), (top, bottom, left, right) = values.shape, padding
+    padded = np.empty((count, top + height + bottom, left + width + right, channels), values.dtype)
+    padded[...] = fill
+    padded[:, top : top + height, left : left + width] = values
+    return padded
 
 
 def _swept(values: npt.NDArray[Any], size: tuple[int, int], stride: tuple[int, int]) -> npt.NDArray[Any]:

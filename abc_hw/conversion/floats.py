@@ -357,8 +357,10 @@ def _fold_normalisation(
     bases.normalisation = {"mean": plain[0], "std": plain[1], "size": [height, width]}
     lines = [f"{path}: takes pixels; mean {_short(plain[0])} and std {_short(plain[1])} are in its weights"]
     if isinstance(given, nn.Conv2d) and isinstance(made, ABCConv2d) and made.padding:
-        usual = _short([round(255 * number) for number in plain[0]])
-        lines.append(f"{path}: padding is pixel 0, where it was {usual} (the mean)")
+        usual = [255 * number for number in plain[0]]
+        nearest = [min(max(round(number), 0), 255) for number in usual]
+        bases.pad_with(nearest)
+        lines.append(f"{path}: padding is pixel {_short(nearest)}, where it was {_short(usual)} (the mean)")
     return lines
 
 

@@ -26,7 +26,7 @@ class Conv(Node):
     -------
     kernel, stride : (height, width)
     padding : rows above and below, columns left and right, each less than the kernel's side
-    padding_code : the code that positions outside have; None: they count nothing
+    padding_code : the code that positions outside have, or one for each input channel; None: they count nothing
     weight_bases, input_bases : how weight codes and input codes stand for M and N bases
     weights : uint8 codes, [C_out, kernel height, kernel width, C / groups]
     alpha : int64 [C_out, M];  alpha_scale : its form
@@ -37,7 +37,7 @@ class Conv(Node):
     kernel: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
     padding: Padding = (0, 0, 0, 0)
-    padding_code: int | None = 0
+    padding_code: int | tuple[int, ...] | None = 0
     groups: int = 1
     weight_bases: Bases
     input_bases: Bases
@@ -93,13 +93,40 @@ class Conv(Node):
 
         They differ from class to class of border pixels: the distinct clipped windows of each axis.
         """
+        return self._within(shape, self.weight_values.sum(axis=3))
+
+    @property
+    def has_one_code(self) -> bool:
+        """Do all positions outside, if there are any, have the same code?"""
+        return type(self.padding_code) is int or not any(self.padding)
+
+    @property
+    def padding_codes(self) -> CodeArray:
+        """Of each input channel outside, 0 where they count nothing: uint8 [C]."""
+        return np.broadcast_to(np.array(self.padding_code or 0, np.uint8), (self.in_channels,))
+
+    @property
+    def outside_taps(self) -> IntArray:
+        """What each position of the kernel adds outside the map, more than as code 0: int64 [C_out, KH, KW]."""
+        values = self.input_values
+        more = np.full(self.in_channels, 0) if self.padding_code is None else values[self.padding_codes]
+        of_group = np.repeat((more - values[0]).reshape(self.groups, -1), self.out_channels // self.groups, axis=0)
+        return np.einsum("cklg,cg->ckl", self.weight_values, of_group)
+
+    def outside(self, shape: Shape) -> IntArray:
+        """What positions outside a map of ``shape`` add more than they would as code 0: int64 [OH, OW, C_out]."""
+        taps = self.outside_taps
+        return np.asarray(taps.sum(axis=(1, 2)) - self._within(shape, taps))
+
+    def _within(self, shape: Shape, taps: IntArray) -> IntArray:
+        """Sums of int64 [C_out, kernel height, kernel width] over positions inside: int64 [OH, OW, C_out]."""
         height, width = swept(f"{self.name}.kernel", shape, self.kernel, self.stride, self.padding)
         masks = []
         for axis, count in enumerate((height, width)):
             first = np.arange(count) * self.stride[axis] - self.padding[2 * axis]
             places = first[:, None] + np.arange(self.kernel[axis])
             masks.append(((places >= 0) & (places < shape[axis])).astype(np.int64))
-        return np.einsum("yk,xl,ckl->yxc", *masks, self.weight_values.sum(axis=3))
+        return np.einsum("yk,xl,ckl->yxc", *masks, taps)
 
     def output(self, *edges: Any) -> Integers:
         """Integers within ``acc_bounds``."""
@@ -116,13 +143,20 @@ class Conv(Node):
         self._freeze("beta", np.int64)
         check_window(self, "kernel")
         rules.integer(f"{self.name}.groups", self.groups, least=1)
-        if self.padding_code is not None and not (
-            type(self.padding_code) is int and 0 <= self.padding_code < self.input_bases.levels
-        ):
-            expected = f"a code below {self.input_bases.levels} or none"
-            self._refuse("padding_code", expected, repr(self.padding_code))
         self._check_shapes()
+        self._check_padding_code()
         self._check_numbers()
+
+    def _check_padding_code(self) -> None:
+        """Codes that are all alike become one."""
+        code, levels = self.padding_code, self.input_bases.levels
+        codes = code if isinstance(code, tuple | list) else () if code is None else (code,)
+        wrong = [one for one in codes if not (type(one) is int and 0 <= one < levels)]
+        if wrong or (isinstance(code, tuple | list) and len(code) != self.in_channels):
+            found = repr(wrong[0]) if wrong else f"{len(codes)} for {self.in_channels} channels"
+            self._refuse("padding_code", f"a code below {levels} or none", found)
+        if isinstance(code, tuple | list):
+            object.__setattr__(self, "padding_code", code[0] if len(set(code)) == 1 else tuple(code))
 
     def _check_shapes(self) -> None:
         if self.weights.ndim != 4 or self.weights.shape[1:3] != self.kernel or not self.weights.shape[3]:

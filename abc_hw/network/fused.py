@@ -70,7 +70,7 @@ class Fused:
     @property
     def padding_code(self) -> int:
         """The code of positions outside."""
-        assert self.conv.padding_code is not None  # a fused convolution has one
+        assert isinstance(self.conv.padding_code, int)  # a fused convolution has one
         return self.conv.padding_code
 
     @property

@@ -70,7 +70,7 @@ class ConvRecord(NodeRecord):
     kernel: Pair
     stride: Pair
     padding: Ends
-    padding_code: Integer | None
+    padding_code: Integer | tuple[Integer, ...] | None
     groups: Side
     weight_bases: BasesRecord
     input_bases: BasesRecord

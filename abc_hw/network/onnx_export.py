@@ -230,11 +230,15 @@ def _conv(maker: _Maker, node: Conv) -> None:
 
 
 def _constant(node: Conv, shape: Shape) -> IntArray:
-    """acc where every position has the padding code: int64 [C_out, OH, OW], or [C_out, 1, 1] if all are alike."""
-    sums = node.weight_values.sum(axis=(1, 2, 3)).reshape(-1, 1, 1)
-    if node.padding_code is None and any(node.padding):
-        sums = node.inside(shape).transpose(2, 0, 1)
-    return int(node.input_values[node.padding_code or 0]) * sums
+    """acc where every position on the map has the code that those outside are read as: int64 [C_out, OH, OW], or
+    [C_out, 1, 1] if all are alike."""
+    sums = int(node.input_values[_read_outside(node)]) * node.weight_values.sum(axis=(1, 2, 3)).reshape(-1, 1, 1)
+    return sums if node.has_one_code else sums + node.outside(shape).transpose(2, 0, 1)
+
+
+def _read_outside(node: Conv) -> int:
+    """The code that positions outside are read as."""
+    return int(node.padding_codes[0]) if node.has_one_code else 0
 
 
 def _dots(maker: _Maker, node: Conv, each: ByteSum, weights: str, part: str) -> str:
@@ -242,7 +246,7 @@ def _dots(maker: _Maker, node: Conv, each: ByteSum, weights: str, part: str) -> 
     value = maker.values[node.inputs[0]]
     if not np.array_equal(each.table, np.arange(node.input_bases.levels)):
         value = _gathered(maker, value, each.table, part)
-    zero = maker.constant(f"{part}/zero", each.table[node.padding_code or 0], np.uint8)
+    zero = maker.constant(f"{part}/zero", each.table[_read_outside(node)], np.uint8)
     top, bottom, left, right = node.padding
     return maker.add(
         "ConvInteger", [value, weights, zero], f"{part}/dots", kernel_shape=node.kernel, strides=node.stride,

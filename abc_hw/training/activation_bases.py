@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -159,10 +160,11 @@ class Unquantised(nn.Module):
 class PixelBases(nn.Module):
     """The 8 bit-planes of a uint8 pixel as bases with beta_b = 2^b: the value is (2 x - 255) / 255.
 
-    Takes uint8 tensors, or other tensors that hold the integers 0..255. Padding is pixel 0, value -1.
+    Takes uint8 tensors, or other tensors that hold the integers 0..255.
 
     Members
     -------
+    padding : the pixel that padding is, int64 [1], or one for each channel
     normalisation : mean, std and size of the float model that the layer came from, JSON values; for people
     """
 
@@ -174,13 +176,23 @@ class PixelBases(nn.Module):
         super().__init__()
         self.integer = False
         self.normalisation: dict[str, Any] = {}
+        self.padding: Tensor
+        self.pad_with([0])
+
+    def pad_with(self, pixels: Sequence[int]) -> None:
+        """Padding is this pixel from now on, one number or one for each channel; it goes into checkpoints where it
+        is not 0."""
+        self.register_buffer("padding", torch.tensor(pixels), persistent=any(pixels))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """2 x / 255, and the constant -1 that it lacks; InputError for what is no pixel."""
+        """2 x / 255, counted from that of padding, and the constants that it lacks, [1] or one for each channel;
+        InputError for what is no pixel."""
         if x.dtype != torch.uint8:
             _check_pixels(x)
-        value = x.to(torch.get_default_dtype()) * (2 / 255)
-        return value, value.new_full((), -1.0)
+        value, lowest = x.to(torch.get_default_dtype()) * (2 / 255), self.padding.to(x.device) * (2 / 255)
+        if x.ndim == 4 and self.padding.any():
+            value = value - lowest.view(-1, 1, 1)
+        return value, lowest.to(value) - 1.0
 
     def integers(self) -> tuple[Tensor, Tensor, int]:
         """int64 [8] powers of two, their scale 1/255, and the sign +1."""

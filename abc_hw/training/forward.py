@@ -50,14 +50,18 @@ class _Shapes(fx.Interpreter):
         self.shapes[node] = tuple(given.shape) if isinstance(given, Tensor) else None
         return given
 
-
     def _pixels_first(self, node: fx.Node) -> str:
-        """What is wrong with a layer that takes the images, but not as pixels."""
+        """What is wrong with what takes the images, but not as pixels."""
+        images = next((before for before in node.all_input_nodes if before.op == "placeholder"), None)
         part = self.fetch_attr(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(part, ABCConv2d | ABCLinear) or isinstance(part.input_bases, PixelBases):
+        if images is None or isinstance(getattr(part, "input_bases", None), PixelBases):
             return ""
-        images = node.all_input_nodes[0].op == "placeholder"
-        return "expected activation_kind pixels in the first layer, found others" if images else ""
+        if isinstance(part, ABCConv2d | ABCLinear):
+            return "expected activation_kind pixels in the first layer, found others"
+        if self.env[images].dtype != torch.uint8:
+            return ""
+        found = getattr(node.target, "__name__", node.target) if part is None else type(part).__name__
+        return f"expected a layer on bases first, for pixels go into it as they are, found {found}"
 
 
 @contextlib.contextmanager

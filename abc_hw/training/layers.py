@@ -170,7 +170,10 @@ class _ABCLayer(nn.Module):
         """Input counted from level 0, weight, and the bias that makes up for what the input lacks."""
         weight = self.approximate_weight()
         value, lowest = self.input_bases(x)
-        bias = lowest * weight.sum(tuple(range(1, weight.ndim)))
+        if lowest.numel() > 1:  # one for each channel
+            bias = weight.sum((2, 3)) @ lowest
+        else:
+            bias = lowest * weight.sum(tuple(range(1, weight.ndim)))
         return value, weight, bias if self.bias is None else bias + self.bias
 
 

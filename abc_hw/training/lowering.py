@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from ..network import Graph, IntArray, Layer, Network
+from ..network.graph import graph_of
 from .binarize import codes_of_bases
 from .quantised import QuantisedLayer, quantise
 from .stream import has_stream
@@ -91,7 +92,8 @@ def to_network(
     model: nn.Module, *, name: str, classes: Sequence[str], training: Mapping[str, Any] | None = None,
     in_shape: tuple[int, int, int] | None = None,
 ) -> Network | Graph:
-    """The integer network of a trained model: a chain, or the graph of one with skip paths.
+    """The integer network of a trained model: a chain, or the graph of one with skip paths or padding that is not
+    pixel 0.
 
     Parameters
     ----------
@@ -112,5 +114,11 @@ def to_network(
         in_shape = in_shape or model.in_shape  # type: ignore[assignment]
         assert in_shape is not None  # a module of the user's own comes with an example
         return to_graph(model, in_shape, name=name, classes=classes, training=training)
-    layers = tuple(to_layer(quantised) for quantised in quantise(model, in_shape))
-    return Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))
+    numbers = quantise(model, in_shape)
+    layers = tuple(to_layer(quantised) for quantised in numbers)
+    network = Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))
+    if numbers[0].padding_codes is None:
+        return network
+    first, *rest = graph_of(network).nodes
+    first = dataclasses.replace(first, padding_code=numbers[0].padding_codes)  # type: ignore[call-arg]
+    return dataclasses.replace(graph_of(network), nodes=(first, *rest))

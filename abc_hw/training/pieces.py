@@ -67,7 +67,7 @@ class Convolve(Piece):
         """A convolution; a dense layer is one over all of its input."""
         return Conv(
             name=self.name, inputs=self.inputs, kernel=self.layer.kernel, stride=(self.layer.stride,) * 2,
-            padding=(self.layer.padding,) * 4, **coded(self.layer),
+            padding=(self.layer.padding,) * 4, padding_code=self.layer.padding_codes or 0, **coded(self.layer),
         )  # fmt: skip
 
 

@@ -58,6 +58,7 @@ class QuantisedLayer:
     Members
     -------
     name, in_shape, kernel, stride, padding, pool : as :class:`abc_hw.network.Layer`
+    padding_codes : of each input channel outside, where any is not 0
     relu : whether a ReLU follows x
     weight_bases, input_bases, alpha_scale, beta_scale : as :class:`abc_hw.network.Layer`
     signs : bool [M, C_out, C_in, kernel height, kernel width], True for +1
@@ -80,6 +81,7 @@ class QuantisedLayer:
     signs: Tensor
     alpha: Tensor
     beta: Tensor
+    padding_codes: tuple[int, ...] | None = None
     step: Step | None = None
     bias: Tensor | None = None
 
@@ -143,10 +145,14 @@ def quantise_layer(
     beta, beta_scale, _ = inputs.integers()  # the sign is in alpha
     beta, scale = beta[inputs.order].cpu(), alpha_scale * beta_scale.cpu()
     signs = (bases > 0).reshape(layer.M, -1, channels, *kernel)
+    codes = None
+    if padding and isinstance(inputs, PixelBases) and inputs.padding.any():
+        codes = tuple(inputs.padding.expand(channels).tolist())
     quantised = QuantisedLayer(
         name=name, in_shape=in_shape, kernel=kernel, stride=stride, padding=padding, pool=pool,
         relu=relu, weight_bases=layer.weight_bases, input_bases=inputs.bases,
         alpha_scale=layer.scale, beta_scale=inputs.scale, signs=signs, alpha=alpha, beta=beta,
+        padding_codes=codes,
     )
     return quantised, scale
 
@@ -292,8 +298,9 @@ def accumulate(layer: QuantisedLayer, values: Tensor) -> Tensor:
     since a library's convolution may take a transform that rounds.
     """
     exact = torch.float32 if layer.greatest_sum < 1 << 24 else torch.float64
-    lowest = -float(layer.beta.sum())
-    padded = functional.pad(values.to(exact), [layer.padding] * 4, value=lowest)
+    codes = layer.padding_codes or (0,) * values.shape[1]
+    outside = torch.from_numpy(layer.input_bases.values(layer.beta.numpy()))[list(codes)].to(exact).view(-1, 1, 1)
+    padded = functional.pad(values.to(exact) - outside, [layer.padding] * 4) + outside
     columns = functional.unfold(padded, layer.kernel, stride=layer.stride)
     acc = layer.weight_values.to(exact).flatten(1) @ columns
     height = (padded.shape[2] - layer.kernel[0]) // layer.stride + 1

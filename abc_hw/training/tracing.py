@@ -77,12 +77,18 @@ POOLS = (nn.MaxPool2d, functional.max_pool2d, torch.max_pool2d)
 
 ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
+ARITHMETIC = (
+    operator.truediv, operator.sub, operator.mul, torch.div, torch.sub, torch.mul, "div", "sub", "mul", "div_",
+    "sub_", "mul_",
+)
+
 INSTEAD: dict[Any, str] = {
     operator.add: "sums of streams only, which abc_hw.StreamConv2d gives",
     nn.Conv2d: "ABCConv2d, which abc_hw.convert makes of it",
     nn.Linear: "ABCLinear, which abc_hw.convert makes of it",
     nn.AvgPool2d: "a max-pool",
     torch.cat: "one path, for layers come one after another",
+    operator.truediv: "abc_hw.Normalise in front, which abc_hw.convert puts into the first layer",
     Normalise: "pixels as they are, which layers on bases take",
     nn.GELU: "a ReLU, or no activation before layers on bases",
 }
@@ -93,7 +99,8 @@ ALIKE: dict[Any, Any] = {
     functional.conv2d: nn.Conv2d, torch.conv2d: nn.Conv2d, functional.linear: nn.Linear,
     nn.AdaptiveAvgPool2d: nn.AvgPool2d, functional.avg_pool2d: nn.AvgPool2d,
     functional.adaptive_avg_pool2d: nn.AvgPool2d, "mean": nn.AvgPool2d, torch.mean: nn.AvgPool2d,
-    torch.concat: torch.cat, functional.gelu: nn.GELU, nn.SiLU: nn.GELU, functional.silu: nn.GELU,
+    **dict.fromkeys(ARITHMETIC, operator.truediv), torch.concat: torch.cat,
+    functional.gelu: nn.GELU, nn.SiLU: nn.GELU, functional.silu: nn.GELU,
     nn.LeakyReLU: nn.GELU, functional.leaky_relu: nn.GELU, nn.Sigmoid: nn.GELU, torch.sigmoid: nn.GELU,
     nn.Tanh: nn.GELU, torch.tanh: nn.GELU, nn.Hardtanh: nn.GELU, nn.ReLU6: nn.GELU, nn.ELU: nn.GELU,
 }

@@ -1,8 +1,8 @@
 """What positions outside a map added to a convolution, taken off again.
 
-Where no code stands for 0, a convolution reads positions outside as code 0; what that adds depends only on which
-part of the window lies outside. So there is one correction for each way in which a window is clipped, and each
-channel.
+Where no code stands for 0, or channels have codes of their own outside, a convolution reads positions outside as
+code 0; what that adds, or lacks, depends only on which part of the window lies outside. So there is one correction
+for each way in which a window is clipped, and each channel.
 """
 
 import dataclasses
@@ -41,18 +41,16 @@ class Correction:
 
     @classmethod
     def of(cls, conv: Conv, shape: MapShape) -> "Correction":
-        """Of a convolution on a map of ``shape`` whose positions outside count nothing."""
+        """Of a convolution on a map of ``shape``, for positions outside that are read as code 0."""
         height, width = swept(conv.name, shape, conv.kernel, conv.stride, conv.padding)
         down = _clips(shape[0], height, conv.kernel[0], conv.stride[0], conv.padding[0])
         along = _clips(shape[1], width, conv.kernel[1], conv.stride[1], conv.padding[2])
         rows, columns = (sorted(set(clips), key=clips.index) for clips in (down, along))
-        least = int(conv.input_values[0])
-        values = conv.weight_values.sum(axis=3)  # [C_out, kernel height, kernel width]
+        taps = conv.outside_taps
         table = np.zeros((len(rows), len(columns), conv.out_channels), np.int64)
         for y, (top, bottom) in enumerate(rows):
             for x, (left, right) in enumerate(columns):
-                inside = values[:, top:bottom, left:right].sum(axis=(1, 2))
-                table[y, x] = least * (values.sum(axis=(1, 2)) - inside)
+                table[y, x] = taps[:, top:bottom, left:right].sum(axis=(1, 2)) - taps.sum(axis=(1, 2))
         return cls([rows.index(clip) for clip in down], [columns.index(clip) for clip in along], table)
 
     @property

@@ -74,9 +74,9 @@ def _lower(
 
 
 def _convolution(graph: Graph, conv: Conv, source: str, edge: Edge) -> tuple[list[Unit], list[str]]:
-    """An engine of a convolution; a correction behind it where positions outside count nothing."""
+    """An engine of a convolution; a correction behind it where positions outside have no code, or several."""
     assert isinstance(edge, Codes)
-    if conv.padding_code is None and any(conv.padding):
+    if not conv.has_one_code:
         return _corrected(graph, conv, source, edge)
     follow = _followers(graph, conv)
     names = [conv.name, *(node.name for node in follow)]
@@ -84,7 +84,7 @@ def _convolution(graph: Graph, conv: Conv, source: str, edge: Edge) -> tuple[lis
     scores = next((node for node in follow if isinstance(node, Scores)), None)
     pool = next((node for node in follow if isinstance(node, MaxPool)), None)
     fused = Fused(
-        conv=dataclasses.replace(conv, padding_code=conv.padding_code or 0), in_shape=edge.shape,
+        conv=dataclasses.replace(conv, padding_code=int(conv.padding_codes[0])), in_shape=edge.shape,
         thresholds=None if threshold is None else threshold.thresholds, pool=1 if pool is None else pool.size[0],
         bias=None if scores is None else scores.bias,
     )

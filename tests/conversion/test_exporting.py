@@ -223,6 +223,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "branches": (
         lambda: Forward(branching, out=last(144)), "Forward: expected a forward that torch.fx can trace, found ",
     ),
+    "norm first": (
+        lambda: nn.Sequential(nn.BatchNorm2d(2), first(), nn.Flatten(), last(432)),
+        "0: expected a layer on bases first, for pixels go into it as they are, found BatchNorm2d",
+    ),
+    "arithmetic": (
+        lambda: Forward(lambda s, x: s.out(s.first(x / 255).flatten(1)), first=first(), out=last(432)),
+        "forward: expected abc_hw.Normalise in front, which abc_hw.convert puts into the first layer, found true",
+    ),
     "other size": (
         lambda: nn.Sequential(first(), nn.Flatten(), last(99)),
         "2: expected a fitting input, found mat1 and mat2 shapes cannot be multiplied",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from teaching import teach
@@ -16,8 +17,9 @@ from abc_hw import data
 from abc_hw.conversion import Converted, Normalise, convert, export
 from abc_hw.conversion.fitting import fit
 from abc_hw.errors import InputError
-from abc_hw.network import Bases
-from abc_hw.sim import fast
+from abc_hw.network import Bases, Graph, files, onnx_export
+from abc_hw.network.nodes import Conv
+from abc_hw.sim import fast, golden
 from abc_hw.training import loop
 from abc_hw.training.binarize import lloyd_max
 from abc_hw.training.layers import BatchNorm
@@ -85,7 +87,7 @@ def test_what_is_otherwise_is_told(trained: Digits, digits: data.Dataset) -> Non
     made = convert(trained, M=2, N=2, calibration=digits.train)
     assert made.changes[:2] == [
         "conv1: takes pixels; mean 0.3 and std 0.35 are in its weights",
-        "conv1: padding is pixel 0, where it was 77 (the mean)",
+        "conv1: padding is pixel 77, where it was 76.5 (the mean)",
     ]
     assert [line.partition(",")[0] for line in made.changes[2:]] == [
         "conv2: its input has 3 levels", "conv2: padding is its lowest level", "fc: its input has 3 levels",
@@ -105,6 +107,40 @@ def test_bases_of_8_bits_lose_next_to_nothing(digits: data.Dataset) -> None:
     given = evaluate_float(nn.Sequential(Normalise(mean, std), *layers).eval(), images)
     converted = evaluate_float(made.model, images)
     assert np.abs(given - converted).max() < 0.1 * np.abs(given).max()
+
+
+def test_padding_is_the_nearest_pixel_to_0_in_each_channel(tmp_path: Path) -> None:
+    """But for its weights the first layer gives what it gave, at the border as well; the same bits everywhere, and
+    no checkpoint goes where padding is otherwise."""
+    torch.manual_seed(2)
+    mean, std = (26 / 255, 124 / 255, 230 / 255), (0.2, 0.3, 0.5)
+    first = nn.Conv2d(3, 4, 3, padding=1, stride=2)
+    layers = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 3))
+    images = np.random.default_rng(0).integers(0, 256, (60, 7, 7, 3), dtype=np.uint8)
+    split = data.Split(images, np.zeros(60, np.int64))
+    made = convert(layers, M=8, N=2, kind="residual", calibration=split, mean=mean, std=std)
+    assert made.changes[1] == "0: padding is pixel 26, 124, 230, where it was 26, 124, 230 (the mean)"
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    on_bases = made.model[0]  # type: ignore[index]
+    weight = on_bases.approximate_weight() * 2 * torch.tensor(std).view(-1, 1, 1)
+    given = functional.conv2d(Normalise(mean, std)(pixels), weight, first.bias, stride=2, padding=1)
+    torch.testing.assert_close(on_bases(pixels), given)
+    network = export(made.model, made.example, name="padded", classes="abc")
+    assert isinstance(network, Graph)
+    conv = network.nodes[0]
+    assert isinstance(conv, Conv)
+    assert conv.padding_code == (26, 124, 230)
+    scores = evaluate_integer(made.model, images)
+    np.testing.assert_array_equal(golden.run_graph(network, images).output, scores)
+    np.testing.assert_array_equal(fast.run(network, images), scores)
+    model = onnx_export.model(network).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(["scores"], {"image": images})[0], scores)
+    files.save(network, tmp_path / "padded.safetensors")
+    assert files.load_any(tmp_path / "padded.safetensors").digest == network.digest
+    other = convert(layers, M=8, N=2, kind="residual", calibration=split).model
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        other.load_state_dict(made.model.state_dict())
 
 
 def test_normalised_floats_may_calibrate_as_well_as_pixels(digits: data.Dataset) -> None:

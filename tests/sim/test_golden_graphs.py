@@ -65,7 +65,7 @@ def ref_conv(node: nodes.Conv, x: Map) -> Map:
             for c in range(depth):
                 if pixel is None and node.padding_code is None:
                     continue
-                code = node.padding_code if pixel is None else pixel[first + c]
+                code = int(node.padding_codes[first + c]) if pixel is None else pixel[first + c]
                 weight = ref_value(node.weight_bases, int(node.weights[channel, dy, dx, c]), node.alpha[channel])
                 total += weight * ref_value(node.input_bases, code, node.beta)
         return total

@@ -18,7 +18,7 @@ CONVOLUTIONS = {
 }
 
 
-def convolution(name: str, padding_code: int | None) -> Conv:
+def convolution(name: str, padding_code: int | tuple[int, ...] | None) -> Conv:
     kernel, stride, padding = CONVOLUTIONS[name]
     rng, form = np.random.default_rng(3), ScaleForm(kind="fixed", bits=4)
     return Conv(
@@ -29,10 +29,13 @@ def convolution(name: str, padding_code: int | None) -> Conv:
     )
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize(("lanes", "code"), [(1, None), (2, None), (3, None), (2, (2, 1))])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_equals_positions_that_count_nothing(name: str, lanes: int) -> None:
-    padded, true = convolution(name, 0), convolution(name, None)
+def test_equals_positions_with_codes_of_their_own(
+    name: str, lanes: int, code: tuple[int, ...] | None
+) -> None:
+    """Or with none, which count nothing."""
+    padded, true = convolution(name, 0), convolution(name, code)
     codes = np.random.default_rng(0).integers(0, 4, (3, *SHAPE)).astype(np.uint8)
     arriving, expected = golden.conv(padded, codes), golden.conv(true, codes)
     edge = Integers(*padded.acc_bounds, arriving.shape[1:])
