@@ -56,7 +56,7 @@ class Graph:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         object.__setattr__(self, "classes", tuple(self.classes))
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise NetworkError("name", "letters, digits, - and _", shown(self.name))
+            raise NetworkError("name", "letters, digits, - and _, a letter first", shown(self.name))
         for where, name in (("name", self.name), *(("classes", name) for name in self.classes)):
             limits.check_name(where, name)
         limits.check_shape(INPUT, self.input.shape)

@@ -256,7 +256,7 @@ class Network:
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "classes", tuple(self.classes))
         if not (isinstance(self.name, str) and self.name.replace("-", "_").isidentifier()):
-            raise NetworkError("name", "letters, digits, - and _", shown(self.name))
+            raise NetworkError("name", "letters, digits, - and _, a letter first", shown(self.name))
         if not self.layers:
             raise NetworkError("layers", "at least one layer", 0)
         names = [layer.name for layer in self.layers]

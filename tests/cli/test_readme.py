@@ -63,6 +63,8 @@ def test_a_model_and_data_of_ones_own_become_an_accelerator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = python(OWN)
+    lines = iter(code.splitlines())
+    assert all(line in lines for line in python(README.split("data of your own")[1]).splitlines())  # in this order
     for shown, shorter in (
         ("epochs=10", "epochs=1"), ("epochs=6", "epochs=1"), ("[:3]", "[:1]"), ("cycles=20_000", "cycles=40_000"),
         (", foldings=", ", simulator='icarus', foldings="),

@@ -142,7 +142,7 @@ REFUSALS: list[tuple[str, str, str]] = [
         "scale = { kind = 'float' }",
         "scale.kind: expected 'fixed', 'csd' or 'pow2', found 'float'",
     ),
-    ('name = "tiny"', 'name = "a b"', "name: expected letters, digits, - and _, found 'a b'"),
+    ('name = "tiny"', 'name = "a b"', "name: expected letters, digits, - and _, a letter first, found 'a b'"),
     ('name = "tiny"', "", "name: expected a value, found none"),
     ('name = "tiny"', "name = tiny", "expected TOML, found Invalid value (at line 3, column 8)"),
     ("[8, 8, 1]", "[8, 8]", "input_shape[2]: expected a value, found none"),

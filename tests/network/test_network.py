@@ -287,7 +287,7 @@ def test_arrays_cannot_be_changed() -> None:
 # -- networks -----------------------------------------------------------------------------------------------
 
 NETWORK_REFUSALS: list[tuple[dict[str, Any], str]] = [
-    ({"name": "my net"}, "name: expected letters, digits, - and _, found 'my net'"),
+    ({"name": "my net"}, "name: expected letters, digits, - and _, a letter first, found 'my net'"),
     ({"layers": ()}, "layers: expected at least one layer, found 0"),
     (
         {"layers": (make_layer(name="one"), make_classifier(name="one"))},
