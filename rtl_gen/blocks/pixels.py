@@ -9,13 +9,16 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from abc_hw.network import IntArray
+
 from ..parts.arith import bits_of, ceil_div, select
 from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.memory import Memory, MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.moments import Moments
 from ..parts.stream import CodeStream, MapShape
-from ..parts.timing import Row, Taken
+from ..parts.timing import Row, Taken, at_once
 
 __all__ = ["PixelAdapter", "PixelPlan"]
 
@@ -121,6 +124,18 @@ class PixelPlan:
     def timing(self, after: Taken) -> Taken:
         """When transfers are taken, with ``after`` behind it."""
         return _Timing(self, after).take
+
+    def moments(self, offered: IntArray) -> Moments:
+        """When transfers are taken and offered, if nobody behind waits."""
+        given: list[int] = []
+
+        def end(offered: int) -> int:
+            given.append(offered)
+            return at_once(offered)
+
+        take = self.timing(end)
+        taken = [take(one) for one in offered.tolist()]
+        return Moments(np.array(taken, np.int64), np.array(given, np.int64))
 
     @property
     def quantities(self) -> dict[str, float]:

@@ -26,7 +26,7 @@ from ..schedule import LayerFolding, Schedule, candidates
 from .lowering import Unit, units_of
 from .units import first_of_input, unit_plan
 
-__all__ = ["fold_graph", "graph_foldings", "least_graph_cycles"]
+__all__ = ["fold_graph", "graph_foldings", "least_graph_cycles", "unit_candidates"]
 
 Lanes = tuple[tuple[str, int], ...]
 """Of the streams that are still to be taken, by unit."""
@@ -147,7 +147,7 @@ class _Search:
         if unit.name not in self._known:
             assert isinstance(unit.does, Fused)
             found: dict[tuple[int, int, bool], _Option] = {}
-            for place, schedule in enumerate(candidates(unit.does)):
+            for place, schedule in enumerate(unit_candidates(unit.does)):
                 one = _option(schedule, place)
                 if one.cycles > self.limit or (schedule.rows > 1 and not self.whole_windows):
                     continue
@@ -161,10 +161,16 @@ class _Search:
         return self._known[unit.name]
 
 
+def unit_candidates(fused: Fused) -> list[Schedule]:
+    """The foldings of a convolution that are tried, with several pixels at once where there are groups."""
+    return candidates(fused, several=fused.groups > 1)
+
+
 def _option(schedule: Schedule, place: int) -> _Option:
-    return _Option(
-        schedule.lanes, schedule.out_lanes, WindowPlan(schedule).cycles, rank(schedule, place), schedule.folding
-    )
+    height, width, channels = schedule.layer.conv_shape
+    leaves = height * width * ceil_div(channels, schedule.out_lanes)  # one pixel at a time
+    cycles = max(WindowPlan(schedule).cycles, leaves)
+    return _Option(schedule.lanes, schedule.out_lanes, cycles, rank(schedule, place), schedule.folding)
 
 
 def least_graph_cycles(graph: Graph, *, whole_windows: bool = True) -> int:
@@ -200,7 +206,7 @@ def graph_foldings(graph: Graph, cycles: int | None) -> dict[str, LayerFolding]:
 def _refusal(graph: Graph, cycles: int) -> str:
     """Why no folding reaches ``cycles`` per image."""
     limits = [
-        (min(WindowPlan(schedule).cycles for schedule in candidates(unit.does)), unit.name, "its fastest folding")
+        (min(_option(one, 0).cycles for one in unit_candidates(unit.does)), unit.name, "its fastest folding")
         for unit in units_of(graph) if isinstance(unit.does, Fused)
     ]
     limits.append((math.prod(units_of(graph)[-1].edge.shape), "output", "one for each number: output limits"))

@@ -80,8 +80,8 @@ class GraphPlan(Paced):
     Raises
     ------
     InputError
-        if a convolution has no folding, a folding no convolution, one does not fit or has several pixels at once,
-        the target is unknown, the scores need more bits than ``score_bits``, or nothing is to be computed.
+        if a convolution has no folding, a folding no convolution, one does not fit, the target is unknown, the
+        scores need more bits than ``score_bits``, or nothing is to be computed.
     """
 
     network: Graph
@@ -101,11 +101,6 @@ class GraphPlan(Paced):
         if strangers:
             found = ", ".join(strangers)
             raise InputError(f"folding: expected the convolutions {', '.join(names)}, found {found}")
-        for name, folding in self.foldings.items():
-            if folding.px != 1:
-                raise InputError(
-                    f"{name}.folding.px: expected 1, a graph has one pixel at a time, found {folding.px}"
-                )
         missing = [name for name in names if name not in self.foldings]
         if missing:
             raise InputError(f"folding: expected one for each convolution, found none for {', '.join(missing)}")
@@ -163,7 +158,9 @@ class GraphPlan(Paced):
     def _engine(self, unit: Unit) -> LayerPlan:
         assert isinstance(unit.does, Fused)
         numbers = LayerNumbers(unit.does)
-        return LayerPlan(numbers, self.foldings[unit.name], pipeline=self.pipeline, target=self.target)
+        return LayerPlan(
+            numbers, self.foldings[unit.name], pipeline=self.pipeline, target=self.target, px_out=1
+        )
 
     @cached_property
     def engines(self) -> dict[str, LayerPlan]:

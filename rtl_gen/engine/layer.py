@@ -51,6 +51,7 @@ class LayerPlan:
     target : technology, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
     large : have large memories of the part been set aside for the weights?
     px_in : pixels that come at once
+    px_out : pixels that leave at once, before a pool; None: as the array and the pool have them
 
     Raises
     ------
@@ -64,6 +65,7 @@ class LayerPlan:
     target: str = "generic"
     large: bool = False
     px_in: int = 1
+    px_out: int | None = None
 
     def __post_init__(self) -> None:
         self.schedule  # noqa: B018 - refuses a folding that does not fit
@@ -126,11 +128,13 @@ class LayerPlan:
 
     @cached_property
     def pixels(self) -> PixelPlan | None:
-        """From the pixels of the array to such as the pool can take; None where they are."""
+        """From the pixels of the array to such as leave, or as the pool can take; None where they are."""
         layer, px = self.numbers.layer, self.folding.px
-        if not px % layer.pool or not layer.pool % px:
+        wanted = px if not px % layer.pool or not layer.pool % px else ceil_div(px, layer.pool) * layer.pool
+        wanted = wanted if self.px_out is None else self.px_out
+        if wanted == px:
             return None
-        o = dataclasses.replace(self.queue.o, px=ceil_div(px, layer.pool) * layer.pool)
+        o = dataclasses.replace(self.queue.o, px=wanted)
         return PixelPlan(shape=layer.conv_shape, i=self.queue.o, o=o, technology=self.technology)
 
     @cached_property
@@ -139,8 +143,12 @@ class LayerPlan:
         layer = self.numbers.layer
         if layer.pool == 1:
             return None
-        i = self.queue.o if self.pixels is None else self.pixels.o
-        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=i, technology=self.technology)
+        return PoolPlan(shape=layer.conv_shape, side=layer.pool, i=self._queued, technology=self.technology)
+
+    @property
+    def _queued(self) -> CodeStream:
+        """What leaves but for a pool."""
+        return self.queue.o if self.pixels is None else self.pixels.o
 
     @cached_property
     def loads(self) -> Mapping[str, Load]:
@@ -177,7 +185,7 @@ class LayerPlan:
     @property
     def o(self) -> CodeStream:
         """What leaves."""
-        return self.queue.o if self.pool is None else self.pool.o
+        return self._queued if self.pool is None else self.pool.o
 
     @property
     def work_latency(self) -> int:
@@ -204,9 +212,12 @@ class LayerPlan:
         return LayerTiming(self.window, self.output, self.queue, after).take
 
     def moments(self, offered: IntArray) -> Moments:
-        """When transfers are taken and offered, if nobody behind waits; for one pixel at a time."""
+        """When transfers are taken and offered, if nobody behind waits; for one pixel that comes at a time."""
         found = layer_moments(self.window, self.output, self.queue, offered)
-        return found if self.pool is None else Moments(found.taken, self.pool.moments(found.given).given)
+        given = found.given
+        for plan in (self.pixels, self.pool):
+            given = given if plan is None else plan.moments(given).given
+        return Moments(found.taken, given)
 
     @cached_property
     def flow(self) -> Flow:
@@ -373,13 +384,13 @@ class LayerEngine(wiring.Component):
         return queued, room
 
     def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
-        """Max-pool on the queue's stream, where the layer has one."""
-        if self._plan.pool is None:
-            return queued
+        """Other pixels, and max-pool, on the queue's stream, where the layer has them."""
         if self._plan.pixels is not None:
             m.submodules.pixels = pixels = PixelAdapter(self._plan.pixels)
             wiring.connect(m, queued, pixels.i)
             queued = pixels.o
+        if self._plan.pool is None:
+            return queued
         m.submodules.pool = pool = MaxPool(self._plan.pool)
         wiring.connect(m, queued, pool.i)
         return pool.o

@@ -17,11 +17,11 @@ from abc_hw.network import Bases, Codes, Graph, ScaleForm
 from abc_hw.network.fused import Fused
 from abc_hw.network.nodes import Conv, MaxPool, Node, Output, Threshold
 from abc_hw.rtl_gen.engine.graph import GraphAccelerator
-from abc_hw.rtl_gen.engine.graph_folding import fold_graph, least_graph_cycles
+from abc_hw.rtl_gen.engine.graph_folding import fold_graph, least_graph_cycles, unit_candidates
 from abc_hw.rtl_gen.engine.graph_plan import GraphPlan
 from abc_hw.rtl_gen.engine.lowering import units_of
 from abc_hw.rtl_gen.folding import rank
-from abc_hw.rtl_gen.schedule import LayerFolding, candidates
+from abc_hw.rtl_gen.schedule import LayerFolding
 from abc_hw.sim import golden
 
 SUITE, ALL = range(6), range(6, 100)
@@ -171,6 +171,28 @@ def test_pools_before_fewer_lanes_meet_their_bound(ending: str, held: tuple[str,
     assert simulated(plan, golden.check_images(graph, images), 0.2, 5000) == expected
 
 
+@pytest.mark.parametrize(("px", "cycles"), [(2, 324), (5, 108)])
+def test_a_depthwise_layer_has_pixels_in_parallel(px: int, cycles: int) -> None:
+    """One channel at a time; the pixels leave one by one, at the bound."""
+    rng, one, form = np.random.default_rng(1), Bases(kind="thermometer", count=1), ScaleForm(kind="pow2")
+    each = Conv(
+        name="each", inputs="input", kernel=(3, 3), padding=(1, 1, 1, 1), padding_code=0, groups=3,
+        weight_bases=one, weights=rng.integers(2, size=(3, 3, 3, 1)), alpha=np.ones((3, 1), int), alpha_scale=form,
+        input_bases=one, beta=[1], beta_scale=form,
+    )
+    cut = Threshold(name="cut", inputs="each", thresholds=rng.integers(-5, 6, (3, 1)), bases=one)
+    graph = Graph(
+        name="depthwise", input=Codes(one, (4, 5, 3)), nodes=(each, cut, Output(name="out", inputs="cut"))
+    )
+    plan = GraphPlan(network=graph, foldings={"cut": LayerFolding(pe=1, px=px)})
+    assert plan.cycles == cycles
+    assert set(intervals(plan, 5)[1:]) == {cycles}
+    images = random_codes(rng, graph)
+    expected = golden.run_graph(graph, images).output.reshape(-1).tolist()
+    assert simulated(plan, golden.check_images(graph, images), 0.2, 9000) == expected
+    assert fold_graph(graph, cycles)["cut"].px > 1
+
+
 def test_foldings_reach_the_target_or_say_why() -> None:
     graph = residual_block()
     plan = GraphPlan(network=graph, foldings=fold_graph(graph, 400))
@@ -187,7 +209,7 @@ def test_the_folding_is_the_best_of_all(seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, steps=3)
     units = [unit for unit in units_of(graph) if isinstance(unit.does, Fused)]
-    every = {unit.name: candidates(unit.does) for unit in units}  # type: ignore[arg-type]
+    every = {unit.name: unit_candidates(unit.does) for unit in units}  # type: ignore[arg-type]
     found = []
     for chosen in itertools.product(*(enumerate(one) for one in every.values())):
         foldings = {name: schedule.folding for name, (_, schedule) in zip(every, chosen, strict=True)}
