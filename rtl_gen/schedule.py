@@ -248,10 +248,10 @@ class Schedule:
 
 def useful(schedules: Iterable[Schedule], cycles: int) -> float:
     """Share of the XNOR gates and cycles of an image that a binary multiply-accumulate of the network takes;
-    waiting and what is past the ends of words, channels and rows count as idle."""
+    waiting and what is past the ends of words, channels and rows count as idle. Of no gates none is idle: 1."""
     schedules = list(schedules)
     gates = sum(schedule.xnors for schedule in schedules)
-    return sum(schedule.layer.binary_macs for schedule in schedules) / (gates * cycles)
+    return 1.0 if not gates else sum(schedule.layer.binary_macs for schedule in schedules) / (gates * cycles)
 
 
 def _widths(layer: Fused) -> tuple[list[int], str]:

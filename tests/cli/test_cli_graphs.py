@@ -11,7 +11,7 @@ from command_line import done, refused
 from opinion import lint
 
 from abc_hw.network import Bases, Codes, Graph, ScaleForm, files, onnx_export
-from abc_hw.network.nodes import Add, Conv, Decode, Output, Scores, SumPool, Threshold
+from abc_hw.network.nodes import Add, Conv, Decode, MaxPool, Output, Scores, SumPool, Threshold
 
 PIXELS, ONE = Bases(kind="planes", count=8), Bases(kind="thermometer", count=1)
 FORM = ScaleForm(kind="pow2", bits=8)
@@ -102,3 +102,15 @@ def test_a_graph_behind_axi(path: Path, tmp_path: Path) -> None:
     assert [unit["name"] for unit in told["units"]] == ["value", "sum", "pool", "cut"]
     assert told["axi"]["packet_bytes"] == 44
     assert "equals the golden model" in done("simulate", verilog.with_suffix(".json"), "--simulator", "icarus")
+
+
+def test_hardware_of_a_graph_without_convolutions(tmp_path: Path) -> None:
+    """No XNOR gate is there to be busy or idle."""
+    path, verilog = tmp_path / "pooled.safetensors", tmp_path / "pooled.v"
+    pool = MaxPool(name="pool", inputs="input", size=(2, 2), stride=(2, 2))
+    graph = Graph(
+        name="pooled", input=Codes(PIXELS, (8, 8, 1)), nodes=(pool, Output(name="out", inputs="pool")), training={}
+    )
+    files.save(graph, path)
+    assert " 100 % " in done("generate", path, "-o", verilog)
+    assert "an image every 64 cycles" in done("report", path)

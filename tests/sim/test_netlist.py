@@ -85,7 +85,7 @@ def test_a_fault_is_noticed(target: str) -> None:
     """One register of the argmax keeps the opposite."""
 
     def broken(text: str) -> str:
-        registers = re.findall(r"^ +(\\argmax\.\S* (?:\[\d+\] )?<= )", text, re.MULTILINE)
+        registers = re.findall(r"^ +(?:if \(.*\) )?(\\argmax\.\S* +(?:\[\d+\] )?<= )", text, re.MULTILINE)
         assert registers
         return text.replace(registers[0], f"{registers[0]}~", 1)
 
