@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.engine.loading import load_layout
-from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
+from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 from abc_hw.rtl_gen.parts.stream import CodeStream, code_stream
@@ -24,16 +24,16 @@ IN_FLIGHT = 8
 """Images that can be in the accelerator at once."""
 
 
-def tag_memory(technology: Technology) -> MemoryPlan:
+def tag_plan(technology: Technology) -> FifoPlan:
     """Of the tags of images in the accelerator."""
-    return fifo_memory(width=32, words=IN_FLIGHT - 1, technology=technology)
+    return FifoPlan(width=32, words=IN_FLIGHT - 1, technology=technology)
 
 
 def bridge_memories(identity: Identity, technology: Technology) -> list[MemoryPlan]:
     """All there are in a :class:`Bridge`."""
     return [
         image_memory(identity, technology), identity_memory(identity, technology), frame_memory(technology),
-        tag_memory(technology),
+        tag_plan(technology).memory,
     ]
 
 
@@ -92,7 +92,7 @@ class Bridge(wiring.Component):
             shape=(identity.height, identity.width, identity.channels),
             i=CodeStream(1, unsigned(identity.code_bits)), o=CodeStream(self._lanes, unsigned(identity.code_bits)),
         ))
-        m.submodules.tags = tags = Fifo(tag_memory(technology))
+        m.submodules.tags = tags = Fifo(tag_plan(technology))
         wiring.connect(m, wiring.flipped(self.frames), collector.i)
         wiring.connect(m, collector.image, adapter.i)
         wiring.connect(m, adapter.o, wiring.flipped(self.image))

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.elastic import Elastic
-from ..parts.fifo import Fifo, fifo_latency, fifo_memory
+from ..parts.fifo import Fifo, FifoPlan
 from ..parts.flow import Flow, in_order
 from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
@@ -42,32 +42,32 @@ class BufferPlan:
             raise ValueError(f"The depth of a buffer must be a positive integer, not {self.depth}")
 
     @cached_property
-    def memory(self) -> MemoryPlan | None:
+    def storage(self) -> FifoPlan | None:
         """None where it is a row of registers: through a memory so few transfers would not come fast enough."""
-        found = fifo_memory(width=self.stream.width, words=self.depth, technology=self.technology)
-        return found if self.depth > fifo_latency(found) + 1 else None
+        found = FifoPlan(width=self.stream.width, words=self.depth, technology=self.technology)
+        return found if self.depth > found.latency + 1 else None
 
     @property
     def memories(self) -> list[MemoryPlan]:
         """All there are."""
-        return [] if self.memory is None else [self.memory]
+        return [] if self.storage is None else [self.storage.memory]
 
     @property
     def latency(self) -> int:
         """Cycles from a transfer that finds it empty to the same at the output."""
-        return self.depth if self.memory is None else fifo_latency(self.memory)
+        return self.depth if self.storage is None else self.storage.latency
 
     @property
     def quantities(self) -> dict[str, float]:
         """What its logic grows with."""
-        if self.memory is None:
+        if self.storage is None:
             return {"places": self.depth, "register bits": self.depth * self.stream.width}
         return {"one": 1, "depth bits": self.depth.bit_length(), "word": self.stream.width}
 
     def timing(self, after: Taken) -> Taken:
         """When transfers are taken, with ``after`` behind it."""
-        if self.memory is not None:
-            return Bounded(after, self.memory.latency, self.depth).take
+        if self.storage is not None:
+            return Bounded(after, self.storage.memory.latency, self.depth).take
         for _ in range(self.depth):
             after = Places(after, in_order(1, 1)).take
         return after
@@ -109,7 +109,7 @@ def behind_pool(pool: Pooling, adapter: AdapterPlan) -> BufferPlan | None:
     waiting = int((np.arange(1, len(came) + 1) - np.searchsorted(begun, came, side="right")).max())
     if not waiting:
         return None
-    latency = fifo_latency(fifo_memory(width=adapter.i.width, words=waiting, technology=pool.technology))
+    latency = FifoPlan(width=adapter.i.width, words=waiting, technology=pool.technology).latency
     return BufferPlan(stream=adapter.i, depth=waiting + latency + 1, technology=pool.technology)
 
 
@@ -131,10 +131,10 @@ class Buffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        if self._plan.memory is None:
+        if self._plan.storage is None:
             self._build_registers(m)
         else:
-            self._build_queue(m, self._plan.memory)
+            self._build_queue(m, self._plan.storage)
         return m
 
     def _build_registers(self, m: Module) -> None:
@@ -147,8 +147,8 @@ class Buffer(wiring.Component):
             self.i.ready.eq(row.ready), self.o.valid.eq(row.valid), self.o.payload.as_value().eq(word),
         ]
 
-    def _build_queue(self, m: Module, memory: MemoryPlan) -> None:
-        m.submodules.queue = queue = Fifo(memory)
+    def _build_queue(self, m: Module, storage: FifoPlan) -> None:
+        m.submodules.queue = queue = Fifo(storage)
         held = Signal(range(self._plan.depth + 1))  # on their way out too
         taken, given = self.i.valid & self.i.ready, self.o.valid & self.o.ready
         m.d.comb += [

@@ -4,7 +4,7 @@ import dataclasses
 from functools import cached_property
 
 from ..parts.arith import bits_of, ceil_div
-from ..parts.fifo import Fifo, fifo_latency, fifo_memory
+from ..parts.fifo import Fifo, FifoPlan
 from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.stream import CodeStream
@@ -51,18 +51,18 @@ class QueuePlan:
         return groups * self.per_group
 
     @cached_property
-    def storage(self) -> MemoryPlan:
+    def storage(self) -> FifoPlan:
         """All but the transfer that stands at the output."""
-        return fifo_memory(width=self.i.width, words=self.depth - 1, technology=self.technology)
+        return FifoPlan(width=self.i.width, words=self.depth - 1, technology=self.technology)
 
     @property
     def memories(self) -> list[MemoryPlan]:
-        return [self.storage]
+        return [self.storage.memory]
 
     @property
     def latency(self) -> int:
         """Cycles from a transfer that finds the queue empty to it at the output."""
-        return fifo_latency(fifo_memory(width=self.i.width, words=1, technology=self.technology))
+        return FifoPlan(width=self.i.width, words=1, technology=self.technology).latency
 
     @property
     def cycles(self) -> int:

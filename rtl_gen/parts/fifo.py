@@ -1,5 +1,8 @@
 """First in, first out, on a memory whose output register is in use."""
 
+import dataclasses
+from functools import cached_property
+
 from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -8,14 +11,36 @@ from .delay import delayed
 from .memory import Memory, MemoryPlan
 from .memory_mapping import GENERIC, Technology
 
-__all__ = ["Fifo", "fifo_latency", "fifo_memory"]
+__all__ = ["Fifo", "FifoPlan"]
 
 
-def fifo_memory(*, width: int, words: int, technology: Technology = GENERIC) -> MemoryPlan:
-    """The memory of a :class:`Fifo` that holds at least ``words`` words and one more."""
-    return MemoryPlan(
-        name="storage", width=width, words=max(words, 1), write="word", held=True, technology=technology
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FifoPlan:
+    """Words that wait.
+
+    Members
+    -------
+    width : bits of a word
+    words : in memory, at least one; one more stands at the output
+    technology : of its memory
+    """
+
+    width: int
+    words: int
+    technology: Technology = GENERIC
+
+    @cached_property
+    def memory(self) -> MemoryPlan:
+        """Of the words."""
+        return MemoryPlan(
+            name="storage", width=self.width, words=max(self.words, 1), write="word", held=True,
+            technology=self.technology,
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a word that finds it empty to the same word at the output."""
+        return 1 + self.memory.latency
 
 
 class Fifo(wiring.Component):
@@ -23,7 +48,7 @@ class Fifo(wiring.Component):
 
     Parameters
     ----------
-    plan : :func:`fifo_memory`
+    plan : how many of how many bits
 
     Members
     -------
@@ -31,23 +56,19 @@ class Fifo(wiring.Component):
     r_rdy, r_data : Out, the oldest word, if there is one;  r_en : In, it is taken
     """
 
-    def __init__(self, plan: MemoryPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: FifoPlan) -> None:
+        self._words = plan
         width = unsigned(plan.width)
         super().__init__({
             "w_en": In(1), "w_data": In(width), "w_rdy": Out(1), "r_rdy": Out(1), "r_data": Out(width),
             "r_en": In(1),
         })
 
-    @property
-    def latency(self) -> int:
-        """Cycles from a word that finds it empty to the same word at the output."""
-        return fifo_latency(self._plan)
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.storage = storage = Memory(self._plan)
-        words = self._plan.words
+        memory = self._words.memory
+        m.submodules.storage = storage = Memory(memory)
+        words = memory.words
         head, tail = Signal(range(max(words, 2))), Signal(range(max(words, 2)))
         level, filled = Signal(range(words + 1), name="level"), Signal()  # words that are not yet on their way out
         moves, leaves = Signal(), Signal()
@@ -58,7 +79,7 @@ class Fifo(wiring.Component):
             storage.addr.eq(tail), storage.en.eq(moves), self.r_data.eq(storage.data),
             storage.write.addr.eq(head), storage.write.data.eq(self.w_data), storage.write.en.eq(self.w_en),
             self.r_rdy.eq(delayed(
-                m, leaves, self._plan.latency, name="under_way", reset_less=False, enable=moves
+                m, leaves, memory.latency, name="under_way", reset_less=False, enable=moves
             )),
         ]
         # Whether a word leaves is known last: all is ready for either.
@@ -70,11 +91,6 @@ class Fifo(wiring.Component):
             with m.If(step):
                 m.d.sync += place.eq(_after(place, words))
         return m
-
-
-def fifo_latency(plan: MemoryPlan) -> int:
-    """:attr:`Fifo.latency`."""
-    return 1 + plan.latency
 
 
 def _after(place: Signal, words: int) -> Value:

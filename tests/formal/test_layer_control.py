@@ -26,7 +26,7 @@ from abc_hw.rtl_gen.blocks.window import WindowBuffer
 from abc_hw.rtl_gen.engine.layer import LayerEngine, LayerPlan
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.delay import delayed
-from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
+from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.loops import LoopNest
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
 
@@ -54,7 +54,7 @@ def planned(layer: Layer, **folding: int) -> LayerPlan:
 
 def fifo(words: int) -> Spec:
     """One word, of the solver's choice, through the queue: it comes out once, in its turn, as it went in."""
-    spec = Spec(Fifo(fifo_memory(width=2, words=words)))
+    spec = Spec(Fifo(FifoPlan(width=2, words=words)))
     dut = spec.dut
     leaves = dut.r_rdy & dut.r_en
     inside = Signal(range(words + 3))
@@ -139,8 +139,8 @@ def credit(plan: LayerPlan, kind: type[Credit] = Credit) -> Spec:
     spec.prove(~dut.begins | (free >= dut.brings))
     # What makes the induction close.
     spec.prove(~spec.inner("room", 1) | (free >= plan.queue.per_group))
-    level = spec.inner("queue.level", range(plan.queue.storage.words + 1))
-    stages = plan.queue.storage.latency
+    level = spec.inner("queue.level", range(plan.queue.storage.memory.words + 1))
+    stages = plan.queue.storage.memory.latency
     under_way = [spec.inner(f"queue.under_way_{stage}", 1) for stage in range(1, stages)]
     spec.prove(waits == level + dut.o.valid + sum(under_way))
     spec.prove(spec.inner("queue.filled", 1) == (level != 0))

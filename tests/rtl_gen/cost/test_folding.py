@@ -10,10 +10,14 @@ from random_networks import random_network
 
 from abc_hw.errors import InputError
 from abc_hw.network import Layer, Network
-from abc_hw.network.description import random_layer
+from abc_hw.network.description import FoldingDescription, random_layer
 from abc_hw.rtl_gen.blocks.ring import Ring
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
-from abc_hw.rtl_gen.folding import LayerFolding, Schedule, candidates, default_foldings, fold_for_cycles
+from abc_hw.rtl_gen.folding import KNOBS, LayerFolding, Schedule, candidates, default_foldings, fold_for_cycles
+
+
+def test_files_have_the_knobs_that_layers_have() -> None:
+    assert tuple(FoldingDescription.model_fields) == KNOBS
 
 
 def conv() -> Layer:

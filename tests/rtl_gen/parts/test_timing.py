@@ -15,7 +15,7 @@ from abc_hw.rtl_gen.blocks.classifier import ArgMax, ArgMaxPlan
 from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.blocks.pixels import PixelAdapter, PixelPlan
 from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
-from abc_hw.rtl_gen.parts.fifo import Fifo, fifo_memory
+from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.stream import CodeStream
 from abc_hw.rtl_gen.parts.timing import Fifo as FifoTiming
 from abc_hw.rtl_gen.parts.timing import Taken
@@ -28,12 +28,12 @@ class Queued(wiring.Component):
     """A queue between streams, which never fills up."""
 
     def __init__(self) -> None:
-        self.memory = fifo_memory(width=4, words=CYCLES)
+        self.plan = FifoPlan(width=4, words=CYCLES)
         super().__init__({"i": wiring.In(stream.Signature(4)), "o": wiring.Out(stream.Signature(4))})
 
     def elaborate(self, platform: object) -> Any:
         m = Module()
-        m.submodules.fifo = fifo = Fifo(self.memory)
+        m.submodules.fifo = fifo = Fifo(self.plan)
         m.d.comb += [
             fifo.w_en.eq(self.i.valid), fifo.w_data.eq(self.i.payload), self.i.ready.eq(1),
             self.o.valid.eq(fifo.r_rdy), self.o.payload.eq(fifo.r_data), fifo.r_en.eq(self.o.ready),
@@ -41,7 +41,7 @@ class Queued(wiring.Component):
         return m
 
     def timing(self, after: Taken) -> Taken:
-        queue = FifoTiming(after, self.memory.latency)
+        queue = FifoTiming(after, self.plan.memory.latency)
 
         def take(offered: int) -> int:
             queue.put(offered)
