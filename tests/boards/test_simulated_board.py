@@ -51,7 +51,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     network, _ = description.load(EXAMPLES / "digits-small.toml")
-    top = LinkedAccelerator(network, fold_for_cycles(network, 4500), clock=12_000_000, baud=None)
+    top = LinkedAccelerator(network, fold_for_cycles(network, 8000), clock=12_000_000, baud=None)
     images = data.load("digits").test.images
     with simulated_board(top) as board:
         yield Bench(board, network, top, images, golden.run(network, images).scores)
