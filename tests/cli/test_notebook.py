@@ -34,8 +34,8 @@ def executed(folder: Path, changes: dict[str, str], seconds: int) -> tuple[str, 
 def check(text: str, pictures: list[str], counts: tuple[int, ...]) -> None:
     rows = re.findall(r"(?m)^ +(\d) +(\d+\.\d\d) % +(\d+\.\d\d) % +[\d,]+$", text)
     assert [int(count) for count, _, _ in rows] == list(counts)
-    compared = re.findall(r"(?m)^(\w+) +[\d,]+ bits compared, (\d+) differ$", text)
-    assert [name for name, _ in compared] == ["conv1", "conv2", "fc1", "fc2", "output"]
+    compared = re.findall(r"(?m)^([\w.]+) +[\d,]+ bits compared, (\d+) differ$", text)
+    assert [name for name, _ in compared] == ["conv1.pool", "conv2.pool", "fc1.threshold", "fc2.scores", "output"]
     assert {differ for _, differ in compared} == {"0"}
     assert len(pictures) == 6
     assert len(set(pictures)) == 6
