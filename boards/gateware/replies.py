@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
+from abc_hw.rtl_gen.parts.elastic import Elastic
 from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 
@@ -205,7 +206,7 @@ class Replier(wiring.Component):
     ::
 
         request, fault --> answers --+
-                                     +--> head, then payload --> o
+                                     +--> head, then payload --> register --> o
         scores, tag -----> scores ---+
 
     Parameters
@@ -239,6 +240,18 @@ class Replier(wiring.Component):
         m.d.comb += [
             getattr(answers, name).eq(getattr(self, name)) for name in ("fault", "cause", "counters", "load_state")
         ]
+        made = self.o.signature.create(path=("made",))
+        self._build_frames(m, made)
+        place = Elastic(m, valid=made.valid, ready=self.o.ready, places=1)
+        m.d.comb += [
+            made.ready.eq(place.ready), self.o.valid.eq(place.valid),
+            self.o.payload.eq(place.held(1, made.payload.as_value(), "byte")),
+        ]
+        return m
+
+    def _build_frames(self, m: Module, made: wiring.PureInterface) -> None:
+        """Of whatever has something to say, head and payload, byte by byte."""
+        answers, scores = self._answers, self._scores
         index, chosen = Signal(range(HEADER_BYTES)), Signal()
         in_head, in_payload = Signal(), Signal()
         with m.FSM():
@@ -247,14 +260,14 @@ class Replier(wiring.Component):
                 with m.If(answers.head.valid | scores.head.valid):
                     m.next = "HEAD"
             with m.State("HEAD"):
-                m.d.comb += [in_head.eq(1), self.o.valid.eq(1)]
-                with m.If(self.o.ready):
+                m.d.comb += [in_head.eq(1), made.valid.eq(1)]
+                with m.If(made.ready):
                     m.d.sync += index.eq(Mux(index == HEADER_BYTES - 1, 0, index + 1))
                     with m.If(index == HEADER_BYTES - 1):
                         m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
                 m.d.comb += in_payload.eq(1)
-                with m.If(self.o.valid & self.o.ready & self.o.payload.last):
+                with m.If(made.valid & made.ready & made.payload.last):
                     m.next = "CHOOSE"
         sources: tuple[AnswerSource | ScoreSource, ...] = (answers, scores)
         for number, source in enumerate(sources):
@@ -262,12 +275,11 @@ class Replier(wiring.Component):
             header_bytes = Array(header[8 * byte :][:8] for byte in range(HEADER_BYTES))
             with m.If(chosen == number):
                 with m.If(in_head):
-                    m.d.comb += self.o.payload.data.eq(header_bytes[index])
-                    m.d.comb += source.head.ready.eq(self.o.ready & (index == HEADER_BYTES - 1))
+                    m.d.comb += made.payload.data.eq(header_bytes[index])
+                    m.d.comb += source.head.ready.eq(made.ready & (index == HEADER_BYTES - 1))
                 with m.If(in_payload):
                     m.d.comb += [
-                        self.o.valid.eq(source.payload.valid),
-                        self.o.payload.eq(source.payload.payload),
-                        source.payload.ready.eq(self.o.ready),
+                        made.valid.eq(source.payload.valid),
+                        made.payload.eq(source.payload.payload),
+                        source.payload.ready.eq(made.ready),
                     ]
-        return m

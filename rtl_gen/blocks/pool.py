@@ -91,7 +91,8 @@ class PoolPlan:
         """A row of running maxima."""
         words = self.square_groups * self.loops.bounds["transfer"]
         return MemoryPlan(
-            name="maxima", width=self.o.width, words=words, write="word", held=True, technology=self.technology
+            name="maxima", width=self.o.width, words=words, write="word", held=True, relayed=True,
+            technology=self.technology,
         )
 
     @property

@@ -71,6 +71,7 @@ class ScalePlan(FoldedLayer):
             words=self.schedule.channel_groups * self.schedule.passes_m * self.schedule.alpha_items,
             contents=self.alpha_words if self.numbers.alpha_choices is None else None,
             write="none" if self.numbers.alpha_choices is None else "parts", technology=self.technology,
+            relayed=True,
         ))
 
     def alpha_words(self) -> list[int]:
@@ -322,9 +323,10 @@ class ScaleUnit(wiring.Component):
                                               for chosen in passes])
                         for slot, field in enumerate(fields)
                     ]
-                wait = self._plan.beta_cycles - sum_cycles(self._plan.beta_addends)
-                held = [delayed(m, product, wait, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
-                sums[-1].append(registered_sum(m, held, shape, f"beta_sum_{place}"))
+                held = [delayed(m, product, 1, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
+                summed = registered_sum(m, held, shape, f"beta_sum_{place}")
+                waits = self._plan.beta_cycles - 1 - sum_cycles(self._plan.beta_addends)
+                sums[-1].append(delayed(m, summed, waits, name=f"beta_summed_{place}"))
         return sums
 
     def _read_alphas(self, m: Module, nest: LoopNest) -> list[list[Value]]:

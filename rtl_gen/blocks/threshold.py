@@ -87,7 +87,7 @@ class OutputPlan(FoldedLayer):
         return self.numbers.shared((self.technology.name, "constants", self.slots, lanes), lambda: MemoryPlan(
             name="constants", width=self.constant_shape.width * lanes * each, words=self.slots,
             contents=None if self.loaded else self.contents, write="parts" if self.loaded else "none",
-            technology=self.technology,
+            technology=self.technology, relayed=True,
         ))
 
     def contents(self) -> list[int]:

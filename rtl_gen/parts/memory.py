@@ -58,6 +58,8 @@ class MemoryPlan:
     settled : must a word that is read and written (``word``) at once be the old one? Otherwise it can be anything
     held : has it an enable, without which nothing moves between address and word?
     registered : has it a register at its output? Without one it answers late in its cycle
+    relayed : does logic take its word? Then a register lies between that logic and blocks, whose places on the
+        chip are given and may be far from it
     technology : what it can be made of
     large : has one of the part's large memories been set aside for it?
     plain : the same with the same latency, in plain words of the language and as one array
@@ -76,6 +78,7 @@ class MemoryPlan:
     settled: bool = False
     held: bool = False
     registered: bool = True
+    relayed: bool = False
     technology: Technology = GENERIC
     large: bool = False
     plain: bool = False
@@ -147,7 +150,13 @@ class MemoryPlan:
     @property
     def latency(self) -> int:
         """Cycles from ``addr`` to its word; with ``held``, of those with ``en``."""
-        return 1 + self.registered + chosen_cycles(self.banks)
+        return 1 + self.registered + self.relays + chosen_cycles(self.banks)
+
+    @property
+    def relays(self) -> int:
+        """Registers in plain logic behind blocks that have one of their own; a choice among banks has its own."""
+        own = self.registered and self.mapped.kind == "block" and self.technology.output_register
+        return int(self.relayed and own and self.banks == 1)
 
     @property
     def gates(self) -> int:
@@ -315,6 +324,7 @@ class Memory(wiring.Component):
                     self._write_unit(m, port, plan.slices[index], written, low)
                 row.append(port.data)
         word = self._chosen_bank(m, Cat(row), address[low:])
+        word = delayed(m, word, plan.relays, name="relay", enable=self._enable)
         if written is None or not plan.settled or plan.write != "word":
             return word
         # A write waits a cycle: its word is read in the other's place, and the word before it while it waits.

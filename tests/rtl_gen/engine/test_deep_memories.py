@@ -21,9 +21,14 @@ BLOCK = MemoryCells(kind="block", shapes=((4, 8),), cost=-100)
 ALL = Technology("all", (BLOCK,))
 SINGLE = Technology("single", (dataclasses.replace(BLOCK, shapes=((16, 2),), writable=("parts",)),))
 """Window rows, queues and pools are registers, and come sooner than weights."""
+RELAYED = Technology("relayed", (dataclasses.replace(BLOCK, shapes=((4, 4096),)),), output_register=True)
+"""Words that logic takes have a register between."""
 
 
-@pytest.mark.parametrize(("technology", "weights"), [(ALL, "rom"), (SINGLE, "loaded")], ids=["all", "single"])
+@pytest.mark.parametrize(
+    ("technology", "weights"), [(ALL, "rom"), (SINGLE, "loaded"), (RELAYED, "rom")],
+    ids=["all", "single", "relayed"],
+)
 def test_every_bit_with_banks_behind_each_other(
     technology: Technology, weights: WeightSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -39,6 +44,8 @@ def test_every_bit_with_banks_behind_each_other(
     late = AcceleratorPlan.of(network, foldings, weights=weights)
     assert (late.layers[0].window.waits > 0) == (technology is SINGLE)
     assert late.layers[0].latency > at_once
+    blocks = [block for layer in late.layers for block in layer.blocks.values()]
+    assert any(memory.relays for block in blocks for memory in block.memories) == (technology is RELAYED)
     images = random_images(rng, network, 3)
     result = simulate(network, images, foldings=foldings, simulator="icarus", stalls=0.2, weights=weights)
     assert result.ok, result.layers

@@ -27,6 +27,11 @@ SMALL = Technology("small", (
 ))
 """Blocks so small that many lie behind each other."""
 
+OUTPUT = Technology("output", (
+    MemoryCells(kind="block", shapes=((4, 64),), cost=0),
+), output_register=True)
+"""Blocks with a register of their own at their output."""
+
 
 def filled(width: int, words: int, seed: int = 0, **more: Any) -> MemoryPlan:
     rng = random.Random(seed)
@@ -95,7 +100,8 @@ def measured(plan: MemoryPlan, *, seed: int = 0, cycles: int = 400) -> None:
 
 PLANS = [
     filled(5, 1), filled(3, 2), filled(7, 40), filled(6, 40, held=True), filled(9, 33, registered=False),
-    MemoryPlan(width=4, words=1, write="word"),
+    filled(8, 40, relayed=True), MemoryPlan(width=4, words=1, write="word"),
+    MemoryPlan(width=8, words=20, write="word", settled=True, held=True, relayed=True),
     *(
         MemoryPlan(width=7, words=20, write="word", settled=settled, held=held)
         for settled in (False, True) for held in (False, True)
@@ -104,7 +110,7 @@ PLANS = [
 ]
 
 
-@pytest.mark.parametrize("technology", [NO_CELLS, SMALL, GOWIN], ids=lambda one: one.name)
+@pytest.mark.parametrize("technology", [NO_CELLS, SMALL, OUTPUT, GOWIN], ids=lambda one: one.name)
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan.write}-{plan.width}x{plan.words}")
 def test_words_come_as_planned(plan: MemoryPlan, technology: Technology) -> None:
     plan = dataclasses.replace(plan, technology=technology)
@@ -159,6 +165,9 @@ def test_latency_is_two_but_for_banks_behind_each_other() -> None:
     deep = filled(16, 73_728, technology=ECP5)
     assert (deep.mapped.cells, deep.banks, deep.latency) == (64, 36, 6)
     assert dataclasses.replace(deep, plain=True).latency == 6
+    assert dataclasses.replace(deep, relayed=True).latency == 6  # the choice among banks has registers
+    assert filled(9, 600, technology=ECP5, relayed=True).latency == 3
+    assert filled(9, 600, technology=GOWIN, relayed=True).latency == 2  # in plain logic already
 
 
 def test_plans_that_cannot_be_are_refused() -> None:
