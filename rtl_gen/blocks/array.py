@@ -20,6 +20,7 @@ from ..parts.coding import ParityCoder, ParityPlan, operand_word
 from ..parts.delay import copied, delayed
 from ..parts.memory import MemoryPlan
 from ..parts.popcount import TARGETS
+from ..parts.shared import placed
 from .pe import ElementPlan, ProcessingElement
 
 __all__ = ["ArrayPlan", "PEArray", "basis_bit"]
@@ -201,7 +202,7 @@ class PEArray(wiring.Component):
             self.complete.eq(Cat(copied(m, valid, elements, name="complete_of"))), self.valid.eq(self.complete[0]),
         ]
         for place, (activation, weight) in enumerate(itertools.product(pixels, weights)):
-            m.submodules[f"pe{place}"] = element = ProcessingElement(self._plan.element)
+            element = placed(m, f"pe{place}", ProcessingElement, self._plan.element, platform, kind="pe")
             m.d.comb += [
                 element.a.as_value().eq(Cat(activation)),
                 element.b.as_value().eq(Cat(weight)),

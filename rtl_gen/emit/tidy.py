@@ -72,38 +72,49 @@ def prune_ports(design: "ys.Design", kept_bits: dict[tuple[str, str], list[int]]
     """Take away from inner modules the bits of ports that nobody reads; was there any?"""
     modules = modules_of(design)
     read = {name: read_bits(module, modules) for name, module in modules.items()}
-    changed = False
+    instances: dict[str, list[tuple[str, ys.Cell]]] = {}
     for parent_name, parent in modules.items():
-        outputs = {(str(wire.name), bit) for wire in parent.wires_.values() if wire.port_output
-                   for bit in range(wire.width)}
-        seen = read[parent_name] | outputs
         for cell in parent.cells_.values():
-            child = modules.get(str(cell.type))
-            if child is None:
-                continue
-            for port in [wire for wire in child.wires_.values() if wire.port_id]:
-                name = str(port.name)
-                if port.port_input:
-                    used = [(name, bit) in read[str(cell.type)] for bit in range(port.width)]
-                elif cell.hasPort(port.name):
-                    used = [bit in seen for bit in _bits(cell.getPort(port.name))]
-                else:
-                    used = [False] * port.width
-                if not all(used):
-                    kept = [bit for bit, is_used in enumerate(used) if is_used]
-                    before = kept_bits.get((str(child.name), name), list(range(port.width)))
-                    kept_bits[str(child.name), name] = [before[bit] for bit in kept]
-                    _squeeze_port(child, cell, port, kept)
-                    changed = True
-            child.fixup_ports()
+            if str(cell.type) in modules:
+                instances.setdefault(str(cell.type), []).append((parent_name, cell))
+    seen = {name: read[name] | _outputs(module) for name, module in modules.items()}
+    changed = False
+    for child_name, places in instances.items():
+        child = modules[child_name]
+        for port in [wire for wire in child.wires_.values() if wire.port_id]:
+            name = str(port.name)
+            if port.port_input:
+                used = [(name, bit) in read[child_name] for bit in range(port.width)]
+            else:
+                used = [False] * port.width
+                for parent_name, cell in places:
+                    if cell.hasPort(port.name):
+                        bits = _bits(cell.getPort(port.name))
+                        used = [one or bit in seen[parent_name] for one, bit in zip(used, bits, strict=True)]
+            if not all(used):
+                kept = [bit for bit, is_used in enumerate(used) if is_used]
+                before = kept_bits.get((child_name, name), list(range(port.width)))
+                kept_bits[child_name, name] = [before[bit] for bit in kept]
+                _squeeze_port(child, [cell for _, cell in places], port, kept)
+                changed = True
+        child.fixup_ports()
     return changed
 
 
-def _squeeze_port(child: "ys.Module", cell: "ys.Cell", port: "ys.Wire", kept: list[int]) -> None:
-    """Keep only some bits of a port of an inner module, in their order; with none left, the port goes."""
+def _outputs(module: "ys.Module") -> set[Bit]:
+    """Every bit that leaves it."""
+    return {
+        (str(wire.name), bit) for wire in module.wires_.values() if wire.port_output for bit in range(wire.width)
+    }
+
+
+def _squeeze_port(child: "ys.Module", cells: "list[ys.Cell]", port: "ys.Wire", kept: list[int]) -> None:
+    """Keep only some bits of a port of an inner module with these instances, in their order; with none left, the
+    port goes."""
     name, is_input = str(port.name), port.port_input
-    outside = cell.getPort(port.name) if cell.hasPort(port.name) else ys.SigSpec()
-    cell.unsetPort(port.name)
+    outside = [cell.getPort(port.name) if cell.hasPort(port.name) else ys.SigSpec() for cell in cells]
+    for cell in cells:
+        cell.unsetPort(port.name)
     port.port_input = port.port_output = False
     if not kept:
         return
@@ -111,15 +122,15 @@ def _squeeze_port(child: "ys.Module", cell: "ys.Cell", port: "ys.Wire", kept: li
     narrow = child.addWire(_id(name), len(kept))
     narrow.port_input, narrow.port_output = is_input, not is_input
     inside = ys.SigSpec()
-    joined = ys.SigSpec()
     for bit in kept:
         inside.append(ys.SigSpec(port, bit, 1))
-        joined.append(outside.extract(bit, 1))
     if is_input:
         child.connect(inside, ys.SigSpec(narrow))
     else:
         child.connect(ys.SigSpec(narrow), inside)
-    cell.setPort(_id(name), joined)
+    for cell, signal in zip(cells, outside, strict=True):
+        if signal.size():
+            cell.setPort(_id(name), _some_bits(signal, kept))
 
 
 def split_partly_read(design: "ys.Design", run: Callable[[str], None], *, bits: bool = False) -> bool:
@@ -147,9 +158,7 @@ def narrow_cells(module: "ys.Module", read: set[Bit]) -> bool:
 
     Bitwise ones lose any bit, arithmetic ones those above the last that is read.
     """
-    outputs = {(str(wire.name), bit) for wire in module.wires_.values() if wire.port_output
-               for bit in range(wire.width)}
-    seen = read | outputs
+    seen = read | _outputs(module)
     changed = False
     for cell in module.cells_.values():
         kind = str(cell.type)
@@ -252,10 +261,7 @@ def part_unused(design: "ys.Design") -> None:
     """Give the bits of sums and memories that nobody reads, beside some that are, a wire of their own."""
     modules = modules_of(design)
     for module in modules.values():
-        seen = read_bits(module, modules)
-        for wire in module.wires_.values():
-            if wire.port_output:
-                seen |= {(str(wire.name), bit) for bit in range(wire.width)}
+        seen = read_bits(module, modules) | _outputs(module)
         count = 0
         for cell in list(module.cells_.values()):
             port = "\\DATA" if str(cell.type) == "$memrd_v2" else "\\Y"

@@ -10,7 +10,6 @@ import gc
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from abc_hw.errors import InputError
@@ -24,7 +23,7 @@ from ..parts.names import KEYWORDS
 from ..schedule import LayerFolding
 from .header import header, stream_lines
 from .job import SOURCE, TARGET, Job, read_kept
-from .members import member_wires, prepared
+from .members import converted
 from .resets import ResetKind
 from .yosys import run_module, without_ram_contents
 
@@ -96,10 +95,9 @@ def emit(
     One file holds all modules, the top first; inner modules are named after their place.
     """
     with temporary_folder() as folder, _without_collection():
-        elaborated = prepared(component, name, reset)
-        made, _ = rtlil.convert_fragment(elaborated, name=name, emit_src=False)
+        made, members = converted(component, name, reset)
         (folder / SOURCE).write_text(without_ram_contents(made))
-        Job(name, member_wires(elaborated)).write(folder)
+        Job(name, members).write(folder)
         run_module("abc_hw.rtl_gen.emit.plain", str(folder))
         kept_bits = read_kept(folder)
         text = _marked((folder / TARGET).read_text(), _attributes(made))

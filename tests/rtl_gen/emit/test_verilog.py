@@ -26,7 +26,7 @@ def text() -> str:
 def test_names_are_plain(text: str) -> None:
     modules = re.findall(r"^module (\S+?)\s*\(", text, re.MULTILINE)
     assert modules[0] == "my_top"
-    assert {"my_top_conv", "my_top_conv_window", "my_top_dense_array_pe0", "my_top_argmax"} <= set(modules)
+    assert {"my_top_conv", "my_top_conv_window", "my_top_dense_array", "my_top_pe0", "my_top_argmax"} <= set(modules)
     assert len(set(modules)) == len(modules)
     escaped = set(re.findall(r"\\(\S+)", text))
     assert all(re.fullmatch(r"[a-z_]+", name) for name in escaped), "only words that Verilog reserves are escaped"
@@ -39,7 +39,7 @@ def test_ports_are_those_of_the_components(text: str) -> None:
     }
     stream = {"i__payload", "i__valid", "i__ready", "o__payload", "o__valid", "o__ready"}
     assert ports["my_top"] == ports["my_top_conv"] == {"clk", "rst"} | stream
-    assert ports["my_top_conv_array_pe0"] == {"clk", "a", "b", "ends", "dots"}
+    assert ports["my_top_pe0"] == ports["my_top_pe1"] == {"clk", "a", "b", "ends", "dots"}
 
 
 def test_registers_start_by_reset(text: str) -> None:
