@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from graph_rtl import assert_verilog_equals_golden
 from places import ROOT
-from qonnx_models import assert_equals_the_judge
+from qonnx_models import assert_equals_the_judge, other_classes_in_float32
 
 from abc_hw.conversion.onnx_import import import_onnx
 
@@ -37,6 +37,16 @@ def test_tensors_and_scores(name: str) -> None:
 def test_a_thousand_inputs(name: str) -> None:
     path = given(name)
     assert assert_equals_the_judge(path, import_onnx(path), 1000) == 4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FILES)
+def test_classes_in_float32(name: str) -> None:
+    """Sums depend on their order there, and so do ties: how many classes of 1,000 are others (``-s`` shows it)."""
+    path = given(name)
+    other = other_classes_in_float32(path, import_onnx(path), 1000)
+    print(f"{name}: {other} of 1,000 classes are others in float32")
+    assert other < 20
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,25 +73,31 @@ class BatchNormalization(OpRun):
         return ((x - mean) / np.sqrt(variance + epsilon) * weight + bias,)
 
 
+def _in_float64(model: Any) -> None:
+    for index, tensor in enumerate(model.graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            double = numpy_helper.from_array(values.astype(np.float64), tensor.name)
+            model.graph.initializer[index].CopyFrom(double)
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+
+
 class Judge:
     """An ONNX file, evaluated in float64.
 
     Parameters
     ----------
     path : of the file
+    as_it_is : evaluate it in float32 instead, as the file says
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, as_it_is: bool = False) -> None:
         with quiet():
             model = cleanup_model(ModelWrapper(str(path))).model
-        for index, tensor in enumerate(model.graph.initializer):
-            values = numpy_helper.to_array(tensor)
-            if values.dtype == np.float32:
-                double = numpy_helper.from_array(values.astype(np.float64), tensor.name)
-                model.graph.initializer[index].CopyFrom(double)
-        for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
-            if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-                value.type.tensor_type.elem_type = TensorProto.DOUBLE
+        if not as_it_is:
+            _in_float64(model)
         for node in model.graph.node:
             if node.op_type in ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold"):
                 node.domain, node.op_type = DOMAIN, node.op_type.replace("IntQuant", "Quant")

@@ -106,6 +106,18 @@ def assert_equals_the_judge(path: Path, imported: Imported, count: int) -> int:
     return compared
 
 
+def other_classes_in_float32(path: Path, imported: Imported, count: int) -> int:
+    """Of so many images those to which the file, evaluated in float32 as it is, gives another class."""
+    judge = Judge(path, as_it_is=True)
+    codes, real = images(imported, count)
+    given = golden.run_graph(imported.graph, codes).output
+    other = 0
+    for index in range(count):
+        said = judge(real[index : index + 1].reshape(judge.shape).astype(np.float32))["output"].reshape(-1)
+        other += int(said.argmax() != real_output(imported, given[index]).argmax())
+    return other
+
+
 def real_output(imported: Imported, values: np.ndarray) -> np.ndarray:
     """What the network's integers say of the file's output, channels last, flat."""
     last, record = imported.graph.nodes[-1], imported.graph.training
