@@ -271,7 +271,7 @@ class Reader(wiring.Component):
 
 def windows(layer: Layer) -> Spec:
     """One code of a window, of the solver's choice, against the code that came for its place."""
-    plan = planned(layer)
+    plan = planned(layer, np=layer.input_bases.count)  # each window is read once
     spec = Spec(Reader(plan))
     dut = spec.dut
     spec.assume(spec.stable(dut.i, "i"))

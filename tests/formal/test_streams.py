@@ -191,4 +191,4 @@ def pool(height: int, width: int, side: int) -> Spec:
 
 @pytest.mark.long
 def test_pool() -> None:
-    holds(bounded(pool(3, 4, 2), steps=14, mutants=3))
+    holds(bounded(pool(3, 4, 2), steps=14, mutants=8))
