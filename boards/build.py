@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from amaranth._toolchain import tool_env_var
 
 from abc_hw.network import Graph, Network
-from abc_hw.rtl_gen.cost.choice import fold_near
+from abc_hw.rtl_gen.cost.choice import fold, fold_near
 from abc_hw.rtl_gen.emit.yosys import with_copies, without_field_names, without_ram_contents
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
@@ -20,10 +21,15 @@ from abc_hw.writing import filled_folder
 
 from . import fit, link, placing
 from .board import Board, BoardTop
-from .gateware.top import LinkedAccelerator
+from .folding import fold_into
+from .gateware.top import LinkedAccelerator, Room
 from .toolchain import Stage, run_script
 
 NAME = "top"
+
+ROOMS = tuple(Room(several=several, large=large) for several in (True, False) for large in (False, True))
+"""For images, the best first: those that travel while one is computed take block RAMs; an image in a large memory
+leaves that to no weights."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,23 +92,69 @@ class Summary:
 
 def design(
     board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding] | None = None,
-    weights: WeightSource | None = None,
+    weights: WeightSource | None = None, cycles: int | None = None,
 ) -> LinkedAccelerator:
-    """The board's accelerator; without foldings those for the board's own target, or as near as the layers come;
-    weights from where the board has them unless told otherwise.
+    """The board's accelerator; without foldings those of :func:`folded`; weights from where the board has them
+    unless told otherwise; images kept where they leave block RAMs enough.
 
     Raises
     ------
     InputError
-        if a folding does not fit, or the image does not fit the link.
+        if a folding does not fit, no folding is so fast, or the image does not fit the link.
     """
-    if foldings is None:
-        foldings = fold_near(network, board.cycles)
     usual: WeightSource = board.weights if isinstance(network, Network) else "rom"
+    weights = weights or usual
+    if foldings is None:
+        foldings = folded(board, network, weights, cycles)
+    found = []
+    for room in ROOMS:
+        found.append(_linked(board, network, foldings, weights, room))
+        if fit.block_count(found[-1].memories) <= board.capacity.blocks:
+            return found[-1]
+    return min(found, key=lambda linked: fit.block_count(linked.memories))
+
+
+def _linked(
+    board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], weights: WeightSource, room: Room
+) -> LinkedAccelerator:
     return LinkedAccelerator(
-        network, foldings, clock=board.clock, target=board.target, weights=weights or usual,
-        large=board.capacity.large,
+        network, foldings, clock=board.clock, target=board.target, weights=weights, large=board.capacity.large,
+        room=room,
     )
+
+
+def folded(
+    board: Board, network: Network | Graph, weights: WeightSource, cycles: int | None = None
+) -> Mapping[str, LayerFolding]:
+    """Foldings with the least hardware for so many cycles per image; without a number for the board's own target,
+    or as near as the layers come.
+
+    If only block RAMs are short for them, the least of those whose memories have room, without a number up to
+    eight times as slow; if there are none, those that have no room.
+
+    Raises
+    ------
+    InputError
+        if no folding is so fast.
+    """
+    usual = fold_near(network, board.cycles) if cycles is None else fold(network, cycles=cycles)
+    if isinstance(network, Graph) or fit.least_luts(board, network, usual) > board.capacity.luts:
+        return usual
+    linked = design(board, network, usual, weights)
+    if fit.block_count(linked.memories) <= board.capacity.blocks:
+        return usual
+    wanted = max(linked.accelerator.plan.cycles, cycles or board.cycles)
+    rooms = [_linked(board, network, usual, weights, room) for room in ROOMS if not room.several]
+    for times, linked in itertools.product((1,) if cycles is not None else (1, 2, 4, 8), rooms):
+        taken = [memory.mapped for memory in linked.kept]
+        found = fold_into(
+            network, wanted * times, target=board.target, weights=weights,
+            blocks=board.capacity.blocks - sum(one.cells for one in taken if one.kind == "block"),
+            large=board.capacity.large - sum(one.cells for one in taken if one.kind == "large"),
+        )
+        if found is not None:
+            return found
+    return usual
 
 
 def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
@@ -122,6 +174,7 @@ def build(
     *,
     folder: Path | str,
     foldings: Mapping[str, LayerFolding] | None = None,
+    cycles: int | None = None,
     weights: WeightSource | None = None,
     seeds: Sequence[int] = (1,),
     on_stage: Stage | None = None,
@@ -132,7 +185,7 @@ def build(
     ----------
     network, board : what, for which
     folder : for all files; made if it is not there
-    foldings : of all layers; None for the board's own target
+    foldings : of all layers; None for so many ``cycles`` per image, None of them for the board's own target
     weights : where they come from; None for what is usual on the board
     seeds : of the placements, which run at once; the one whose slowest clock is fastest is kept
     on_stage : told what begins: generation, synthesis, place and route, bitstream
@@ -147,7 +200,7 @@ def build(
     folder = Path(folder)
     if on_stage is not None:
         on_stage("generation")
-    linked = design(board, network, foldings, weights)
+    linked = design(board, network, foldings, weights, cycles)
 
     def needs(foldings: Mapping[str, LayerFolding]) -> int:
         return fit.block_count(design(board, network, foldings, weights).memories)

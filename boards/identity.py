@@ -68,10 +68,14 @@ class Identity:
     STATE: ClassVar[struct.Struct]  # load_tag and load_next
 
     @classmethod
-    def of(cls, design: AnyPlan, *, clock: int) -> Identity:
-        """Of a device with that accelerator, before anything is loaded."""
+    def of(cls, design: AnyPlan, *, clock: int, buffer: int | None = None) -> Identity:
+        """Of a device with that accelerator and a packet buffer of so many bytes, None being the usual, before
+        anything is loaded."""
         network = design.network
         height, width, channels = network.input_shape
+        size = height * width * channels
+        if buffer is None:
+            buffer = link.buffer_bytes(size)
         loading: dict[str, Any] = {}
         if isinstance(design, AcceleratorPlan) and design.loads:
             loading = {
@@ -82,7 +86,7 @@ class Identity:
         return cls(
             digest=link.design_digest(network, design.weights), height=height, width=width, channels=channels,
             classes=design.o_transfers, code_bits=network.input.bases.bits,
-            score_bytes=ceil_div(design.o_layout["score"].width, 8), window=link.window(height * width * channels),
+            score_bytes=ceil_div(design.o_layout["score"].width, 8), window=link.window(size, buffer),
             clock=clock, cycles=design.cycles, **loading,
         )
 
@@ -182,7 +186,10 @@ class Identity:
         wanted = dataclasses.replace(self, digest=link.design_digest(network, self.loads_of(network)))
         difference = self.differs(wanted)  # of another network there is no design to compare with
         if difference is None:
-            expected = Identity.of(self.design_of(network), clock=self.clock)
+            few = self.window == link.window(self.image_bytes, link.LEAST_BUFFER)
+            expected = Identity.of(
+                self.design_of(network), clock=self.clock, buffer=link.LEAST_BUFFER if few else None
+            )
             if not self.load_bytes:
                 expected = dataclasses.replace(expected, cycles=self.cycles)  # its foldings are not told
             difference = self.differs(expected)

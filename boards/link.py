@@ -67,7 +67,7 @@ MAX_LAYERS = 22
 """Of a network whose weights are loaded: so many foldings fit into an identity."""
 DIGEST_BYTES = 16
 LEAST_BUFFER = 512
-"""Bytes of the smallest packet buffer: one memory block of the smallest parts."""
+"""Bytes of the smallest packet buffer: one memory block of the smallest parts, and room for two frames."""
 
 
 class Kind(enum.IntEnum):
@@ -234,16 +234,17 @@ def stored_bytes(image_bytes: int) -> int:
 
 
 def buffer_bytes(image_bytes: int) -> int:
-    """Bytes of a device's packet buffer: a power of two in which two images have room."""
+    """Bytes of a device's usual packet buffer: a power of two in which two images have room."""
     size = LEAST_BUFFER
     while size < 2 * stored_bytes(image_bytes):
         size *= 2
     return size
 
 
-def window(image_bytes: int) -> int:
-    """Images that may wait for their scores at once: one is being computed, the others fill the packet buffer."""
-    return min(1 + (buffer_bytes(image_bytes) - 1) // stored_bytes(image_bytes), 255)
+def window(image_bytes: int, buffer: int) -> int:
+    """Images that may wait for their scores at once: one is being computed, the others fill a packet buffer of so
+    many bytes."""
+    return min(1 + (buffer - 1) // stored_bytes(image_bytes), 255)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

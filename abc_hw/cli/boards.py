@@ -89,13 +89,14 @@ def build(
     from abc_hw.boards.platforms import find
 
     target = find(board)
-    found, chosen = read_design(network or Path(target.network), cycles, folding)
-    foldings = None if cycles is None and folding is None else chosen
+    check_number("cycles", cycles, 1)
+    found, chosen = read_design(network or Path(target.network), None, folding)
+    foldings = None if folding is None else chosen
     source = None if weights is None and constants == "rom" else weight_source(weights or "rom", constants)
     try:
         with progress(f"building for {board}") as update:
             summary = builder.build(
-                found, target, folder=out, foldings=foldings, weights=source, seeds=placements,
+                found, target, folder=out, foldings=foldings, cycles=cycles, weights=source, seeds=placements,
                 on_stage=_teller(update),
             )
     except RuntimeError as error:

@@ -14,26 +14,26 @@ from abc_hw.rtl_gen.parts.stream import CodeStream, code_stream
 
 from ..identity import Identity
 from ..link import Cause, Kind
-from .collector import Collector, image_memory
+from .collector import Collector
 from .framing import FrameSender, frame_memory
 from .replies import Replier, identity_memory
 
 __all__ = ["Bridge", "bridge_memories"]
 
 IN_FLIGHT = 8
-"""Images that can be in the accelerator at once."""
+"""The most images that can be in the accelerator at once."""
 
 
-def tag_plan(technology: Technology) -> FifoPlan:
-    """Of the tags of images in the accelerator."""
-    return FifoPlan(width=32, words=IN_FLIGHT - 1, technology=technology)
+def tag_plan(identity: Identity, technology: Technology) -> FifoPlan:
+    """Of the tags of images in the accelerator, which are no more than may wait for their scores."""
+    words = max(min(IN_FLIGHT, identity.window) - 1, 1)
+    return FifoPlan(width=32, words=words, technology=technology)
 
 
 def bridge_memories(identity: Identity, technology: Technology) -> list[MemoryPlan]:
-    """All there are in a :class:`Bridge`."""
+    """All there are in a :class:`Bridge`, but for the image's."""
     return [
-        image_memory(identity, technology), identity_memory(identity, technology), frame_memory(technology),
-        tag_plan(technology).memory,
+        identity_memory(identity, technology), frame_memory(technology), tag_plan(identity, technology).memory
     ]
 
 
@@ -54,7 +54,8 @@ class Bridge(wiring.Component):
     lanes : codes per transfer to the accelerator
     score : shape of a score
     load_bits : of a transfer of weights to it
-    technology : of memories
+    image : :func:`abc_hw.boards.gateware.collector.image_memory`
+    technology : of other memories
 
     Members
     -------
@@ -65,11 +66,11 @@ class Bridge(wiring.Component):
     """
 
     def __init__(
-        self, identity: Identity, *, lanes: int, score: Shape, load_bits: int = LOAD_BITS,
+        self, identity: Identity, *, lanes: int, score: Shape, image: MemoryPlan, load_bits: int = LOAD_BITS,
         technology: Technology = GENERIC,
     ) -> None:
         self._identity, self._lanes, self._score, self._load_bits = identity, lanes, score, load_bits
-        self._technology = technology
+        self._image, self._technology = image, technology
         super().__init__({
             "frames": In(stream.Signature(unsigned(8))),
             "fault": In(1),
@@ -85,14 +86,14 @@ class Bridge(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         identity, technology = self._identity, self._technology
-        m.submodules.collector = collector = Collector(identity, load_bits=self._load_bits, technology=technology)
+        m.submodules.collector = collector = Collector(identity, image=self._image, load_bits=self._load_bits)
         m.submodules.replier = replier = Replier(identity, self._score, technology)
         m.submodules.sender = sender = FrameSender(technology)
         m.submodules.adapter = adapter = LaneAdapter(AdapterPlan(
             shape=(identity.height, identity.width, identity.channels),
             i=CodeStream(1, unsigned(identity.code_bits)), o=CodeStream(self._lanes, unsigned(identity.code_bits)),
         ))
-        m.submodules.tags = tags = Fifo(tag_plan(technology))
+        m.submodules.tags = tags = Fifo(tag_plan(identity, technology))
         wiring.connect(m, wiring.flipped(self.frames), collector.i)
         wiring.connect(m, collector.image, adapter.i)
         wiring.connect(m, adapter.o, wiring.flipped(self.image))

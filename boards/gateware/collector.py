@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
-from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
+from abc_hw.rtl_gen.parts.memory_mapping import Technology
 from abc_hw.rtl_gen.parts.stream import code_stream
 
 from ..identity import Identity
@@ -16,16 +16,18 @@ from .opening import FrameOpener, request_layout
 __all__ = ["ChunkLoader", "Collector", "ImageStore", "image_memory", "request_layout"]
 
 
-def image_memory(identity: Identity, technology: Technology) -> MemoryPlan:
-    """Of an :class:`ImageStore`: an image."""
+def image_memory(size: int, code_bits: int, technology: Technology, *, large: bool = False) -> MemoryPlan:
+    """Of an :class:`ImageStore`: the codes of an image; in large memories set aside for it, if there are any."""
     return MemoryPlan(
-        name="image", width=identity.code_bits, words=identity.image_bytes, write="word", held=True,
-        registered=False, technology=technology,
+        name="image", width=code_bits, words=size, write="parts", registered=False, technology=technology,
+        large=large,
     )
 
 
 class ImageStore(wiring.Component):
     """Keeps an image back until all its codes have come; then hands out its tag and the codes.
+
+    Collects and hands out in turn, so that a memory with one port will do.
 
     Parameters
     ----------
@@ -52,37 +54,42 @@ class ImageStore(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        size = self._plan.words
-        m.submodules.memory = read = Memory(self._plan)
-        write = read.write
-        place, loaded = Signal(range(size + 1)), Signal()
+        size, late = self._plan.words, self._plan.latency
+        m.submodules.memory = memory = Memory(self._plan)
+        place, waited = Signal(range(size)), Signal(range(late + 1))
         m.d.comb += [
-            write.addr.eq(place),
-            write.data.eq(self.i.payload),
-            read.addr.eq(place),
+            memory.write.addr.eq(place),
+            memory.write.data.eq(self.i.payload),
+            memory.addr.eq(place),
             self.tag.payload.eq(self.tag_in),
-            self.o.payload[0].eq(read.data),
+            self.o.payload[0].eq(memory.data),
             self.busy.eq(1),
         ]
         with m.FSM():
             with m.State("COLLECT"):
-                m.d.comb += [self.busy.eq(0), self.i.ready.eq(1), write.en.eq(self.i.valid)]
+                m.d.comb += [self.busy.eq(0), self.i.ready.eq(1), memory.write.en.eq(self.i.valid)]
                 with m.If(self.anew):
                     m.d.sync += place.eq(0)
                 with m.Elif(self.i.valid):
                     m.d.sync += place.eq(place + 1)
                     with m.If(place == size - 1):
+                        m.d.sync += place.eq(0)
                         m.next = "TAG"
             with m.State("TAG"):
                 m.d.comb += self.tag.valid.eq(1)
-                m.d.sync += place.eq(0)
                 with m.If(self.tag.ready):
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == late - 1):
+                    m.d.sync += waited.eq(0)
                     m.next = "FEED"
             with m.State("FEED"):
-                m.d.comb += [self.o.valid.eq(loaded), read.en.eq(~loaded | self.o.ready)]
-                with m.If(read.en):
-                    m.d.sync += [loaded.eq(place != size), place.eq(place + 1)]
-                    with m.If(place == size):
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += place.eq(place + 1)
+                    m.next = "FETCH"
+                    with m.If(place == size - 1):
                         m.d.sync += place.eq(0)
                         m.next = "COLLECT"
         return m
@@ -182,7 +189,7 @@ class Collector(wiring.Component):
     ----------
     identity : of the device, for the sizes of image and weights
     load_bits : of a transfer of weights
-    technology : of the image's memory
+    image : the memory of an :class:`ImageStore`
 
     Members
     -------
@@ -195,10 +202,8 @@ class Collector(wiring.Component):
     load_state : Out, the bytes of ``Identity.STATE``, the first one lowest
     """
 
-    def __init__(
-        self, identity: Identity, *, load_bits: int = LOAD_BITS, technology: Technology = GENERIC
-    ) -> None:
-        self._identity, self._load_bits, self._technology = identity, load_bits, technology
+    def __init__(self, identity: Identity, *, image: MemoryPlan, load_bits: int = LOAD_BITS) -> None:
+        self._identity, self._load_bits, self._image = identity, load_bits, image
         super().__init__({
             "i": In(stream.Signature(unsigned(8))),
             "image": Out(code_stream(1, unsigned(identity.code_bits))),
@@ -262,7 +267,7 @@ class Collector(wiring.Component):
         """What becomes of a PIXELS frame behind its header."""
         size = self._identity.image_bytes
         last_chunk = chunks(size) - 1
-        m.submodules.store = store = ImageStore(image_memory(self._identity, self._technology))
+        m.submodules.store = store = ImageStore(self._image)
         wiring.connect(m, store.o, wiring.flipped(self.image))
         wiring.connect(m, store.tag, wiring.flipped(self.tag))
         head, byte = opener.head.payload, self.i.payload

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The design of a board: an accelerator behind a serial line."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from amaranth.hdl import Module
@@ -18,12 +19,32 @@ from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, Technology
 from .. import link
 from ..identity import Identity
 from .bridge import Bridge, bridge_memories
+from .collector import image_memory
 from .framing import FrameReceiver, packet_memory
 from .uart import LEAST_DIVISOR, UartReceiver, UartTransmitter
 
-__all__ = ["LinkedAccelerator"]
+__all__ = ["LinkedAccelerator", "Room"]
 
 BAUD_TOLERANCE = 0.02
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where a device keeps the images that come.
+
+    Members
+    -------
+    several : has the packet buffer room for two of them, so that the next ones travel while one is computed?
+        Otherwise it has as few bytes as there can be, and of images that do not fit one is asked for at a time
+    large : goes the image that is put together into large memories of the part, of those that there are?
+    """
+
+    several: bool = True
+    large: bool = False
+
+    def buffer_bytes(self, image_bytes: int) -> int:
+        """Depth of the packet buffer."""
+        return link.buffer_bytes(image_bytes) if self.several else link.LEAST_BUFFER
 
 
 class LinkedAccelerator(wiring.Component):
@@ -33,8 +54,10 @@ class LinkedAccelerator(wiring.Component):
 
     Parameters
     ----------
-    network, foldings, target, weights, large : as of
-        :func:`abc_hw.rtl_gen.engine.design.plan_of`; weights that are loaded come over the line
+    network, foldings, target, weights : as of :func:`abc_hw.rtl_gen.engine.design.plan_of`; weights that are
+        loaded come over the line
+    large : large memories of the part, for the image and for such weights
+    room : where images are kept
     clock : Hz
     baud : bits per second of the line; None for ``LEAST_DIVISOR`` cycles per bit, the fastest there is
 
@@ -52,21 +75,26 @@ class LinkedAccelerator(wiring.Component):
     def __init__(
         self, network: Network | Graph, foldings: Mapping[str, LayerFolding], *, clock: int,
         baud: int | None = link.BAUD, target: str = "generic", weights: WeightSource = "rom", large: int = 0,
+        room: Room = Room(),
     ) -> None:
         if not network.classes:
             raise InputError(f"{network.name}: expected a network with classes for the host link, found none")
+        height, width, channels = network.input_shape
+        size = height * width * channels
+        self._buffer_bytes = room.buffer_bytes(size)
+        self._image = image_memory(size, network.input.bases.bits, TECHNOLOGIES[target], large=room.large)
+        if self._image.mapped.kind == "large":
+            large -= self._image.mapped.cells
         self._accelerator = accelerator = accelerator_of(
             plan_of(network, foldings, target=target, weights=weights, large=large)
         )
         self._divisor = LEAST_DIVISOR if baud is None else _divisor(clock, baud)
-        height, width, channels = network.input_shape
-        size = height * width * channels
         if link.chunks(size) > link.MAX_CHUNKS:
             raise InputError(
                 f"{network.name}: expected images of at most {link.MAX_CHUNKS * link.CHUNK} bytes for the "
                 f"host link, found {size}"
             )
-        self._identity = Identity.of(accelerator.plan, clock=clock)
+        self._identity = Identity.of(accelerator.plan, clock=clock, buffer=self._buffer_bytes)
         self._check_loading()
         super().__init__({
             "rx": In(1, init=1), "tx": Out(1, init=1), "working": Out(1), "refused": Out(1),
@@ -102,15 +130,18 @@ class LinkedAccelerator(wiring.Component):
     @property
     def buffer_bytes(self) -> int:
         """Depth of the packet buffer."""
-        return link.buffer_bytes(self._identity.image_bytes)
+        return self._buffer_bytes
+
+    @property
+    def kept(self) -> list[MemoryPlan]:
+        """Memories of the link."""
+        packets = packet_memory(self.buffer_bytes, self._technology)
+        return [packets, self._image, *bridge_memories(self._identity, self._technology)]
 
     @property
     def memories(self) -> list[MemoryPlan]:
         """All there are."""
-        return [
-            *self._accelerator.plan.memories, packet_memory(self.buffer_bytes, self._technology),
-            *bridge_memories(self._identity, self._technology),
-        ]
+        return [*self._accelerator.plan.memories, *self.kept]
 
     @property
     def _technology(self) -> Technology:
@@ -125,7 +156,7 @@ class LinkedAccelerator(wiring.Component):
         load_bits = len(accelerator.load.payload.data) if accelerator.plan.loads else LOAD_BITS
         m.submodules.bridge = bridge = Bridge(
             self._identity, lanes=accelerator.plan.i.lanes, score=accelerator.o.payload.score.shape(),
-            load_bits=load_bits, technology=self._technology,
+            image=self._image, load_bits=load_bits, technology=self._technology,
         )
         if accelerator.plan.loads:
             wiring.connect(m, bridge.weights, accelerator.load)

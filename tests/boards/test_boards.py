@@ -16,7 +16,7 @@ import pytest
 from places import EXAMPLES
 
 from abc_hw import sources
-from abc_hw.boards import build, fit, toolchain
+from abc_hw.boards import build, fit, link, toolchain
 from abc_hw.boards.board import Board
 from abc_hw.boards.gateware import clocking
 from abc_hw.boards.gateware.top import LinkedAccelerator
@@ -173,6 +173,24 @@ def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded()
         return fit.block_count(build.design(board, network, foldings, weights).memories)  # type: ignore[arg-type]
 
     assert blocks("loaded") <= board.capacity.blocks < blocks("rom")
+
+
+def test_memories_are_placed_where_they_have_room() -> None:
+    board = find("icebreaker")
+    network = example("cifar-up5k")
+    linked = build.design(board, network, cycles=1_200_000)
+    plan = linked.accelerator.plan
+    usual = LinkedAccelerator(
+        network, plan.foldings, clock=board.clock, target=board.target, weights="loaded",
+        large=board.capacity.large,
+    )
+    large = [memory.name for memory in linked.memories if memory.mapped.kind == "large"]
+    assert (large, fit.block_count(linked.memories)) == (["weights"] * 3 + ["image"], board.capacity.blocks)
+    assert fit.block_count(usual.memories) > board.capacity.blocks
+    assert (linked.buffer_bytes, linked.identity.window) == (link.LEAST_BUFFER, 1)
+    assert plan.cycles * 20 <= board.clock
+    assert fold_for_cycles(network, 1_200_000) != plan.foldings  # which has no room
+    assert build.design(board, sources.read(board.network)[0]).identity.window > 1
 
 
 def test_folding_that_is_too_wide_is_refused_with_one_that_has_room() -> None:
