@@ -151,6 +151,7 @@ def folded(
             network, wanted * times, target=board.target, weights=weights,
             blocks=board.capacity.blocks - sum(one.cells for one in taken if one.kind == "block"),
             large=board.capacity.large - sum(one.cells for one in taken if one.kind == "large"),
+            cells=board.capacity.luts - fit.LINK_LUTS,
         )
         if found is not None:
             return found

@@ -1,7 +1,8 @@
 """Foldings for a board whose memories are scarce: which fit into its block RAMs and large memories.
 
-As :func:`abc_hw.rtl_gen.folding.fold_for_cycles`, the folding of the least rank for a speed, but only of those for
-whose memories there is room; weights that are loaded go into large memories where that makes it.
+The folding for a speed with the least hardware of those for whose memories there is room; weights that are loaded
+go into large memories where that makes it. Block RAMs are what is short here, and small parts have a flip-flop
+beside each look-up table, so that least is what takes the fewest of both.
 """
 
 from __future__ import annotations
@@ -20,9 +21,6 @@ from abc_hw.rtl_gen.parts.memory import MemoryPlan
 from abc_hw.rtl_gen.parts.stream import AdapterPlan
 
 __all__ = ["fold_into"]
-
-RANKED = 40
-"""Foldings of a layer with the same streams and memories in blocks that are looked at, those of the least rank."""
 
 
 class _Taken(NamedTuple):
@@ -48,13 +46,13 @@ class _Chosen(NamedTuple):
 
 
 def fold_into(
-    network: Network, cycles: int, *, target: str, weights: WeightSource, blocks: int, large: int
+    network: Network, cycles: int, *, target: str, weights: WeightSource, blocks: int, large: int, cells: int
 ) -> dict[str, LayerFolding] | None:
-    """The folding of the least rank with at most ``cycles`` per image whose memories take at most so many block
-    RAMs and large memories; None if there is none."""
+    """The folding with the least hardware with at most ``cycles`` per image whose memories take at most so many
+    block RAMs and large memories, what is done at once at most so many cells; None if there is none."""
     at: dict[tuple[int, _Taken], _Chosen] = {(1, _Taken(0, 0)): _Chosen((), ())}
     for numbers in layer_numbers(network, weights):
-        options = _options(numbers, cycles, target, _Taken(blocks, large))
+        options = _options(numbers, cycles, target, _Taken(blocks, large), cells)
         reached: dict[tuple[int, _Taken], _Chosen] = {}
         joins: dict[tuple[int, int], int | None] = {}
         for (lanes, taken), chosen in at.items():
@@ -70,6 +68,8 @@ def fold_into(
                     continue
                 ranked = tuple(map(sum, zip(chosen.rank or (0,) * len(option.rank), option.rank, strict=True)))
                 key = option.plan.o.lanes, whole
+                if ranked[0] > cells:
+                    continue
                 if key not in reached or ranked < reached[key].rank:
                     reached[key] = _Chosen(ranked, (*chosen.plans, option.plan))
         at = _unbeaten(reached)
@@ -91,23 +91,36 @@ def _unbeaten(
     return found
 
 
-def _options(numbers: LayerNumbers, cycles: int, target: str, most: _Taken) -> list[_Option]:
-    """Of each pair of streams and each number of memories the foldings of the least rank."""
+def _options(numbers: LayerNumbers, cycles: int, target: str, most: _Taken, cells: int) -> list[_Option]:
+    """Of each pair of streams and each number of memories the folding with the least hardware."""
     fast = [
         (rank(schedule, place), schedule) for place, schedule in enumerate(candidates(numbers.layer))
         if schedule.cycles <= cycles
     ]
-    looked_at: dict[tuple[int, int], int] = {}
     found: dict[tuple[int, int, _Taken], _Option] = {}
-    for ranked, schedule in sorted(fast, key=lambda one: one[0]):
-        streams = schedule.lanes, schedule.out_lanes
-        looked_at[streams] = looked_at.get(streams, 0) + 1
-        if looked_at[streams] > RANKED:
+    for ranked, schedule in fast:
+        if schedule.xnors > cells:
             continue
+        streams = schedule.lanes, schedule.out_lanes
         for plan, taken in _kept(numbers, schedule, target):
             if plan.cycles <= cycles and taken.blocks <= most.blocks and taken.large <= most.large:
-                found.setdefault((*streams, taken), _Option(ranked, plan, taken))
+                option = _Option((_bits_held(plan), *ranked), plan, taken)
+                key = *streams, taken
+                if key not in found or option.rank < found[key].rank:
+                    found[key] = option
     return list(found.values())
+
+
+def _bits_held(plan: LayerPlan) -> int:
+    """XNORs, and bits of registers that are as many as things are done at once: of each pair of bases a sum, an
+    accumulator and what is handed on; words of codes and weights and their operands; memories in registers. In
+    cells of a look-up table and a flip-flop both count alike."""
+    schedule, folding, layer = plan.schedule, plan.folding, plan.numbers.layer
+    pairs = folding.px * folding.pe * folding.mp * folding.np
+    words = folding.simd * (layer.input_bases.bits + 2 * folding.np + 2 * folding.pe * folding.mp)
+    memories = [memory for block in plan.blocks.values() for memory in block.memories]
+    registers = sum(one.bits for one in memories if one.mapped.kind == "logic" and one.write != "none")
+    return schedule.xnors + 3 * pairs * layer.dot_length.bit_length() + words + registers
 
 
 def _kept(numbers: LayerNumbers, schedule: Schedule, target: str) -> Iterator[tuple[LayerPlan, _Taken]]:
