@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from abc_hw.network import Network
 from abc_hw.rtl_gen.blocks.buffer import behind_pool
+from abc_hw.rtl_gen.blocks.lanes import AdapterPlan
 from abc_hw.rtl_gen.engine.accelerator import WeightSource, layer_numbers
 from abc_hw.rtl_gen.engine.layer import LayerPlan
 from abc_hw.rtl_gen.folding import LayerFolding, Rank, Schedule, candidates, rank
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
 from abc_hw.rtl_gen.parts.memory import MemoryPlan
-from abc_hw.rtl_gen.parts.stream import AdapterPlan
 
 __all__ = ["fold_into"]
 
