@@ -18,7 +18,7 @@ from random_networks import other_weights, retrained
 
 from abc_hw import data
 from abc_hw.boards import link
-from abc_hw.boards.gateware.top import LinkedAccelerator, Room
+from abc_hw.boards.gateware.top import LinkedAccelerator
 from abc_hw.boards.host.driver import Accelerator, LinkError
 from abc_hw.boards.host.run import run
 from abc_hw.boards.host.simulated import SimulatedBoard, simulated_board
@@ -27,7 +27,7 @@ from abc_hw.boards.link import Cause, Frame, Kind
 from abc_hw.errors import InputError
 from abc_hw.network import Network, ScaleForm, description
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
-from abc_hw.rtl_gen.folding import default_foldings, fold_for_cycles
+from abc_hw.rtl_gen.folding import default_foldings
 from abc_hw.sim import golden
 
 EXAMPLE = EXAMPLES / "digits-small.toml"
@@ -35,10 +35,7 @@ EXAMPLE = EXAMPLES / "digits-small.toml"
 
 @dataclasses.dataclass
 class Bench:
-    """A running board, two networks that differ in their weights, real images, and the scores of both.
-
-    The image and one layer's weights lie in memories with one port, and the packet buffer is the smallest.
-    """
+    """A running board, two networks that differ in their weights, real images, and the scores of both."""
 
     board: SimulatedBoard
     top: LinkedAccelerator
@@ -56,11 +53,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     network, _ = description.load(EXAMPLE)
-    top = LinkedAccelerator(
-        network, fold_for_cycles(network, 4000), clock=12_000_000, baud=None, weights="loaded", target="ice40",
-        large=2, room=Room(several=False, large=True),
-    )
-    assert sorted(memory.name for memory in top.memories if memory.mapped.kind == "large") == ["image", "weights"]
+    top = LinkedAccelerator(network, default_foldings(network), clock=12_000_000, baud=None, weights="loaded")
     other = other_weights(network, np.random.default_rng(7))
     images = data.load("digits").test.images[:40]
     scores = golden.run(network, images).scores, golden.run(other, images).scores
