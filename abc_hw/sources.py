@@ -20,9 +20,14 @@ def example_names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in EXAMPLES.glob(f"*{DESCRIPTION_SUFFIX}")))
 
 
+def comes_along(text: str | Path) -> bool:
+    """Is it something that comes with the program, and no file of the user's?"""
+    return str(text).startswith((zoo.PREFIX, EXAMPLE_PREFIX))
+
+
 def is_other(path: str | Path) -> bool:
     """Is a path of that name read as something else than a network file?"""
-    return str(path).startswith((zoo.PREFIX, EXAMPLE_PREFIX)) or Path(path).suffix == DESCRIPTION_SUFFIX
+    return comes_along(path) or Path(path).suffix == DESCRIPTION_SUFFIX
 
 
 def resolve(text: str | Path) -> Path:

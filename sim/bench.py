@@ -266,7 +266,7 @@ class Scoreboard:
     Parameters
     ----------
     design : the manifest
-    network : what the module computes; None: the one that the manifest names, from where the bench runs
+    network : what the module computes; None: the one that the manifest names
 
     Raises
     ------

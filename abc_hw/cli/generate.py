@@ -113,8 +113,11 @@ def generate(
     if network is None:
         raise InputError("network: expected a network file, zoo:NAME, example:NAME or a TOML file, found none")
     found, foldings = read_design(network, cycles, folding)
+    from abc_hw.rtl_gen.emit.manifest import source_from
+
+    named = source_from(output.parent, network)
     if part is not None:
-        made_part = part_of(part, source, files)(found, foldings, name, str(network), target)
+        made_part = part_of(part, source, files)(found, foldings, name, named, target)
         deliver_part(made_part, files, ports_of, resets)
         return
     from abc_hw.rtl_gen.engine import design
@@ -125,7 +128,7 @@ def generate(
     whole = (
         design.accelerator_of(plan) if interface == "stream" else axi_plan(plan, axi_in_bits, axi_out_bits)
     )
-    told = describe(whole, files, name, str(network)).with_reset(resets)
+    told = describe(whole, files, name, named).with_reset(resets)
     check_ports(ports_of, told)
     with progress("generating Verilog"):
         made = design_texts(whole, told)

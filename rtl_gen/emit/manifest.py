@@ -5,11 +5,13 @@ nobody copies a number out of a comment.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from abc_hw import sources
 from abc_hw.errors import InputError
 from abc_hw.reading import read_json
 from abc_hw.validation import validate
@@ -19,7 +21,7 @@ from .resets import RESETS, ResetKind
 
 __all__ = [
     "FORMAT_VERSION", "AxiRecord", "Bits", "BufferRecord", "LayerRecord", "LoadRecord", "Manifest",
-    "NetworkRecord", "Signal", "Stream", "UnitRecord", "check_ports", "read",
+    "NetworkRecord", "Signal", "Stream", "UnitRecord", "check_ports", "read", "source_from",
 ]
 
 FORMAT_VERSION = 1
@@ -132,9 +134,9 @@ class BufferRecord(_Record):
 
 
 class NetworkRecord(_Record):
-    """The network: ``source`` as the user named it, ``constants_digest`` of all but the weights, ``shape_digest``
-    of all but what another training may change (of a graph neither); are images ``signed`` numbers, whose codes
-    have the sign bit inverted?"""
+    """The network: ``source`` by its path from the manifest's folder, ``constants_digest`` of all but the weights,
+    ``shape_digest`` of all but what another training may change (of a graph neither); are images ``signed``
+    numbers, whose codes have the sign bit inverted?"""
 
     name: str
     source: str
@@ -253,7 +255,18 @@ def read(path: str | Path) -> Manifest:
     ------
     InputError : not readable, no JSON, or no manifest; the message names the field
     """
-    return validate(Manifest, read_json(path, "a readable manifest"), str(path))
+    found = validate(Manifest, read_json(path, "a readable manifest"), str(path))
+    if found.network is None or sources.comes_along(found.network.source):
+        return found
+    network = found.network.model_copy(update={"source": str(Path(path).parent / found.network.source)})
+    return found.model_copy(update={"network": network})
+
+
+def source_from(folder: Path, network: Path) -> str:
+    """How a manifest in ``folder`` names a network, so that it is found wherever a bench runs."""
+    if sources.comes_along(network) or network.is_absolute():
+        return str(network)
+    return os.path.relpath(network, folder)
 
 
 def check_ports(old: Manifest, new: Manifest, where: str) -> None:

@@ -138,9 +138,9 @@ def by_induction(spec: Spec, *, steps: int = 4, cover_at: int, mutants: int = 4)
     return _prove(spec, f"-maxsteps {steps}", cover_at, mutants, bound=cover_at)
 
 
-def bounded(spec: Spec, *, steps: int, mutants: int = 4) -> Proof:
-    """Prove for the first ``steps`` cycles, in which covers are to happen, too."""
-    return _prove(spec, f"-tempinduct-baseonly -maxsteps {steps}", steps, mutants, bound=steps)
+def bounded(spec: Spec, *, steps: int, mutants: int = 4, cover_at: int | None = None) -> Proof:
+    """Prove for the first ``steps`` cycles; covers are to happen in these too, or within ``cover_at``."""
+    return _prove(spec, f"-tempinduct-baseonly -maxsteps {steps}", cover_at or steps, mutants, bound=steps)
 
 
 _SAT = "sat -set rst 0 -set assumed 1"

@@ -20,6 +20,7 @@ from abc_hw.rtl_gen.emit import manifest
 from abc_hw.rtl_gen.emit.manifest_entries import of_accelerator
 from abc_hw.rtl_gen.engine.design import make_accelerator
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
+from abc_hw.sim.bench import Scoreboard
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,20 @@ def test_ports_are_those_of_the_verilog(generated: Path) -> None:
     for signal in told.signals:
         expected[signal.name] = ("input" if signal.direction == "in" else "output", signal.width)
     assert ports((generated / "tiny.v").read_text(), "tiny") == expected
+
+
+def test_a_network_is_found_from_anywhere(
+    tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.save(network, tmp_path / "network.safetensors")
+    (tmp_path / "made").mkdir()
+    monkeypatch.chdir(tmp_path)
+    done("generate", "network.safetensors", "-o", "made/core.v")
+    assert json.loads(Path("made/core.json").read_text())["network"]["source"] == "../network.safetensors"
+    monkeypatch.chdir("made")
+    assert Scoreboard(manifest.read("core.json")).network.digest == network.digest
+    monkeypatch.chdir("/")
+    assert Scoreboard(manifest.read(tmp_path / "made/core.json")).network.digest == network.digest
 
 
 def test_facts_are_the_networks(generated: Path, network: Network) -> None:
