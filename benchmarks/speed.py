@@ -22,16 +22,22 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch
 from amaranth.back import rtlil
 
 from abc_hw import zoo
-from abc_hw.network import Network, description, onnx_export
+from abc_hw.network import Graph, Network, description, onnx_export
+from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.emit.members import prepared
 from abc_hw.rtl_gen.emit.verilog import emit_accelerator
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
+from abc_hw.rtl_gen.engine.graph_plan import GraphPlan
 from abc_hw.rtl_gen.folding import default_foldings
 from abc_hw.sim import fast, golden
 from abc_hw.sim.runner import simulate
+from abc_hw.training.lowering import to_network
+from abc_hw.training.models import reestimate_batch_norm
+from abc_hw.training.residual import DESIGNS, ResidualNet
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -79,6 +85,22 @@ def generation(name: str) -> str:
     )
 
 
+def depths() -> None:
+    """Processor seconds for the depths of a large graph's buffers, beside those for its foldings."""
+    torch.manual_seed(1)
+    model = ResidualNet(DESIGNS["resnet18"], (224, 224, 3), 1000, M=1, N=1)
+    model.set_integer(True)
+    reestimate_batch_norm(model, [torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)])
+    graph = to_network(model, name="resnet18", classes=[str(index) for index in range(1000)])
+    assert isinstance(graph, Graph)
+    start = time.process_time()
+    foldings = fold(graph)
+    folded = time.process_time()
+    found = GraphPlan(network=graph, foldings=foldings).buffers
+    seconds = time.process_time() - folded
+    print(f"\nresnet18, {len(found)} joins: depths {seconds:.2f} s, foldings {folded - start:.2f} s")
+
+
 def named(name: str) -> Network:
     """An example, or a network of the zoo."""
     return zoo.load(name.removeprefix("zoo:")) if name.startswith("zoo:") else description.load(
@@ -102,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200, help="to evaluate; a fiftieth is simulated")
     parser.add_argument("--networks", default="lenet,zoo:mnist-lenet-m3n3,vgg,zoo:cifar-vgg-residual-m3n3")
-    parser.add_argument("--only", choices=["evaluation", "generation", "simulation"])
+    parser.add_argument("--only", choices=["evaluation", "generation", "depths", "simulation"])
     options = parser.parse_args()
     if options.only in (None, "generation"):
         print("| network | folding, s | Amaranth to RTLIL, s | network to Verilog, s | Verilog, MB | peak, MB |")
@@ -110,6 +132,8 @@ def main() -> None:
         for name in options.networks.split(","):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 print(pool.submit(generation, name).result(), flush=True)
+    if options.only in (None, "depths"):
+        depths()
     network = named("lenet")
     images = np.random.default_rng(0).integers(256, size=(options.images, *network.input_shape), dtype=np.uint8)
     if options.only in (None, "evaluation"):

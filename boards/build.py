@@ -94,8 +94,12 @@ def design(
     board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding] | None = None,
     weights: WeightSource | None = None, cycles: int | None = None,
 ) -> LinkedAccelerator:
-    """The board's accelerator; without foldings those of :func:`folded`; weights from where the board has them
-    unless told otherwise; images kept where they leave block RAMs enough.
+    """The board's accelerator, its images kept where they leave block RAMs enough; weights from where the board
+    has them unless told otherwise.
+
+    Without foldings it has those with the least hardware for so many cycles per image; without a number for the
+    board's own target, or as near as the layers come. If only block RAMs are short for them, the least of those
+    whose memories have room, without a number up to eight times as slow; if there are none, those without room.
 
     Raises
     ------
@@ -104,8 +108,22 @@ def design(
     """
     usual: WeightSource = board.weights if isinstance(network, Network) else "rom"
     weights = weights or usual
-    if foldings is None:
-        foldings = folded(board, network, weights, cycles)
+    if foldings is not None:
+        return _roomiest(board, network, foldings, weights)
+    least = fold_near(network, board.cycles) if cycles is None else fold(network, cycles=cycles)
+    linked = _roomiest(board, network, least, weights)
+    if isinstance(network, Graph) or fit.block_count(linked.memories) <= board.capacity.blocks:
+        return linked
+    if fit.least_luts(board, network, least) > board.capacity.luts:
+        return linked
+    found = _folded_into(board, network, linked, weights, cycles)
+    return linked if found is None else _roomiest(board, network, found, weights)
+
+
+def _roomiest(
+    board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], weights: WeightSource
+) -> LinkedAccelerator:
+    """With the first of ``ROOMS`` that leaves block RAMs enough, or else with that which takes the fewest."""
     found = []
     for room in ROOMS:
         found.append(_linked(board, network, foldings, weights, room))
@@ -123,28 +141,13 @@ def _linked(
     )
 
 
-def folded(
-    board: Board, network: Network | Graph, weights: WeightSource, cycles: int | None = None
-) -> Mapping[str, LayerFolding]:
-    """Foldings with the least hardware for so many cycles per image; without a number for the board's own target,
-    or as near as the layers come.
-
-    If only block RAMs are short for them, the least of those whose memories have room, without a number up to
-    eight times as slow; if there are none, those that have no room.
-
-    Raises
-    ------
-    InputError
-        if no folding is so fast.
-    """
-    usual = fold_near(network, board.cycles) if cycles is None else fold(network, cycles=cycles)
-    if isinstance(network, Graph) or fit.least_luts(board, network, usual) > board.capacity.luts:
-        return usual
-    linked = design(board, network, usual, weights)
-    if fit.block_count(linked.memories) <= board.capacity.blocks:
-        return usual
-    wanted = max(linked.accelerator.plan.cycles, cycles or board.cycles)
-    rooms = [_linked(board, network, usual, weights, room) for room in ROOMS if not room.several]
+def _folded_into(
+    board: Board, network: Network, short: LinkedAccelerator, weights: WeightSource, cycles: int | None
+) -> Mapping[str, LayerFolding] | None:
+    """Foldings whose memories have room in place of those of an accelerator whose memories have not."""
+    plan = short.accelerator.plan
+    wanted = max(plan.cycles, cycles or board.cycles)
+    rooms = [_linked(board, network, plan.foldings, weights, room) for room in ROOMS if not room.several]
     for times, linked in itertools.product((1,) if cycles is not None else (1, 2, 4, 8), rooms):
         taken = [memory.mapped for memory in linked.kept]
         found = fold_into(
@@ -155,7 +158,7 @@ def folded(
         )
         if found is not None:
             return found
-    return usual
+    return None
 
 
 def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:

@@ -9,40 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from abc_hw.network import Network
-from abc_hw.rtl_gen.blocks.buffer import behind_pool
-from abc_hw.rtl_gen.blocks.lanes import AdapterPlan
+from abc_hw.rtl_gen.cost.search import END, Limits, Option, Stream, search
+from abc_hw.rtl_gen.cost.solver import joint
 from abc_hw.rtl_gen.engine.accelerator import WeightSource, layer_numbers
 from abc_hw.rtl_gen.engine.layer import LayerPlan
-from abc_hw.rtl_gen.folding import LayerFolding, Rank, Schedule, candidates, rank
+from abc_hw.rtl_gen.folding import LayerFolding, candidates
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
 from abc_hw.rtl_gen.parts.memory import MemoryPlan
+from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES
 
 __all__ = ["fold_into"]
-
-
-class _Taken(NamedTuple):
-    """Block RAMs, and large memories."""
-
-    blocks: int
-    large: int
-
-
-class _Option(NamedTuple):
-    """A folding of a layer, its weights in large memories or not."""
-
-    rank: Rank
-    plan: LayerPlan
-    taken: _Taken
-
-
-class _Chosen(NamedTuple):
-    """Foldings of the layers up to one."""
-
-    rank: Rank
-    plans: tuple[LayerPlan, ...]
 
 
 def fold_into(
@@ -50,65 +28,40 @@ def fold_into(
 ) -> dict[str, LayerFolding] | None:
     """The folding with the least hardware with at most ``cycles`` per image whose memories take at most so many
     block RAMs and large memories, what is done at once at most so many cells; None if there is none."""
-    at: dict[tuple[int, _Taken], _Chosen] = {(1, _Taken(0, 0)): _Chosen((), ())}
-    for numbers in layer_numbers(network, weights):
-        options = _options(numbers, cycles, target, _Taken(blocks, large), cells)
-        reached: dict[tuple[int, _Taken], _Chosen] = {}
-        joins: dict[tuple[int, int], int | None] = {}
-        for (lanes, taken), chosen in at.items():
-            for option in options:
-                pair = lanes, option.plan.i.lanes
-                if pair not in joins:
-                    joins[pair] = _between(chosen.plans[-1], option.plan, cycles) if chosen.plans else 0
-                between = joins[pair]
-                if between is None:
-                    continue
-                whole = _Taken(taken.blocks + between + option.taken.blocks, taken.large + option.taken.large)
-                if whole.blocks > blocks or whole.large > large:
-                    continue
-                ranked = tuple(map(sum, zip(chosen.rank or (0,) * len(option.rank), option.rank, strict=True)))
-                key = option.plan.o.lanes, whole
-                if ranked[0] > cells:
-                    continue
-                if key not in reached or ranked < reached[key].rank:
-                    reached[key] = _Chosen(ranked, (*chosen.plans, option.plan))
-        at = _unbeaten(reached)
-    if not at:
+    every = layer_numbers(network, weights)
+
+    def joins(index: int, before: Stream, after: Stream) -> tuple[int, int, int, int]:
+        if after is END:
+            return 0, 0, 0, 0
+        adapter, buffer = joint(every[index - 1], before, after, TECHNOLOGIES[target])
+        return 0, 0, 0 if buffer is None else _cells(buffer.memories, "block"), adapter.cycles
+
+    # Cells take the place of look-up tables, and large memories that of multipliers, which have no limit here.
+    layers = [list(_options(numbers, cycles, target, cells)) for numbers in every]
+    found = search(layers, joins, cycles, Limits(luts=cells, brams=blocks, dsps=large))
+    if found is None:
         return None
-    best = min(at.values(), key=lambda chosen: chosen.rank)
-    return {plan.name: plan.folding for plan in best.plans}
+    return {layer.name: option.folding for layer, option in zip(network.layers, found.options(), strict=True)}
 
 
-def _unbeaten(
-    reached: dict[tuple[int, _Taken], _Chosen]
-) -> dict[tuple[int, _Taken], _Chosen]:
-    """Without those that take no less than another of the same lanes and no greater rank."""
-    found: dict[tuple[int, _Taken], _Chosen] = {}
-    for (lanes, taken), chosen in sorted(reached.items(), key=lambda one: one[1].rank):
-        others = (other for before, other in found if before == lanes)
-        if not any(other.blocks <= taken.blocks and other.large <= taken.large for other in others):
-            found[lanes, taken] = chosen
-    return found
-
-
-def _options(numbers: LayerNumbers, cycles: int, target: str, most: _Taken, cells: int) -> list[_Option]:
-    """Of each pair of streams and each number of memories the folding with the least hardware."""
-    fast = [
-        (rank(schedule, place), schedule) for place, schedule in enumerate(candidates(numbers.layer))
-        if schedule.cycles <= cycles
-    ]
-    found: dict[tuple[int, int, _Taken], _Option] = {}
-    for ranked, schedule in fast:
-        if schedule.xnors > cells:
+def _options(numbers: LayerNumbers, cycles: int, target: str, cells: int) -> Iterator[Option]:
+    """A layer under every folding that is fast enough, its weights in block RAMs, and in large memories if they
+    can be."""
+    for schedule in candidates(numbers.layer):
+        if schedule.cycles > cycles or schedule.xnors > cells:
             continue
-        streams = schedule.lanes, schedule.out_lanes
-        for plan, taken in _kept(numbers, schedule, target):
-            if plan.cycles <= cycles and taken.blocks <= most.blocks and taken.large <= most.large:
-                option = _Option((_bits_held(plan), *ranked), plan, taken)
-                key = *streams, taken
-                if key not in found or option.rank < found[key].rank:
-                    found[key] = option
-    return list(found.values())
+        plan = LayerPlan(numbers, schedule.folding, target=target)
+        for one in (plan, dataclasses.replace(plan, large=True)):
+            memories = [memory for block in one.blocks.values() for memory in block.memories]
+            large = _cells(memories, "large")
+            if one.large and not large:
+                continue
+            pooled = 0 if one.pool is None else one.pool.i.px
+            yield Option(
+                luts=_bits_held(one), ffs=0, brams=_cells(memories, "block"), dsps=large,
+                cycles=max(one.cycles, one.window.i_transfers), i=(one.i.px, one.i.lanes),
+                o=(one.o.px, one.o.lanes, pooled), folding=one.folding,
+            )
 
 
 def _bits_held(plan: LayerPlan) -> int:
@@ -123,26 +76,5 @@ def _bits_held(plan: LayerPlan) -> int:
     return schedule.xnors + 3 * pairs * layer.dot_length.bit_length() + words + registers
 
 
-def _kept(numbers: LayerNumbers, schedule: Schedule, target: str) -> Iterator[tuple[LayerPlan, _Taken]]:
-    """A layer with its weights in block RAMs, and in large memories if they can be."""
-    plan = LayerPlan(numbers, schedule.folding, target=target)
-    for one in (plan, dataclasses.replace(plan, large=True)):
-        memories = [memory for block in one.blocks.values() for memory in block.memories]
-        taken = _Taken(_cells(memories, "block"), _cells(memories, "large"))
-        if not one.large or taken.large:
-            yield one, taken
-
-
 def _cells(memories: list[MemoryPlan], kind: str) -> int:
     return sum(memory.mapped.cells for memory in memories if memory.kept and memory.mapped.kind == kind)
-
-
-def _between(before: LayerPlan, after: LayerPlan, cycles: int) -> int | None:
-    """Block RAMs between two layers; None where what joins them takes longer than ``cycles``."""
-    adapter = AdapterPlan(
-        shape=after.numbers.layer.in_shape, i=dataclasses.replace(after.i, lanes=before.o.lanes), o=after.i
-    )
-    if max(adapter.cycles, after.window.i_transfers) > cycles:
-        return None
-    buffer = None if before.pool is None else behind_pool(before.pool, adapter)
-    return 0 if buffer is None else _cells(buffer.memories, "block")

@@ -27,6 +27,9 @@ TOP = "accelerator"
 KINDS = {"icarus": (".fst", ".vcd"), "verilator": (".vcd",)}
 """Suffixes of the waveform files that a simulator writes, the usual one first."""
 
+RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+1")
+"""Of Verilator's models: registers and memories without an initial value begin with any; Icarus begins with x."""
+
 
 def wave_kind(path: Path | str | None, simulator: str) -> str | None:
     """The suffix that tells which kind of waveform file is wanted; the simulator's usual one where there is none.
@@ -43,10 +46,6 @@ def wave_kind(path: Path | str | None, simulator: str) -> str | None:
         usual = " or ".join(kinds)
         raise InputError(f"waves: expected a name that ends in {usual} from {simulator}, found {path}")
     return kind
-
-
-RANDOM_START = ("+verilator+rand+reset+2", "+verilator+seed+1")
-"""Of Verilator's models: registers and memories without an initial value begin with any; Icarus begins with x."""
 
 
 def run_bench(folder: Path, simulator: str, *, kind: str | None) -> Path | None:

@@ -12,21 +12,22 @@ from typing import get_args
 
 from typer.models import ParameterInfo
 
-__all__ = ["complete_values"]
+__all__ = ["complete_values", "values"]
 
 NAMES = {
     "board": ("abc_hw.boards.platforms", "BOARDS"),
     "dataset": ("abc_hw.data.published", "DATASETS"),
     "device": ("abc_hw.rtl_gen.cost.devices", "DEVICES"),
     "model": ("abc_hw.training.models", "MODELS"),
+    "reset": ("abc_hw.rtl_gen.emit.resets", "RESETS"),
     "netlist": ("abc_hw.sim.netlist", "FLOWS"),
     "target": ("abc_hw.rtl_gen.parts.popcount", "TARGETS"),
 }
 """Parameter of a command -> where the names are that it may have, and maybe more."""
 
 CHOICES = {
-    "constants": ("rom", "loaded"), "interface": ("stream", "axi"), "reset": ("sync", "async", "async-low"),
-    "simulator": ("verilator", "icarus"), "weights": ("rom", "loaded"),
+    "constants": ("rom", "loaded"), "interface": ("stream", "axi"), "simulator": ("verilator", "icarus"),
+    "weights": ("rom", "loaded"),
 }
 """Parameter -> the values it may have."""
 
@@ -38,7 +39,8 @@ def _networks() -> Iterable[str]:
     return [*(zoo.PREFIX + name for name in zoo.names()), *(EXAMPLE_PREFIX + name for name in example_names())]
 
 
-def _values(parameter: str) -> Iterable[str]:
+def values(parameter: str) -> Iterable[str]:
+    """What a parameter may be."""
     if parameter == "network":
         return _networks()
     if parameter in CHOICES:
@@ -49,7 +51,7 @@ def _values(parameter: str) -> Iterable[str]:
 
 def _offer(parameter: str) -> Callable[[str], list[str]]:
     def offered(incomplete: str) -> list[str]:
-        return [value for value in _values(parameter) if value.startswith(incomplete)]
+        return [value for value in values(parameter) if value.startswith(incomplete)]
 
     return offered
 

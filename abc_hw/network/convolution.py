@@ -88,13 +88,6 @@ class Conv(Node):
         low, high = values * int(inputs.min()), values * int(inputs.max())
         return (often * np.minimum(low, high)).sum(axis=1), (often * np.maximum(low, high)).sum(axis=1)
 
-    def inside(self, shape: Shape) -> IntArray:
-        """Sums of the weight values at positions inside a map of ``shape``: int64 [OH, OW, C_out].
-
-        They differ from class to class of border pixels: the distinct clipped windows of each axis.
-        """
-        return self._within(shape, self.weight_values.sum(axis=3))
-
     @property
     def has_one_code(self) -> bool:
         """Do all positions outside, if there are any, have the same code?"""
@@ -116,17 +109,13 @@ class Conv(Node):
     def outside(self, shape: Shape) -> IntArray:
         """What positions outside a map of ``shape`` add more than they would as code 0: int64 [OH, OW, C_out]."""
         taps = self.outside_taps
-        return np.asarray(taps.sum(axis=(1, 2)) - self._within(shape, taps))
-
-    def _within(self, shape: Shape, taps: IntArray) -> IntArray:
-        """Sums of int64 [C_out, kernel height, kernel width] over positions inside: int64 [OH, OW, C_out]."""
         height, width = swept(f"{self.name}.kernel", shape, self.kernel, self.stride, self.padding)
         masks = []
         for axis, count in enumerate((height, width)):
             first = np.arange(count) * self.stride[axis] - self.padding[2 * axis]
             places = first[:, None] + np.arange(self.kernel[axis])
             masks.append(((places >= 0) & (places < shape[axis])).astype(np.int64))
-        return np.einsum("yk,xl,ckl->yxc", *masks, taps)
+        return np.asarray(taps.sum(axis=(1, 2)) - np.einsum("yk,xl,ckl->yxc", *masks, taps))
 
     def output(self, *edges: Any) -> Integers:
         """Integers within ``acc_bounds``."""

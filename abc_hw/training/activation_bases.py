@@ -164,7 +164,7 @@ class PixelBases(nn.Module):
 
     Members
     -------
-    padding : the pixel that padding is, int64 [1], or one for each channel
+    padding : the pixel that padding is, int64 [1], or one for each channel;  pads_with_0 : is it 0 in all?
     normalisation : mean, std and size of the float model that the layer came from, JSON values; for people
     """
 
@@ -182,15 +182,16 @@ class PixelBases(nn.Module):
     def pad_with(self, pixels: Sequence[int]) -> None:
         """Padding is this pixel from now on, one number or one for each channel; it goes into checkpoints where it
         is not 0."""
-        self.register_buffer("padding", torch.tensor(pixels), persistent=any(pixels))
+        self.pads_with_0 = not any(pixels)
+        self.register_buffer("padding", torch.tensor(pixels), persistent=not self.pads_with_0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """2 x / 255, counted from that of padding, and the constants that it lacks, [1] or one for each channel;
         InputError for what is no pixel."""
         if x.dtype != torch.uint8:
             _check_pixels(x)
-        value, lowest = x.to(torch.get_default_dtype()) * (2 / 255), self.padding.to(x.device) * (2 / 255)
-        if x.ndim == 4 and self.padding.any():
+        value, lowest = x.to(torch.get_default_dtype()) * (2 / 255), self.padding * (2 / 255)
+        if x.ndim == 4 and not self.pads_with_0:
             value = value - lowest.view(-1, 1, 1)
         return value, lowest.to(value) - 1.0
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..network import Graph, IntArray, Layer, Network
 from ..network.graph import graph_of
+from ..network.nodes import Conv
 from .binarize import codes_of_bases
 from .quantised import QuantisedLayer, quantise
 from .stream import has_stream
@@ -119,6 +120,9 @@ def to_network(
     network = Network(name=name, layers=layers, classes=tuple(classes), training=dict(training or {}))
     if numbers[0].padding_codes is None:
         return network
-    first, *rest = graph_of(network).nodes
-    first = dataclasses.replace(first, padding_code=numbers[0].padding_codes)  # type: ignore[call-arg]
-    return dataclasses.replace(graph_of(network), nodes=(first, *rest))
+    graph = graph_of(network)
+    first, *rest = graph.nodes
+    assert isinstance(first, Conv)  # of the first layer
+    return dataclasses.replace(
+        graph, nodes=(dataclasses.replace(first, padding_code=numbers[0].padding_codes), *rest)
+    )

@@ -146,7 +146,7 @@ def quantise_layer(
     beta, scale = beta[inputs.order].cpu(), alpha_scale * beta_scale.cpu()
     signs = (bases > 0).reshape(layer.M, -1, channels, *kernel)
     codes = None
-    if padding and isinstance(inputs, PixelBases) and inputs.padding.any():
+    if padding and isinstance(inputs, PixelBases) and not inputs.pads_with_0:
         codes = tuple(inputs.padding.expand(channels).tolist())
     quantised = QuantisedLayer(
         name=name, in_shape=in_shape, kernel=kernel, stride=stride, padding=padding, pool=pool,

@@ -26,8 +26,7 @@ IN_FLIGHT = 8
 
 def tag_plan(identity: Identity, technology: Technology) -> FifoPlan:
     """Of the tags of images in the accelerator, which are no more than may wait for their scores."""
-    words = max(min(IN_FLIGHT, identity.window) - 1, 1)
-    return FifoPlan(width=32, words=words, technology=technology)
+    return FifoPlan(width=32, words=min(IN_FLIGHT, identity.window) - 1, technology=technology)
 
 
 def bridge_memories(identity: Identity, technology: Technology) -> list[MemoryPlan]:

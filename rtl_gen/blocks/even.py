@@ -36,7 +36,7 @@ class Line:
 
     def output(self, edge: Edge) -> Integers:
         """Any number of the range."""
-        return Integers(self.low, self.high, edge.shape)  # type: ignore[arg-type]
+        return Integers(np.array(self.low), np.array(self.high), edge.shape)
 
 
 @lru_cache(maxsize=256)

@@ -74,9 +74,9 @@ def estimate_graph(graph: Graph, foldings: Mapping[str, LayerFolding], *, family
     units = []
     for unit in plan.units:
         made = plan.plans[unit.name]
-        between = [*plan.buffer_plans.items(), *plan.pooled.items()]
+        takers = (unit.name, "output") if unit is plan.last else (unit.name,)
         buffers = [
-            StoredMemory("buffer", memory) for (name, _), buffer in between if name == unit.name
+            StoredMemory("buffer", memory) for (name, _), buffer in plan.between if name in takers
             for memory in buffer.memories
         ]
         if isinstance(made, LayerPlan):

@@ -15,7 +15,7 @@ from functools import cached_property
 from abc_hw.errors import InputError
 from abc_hw.network import Network
 
-from ..blocks.buffer import behind_pool
+from ..blocks.buffer import BufferPlan, behind_pool
 from ..blocks.classifier import ArgMaxPlan
 from ..blocks.lanes import AdapterPlan
 from ..blocks.pool import PoolPlan
@@ -23,19 +23,34 @@ from ..blocks.ring import Ring
 from ..engine.accelerator import AcceleratorPlan
 from ..engine.layer import LayerPlan
 from ..folding import LayerFolding, Schedule, candidates, refusal
-from ..parts.memory_mapping import TECHNOLOGIES
+from ..parts.matches import LayerNumbers
+from ..parts.memory_mapping import TECHNOLOGIES, Technology
 from ..parts.stream import CodeStream
 from .devices import DEVICES, Device
 from .estimate import TARGETS, Area, Estimator
 from .search import END, Choice, Limits, Option, Stream, search
 
-__all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "search"]
+__all__ = ["RESOURCES", "Choice", "Limits", "Option", "Solver", "joint", "search"]
 
 RESOURCES = {"luts": "LUTs", "ffs": "flip-flops", "brams": "block RAMs", "dsps": "multipliers"}
 """Fields of :class:`Limits`, and their names for people."""
 
 MOST_XNORS = 200_000
 """Of a layer, at once: more than any device has look-up tables for."""
+
+
+def joint(
+    numbers: LayerNumbers, before: Stream, after: Stream, technology: Technology
+) -> tuple[AdapterPlan, BufferPlan | None]:
+    """What lies between the stream of a layer and what takes it, a buffer behind its pool included."""
+    layer = numbers.layer
+    i, o = (CodeStream(lanes, numbers.output_shape, px) for px, lanes in (before[:2], after))
+    adapter = AdapterPlan(shape=layer.out_shape, i=i, o=o)
+    if layer.pool == 1:
+        return adapter, None
+    pooled = CodeStream(before[1], numbers.output_shape, before[2])
+    pool = PoolPlan(shape=layer.conv_shape, side=layer.pool, i=pooled, technology=technology)
+    return adapter, behind_pool(pool, adapter)
 
 
 class Solver:
@@ -78,20 +93,11 @@ class Solver:
         if before[0] != after[0]:
             return None
         if key not in self._adapters:
-            last = index == len(self._network.layers)
             numbers = self._estimator.numbers[index - 1]
-            layer = numbers.layer
-            shape = (1, 1, layer.out_channels) if last else layer.out_shape
-            i, o = (CodeStream(lanes, numbers.output_shape, px) for px, lanes in (before[:2], after))
-            plan, buffer = AdapterPlan(shape=shape, i=i, o=o), None
-            if layer.pool > 1:
-                technology = TECHNOLOGIES[TARGETS[self._device.family]]
-                pooled = CodeStream(before[1], numbers.output_shape, before[2])
-                pool = PoolPlan(shape=layer.conv_shape, side=layer.pool, i=pooled, technology=technology)
-                buffer = behind_pool(pool, plan)
+            plan, buffer = joint(numbers, before, after, TECHNOLOGIES[TARGETS[self._device.family]])
             area, cycles = self._estimator.between(plan, buffer), plan.cycles
-            if last:
-                argmax = ArgMaxPlan(classes=layer.out_channels, score=numbers.output_shape)
+            if index == len(self._network.layers):
+                argmax = ArgMaxPlan(classes=numbers.layer.out_channels, score=numbers.output_shape)
                 area += self._estimator.block("argmax", argmax.quantities)
                 cycles = max(cycles, argmax.cycles)
             self._adapters[key] = *whole(area)[:3], cycles

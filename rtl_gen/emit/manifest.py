@@ -134,9 +134,9 @@ class BufferRecord(_Record):
 
 
 class NetworkRecord(_Record):
-    """The network: ``source`` by its path from the manifest's folder, ``constants_digest`` of all but the weights,
-    ``shape_digest`` of all but what another training may change (of a graph neither); are images ``signed``
-    numbers, whose codes have the sign bit inverted?"""
+    """The network: ``source`` by its path from the manifest's folder, and once read from where the reader is;
+    ``constants_digest`` of all but the weights, ``shape_digest`` of all but what another training may change (of a
+    graph neither); are images ``signed`` numbers, whose codes have the sign bit inverted?"""
 
     name: str
     source: str
@@ -256,7 +256,7 @@ def read(path: str | Path) -> Manifest:
     InputError : not readable, no JSON, or no manifest; the message names the field
     """
     found = validate(Manifest, read_json(path, "a readable manifest"), str(path))
-    if found.network is None or sources.comes_along(found.network.source):
+    if found.network is None or not found.network.source or sources.comes_along(found.network.source):
         return found
     network = found.network.model_copy(update={"source": str(Path(path).parent / found.network.source)})
     return found.model_copy(update={"network": network})

@@ -194,10 +194,8 @@ class GraphPlan(Paced):
     def memories(self) -> list[MemoryPlan]:
         """All there are."""
         engines = [memory for plan in self.layers for block in plan.blocks.values() for memory in block.memories]
-        others = [
-            memory for plan in [*self.plans.values(), *self.buffer_plans.values(), *self.pooled.values()]
-            if not isinstance(plan, LayerPlan) for memory in plan.memories
-        ]
+        plans = [*self.plans.values(), *(buffer for _, buffer in self.between)]
+        others = [memory for plan in plans if not isinstance(plan, LayerPlan) for memory in plan.memories]
         return engines + others
 
     # -- streams ------------------------------------------------------------------------------------------------
@@ -282,6 +280,11 @@ class GraphPlan(Paced):
         return slowest_by_name(parts)
 
     # -- buffers ------------------------------------------------------------------------------------------------
+
+    @property
+    def between(self) -> list[tuple[tuple[str, int], BufferPlan]]:
+        """All there are, in front of joins and behind pools, by who takes from them."""
+        return [*self.buffer_plans.items(), *self.pooled.items()]
 
     @cached_property
     def pooled(self) -> Mapping[tuple[str, int], BufferPlan]:

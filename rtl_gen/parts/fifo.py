@@ -21,7 +21,7 @@ class FifoPlan:
     Members
     -------
     width : bits of a word
-    words : in memory, at least one; one more stands at the output
+    words : that have room in memory, which has one at least; one more stands at the output
     technology : of its memory
     """
 
@@ -57,7 +57,7 @@ class Fifo(wiring.Component):
     """
 
     def __init__(self, plan: FifoPlan) -> None:
-        self._words = plan
+        self._plan = plan
         width = unsigned(plan.width)
         super().__init__({
             "w_en": In(1), "w_data": In(width), "w_rdy": Out(1), "r_rdy": Out(1), "r_data": Out(width),
@@ -66,7 +66,7 @@ class Fifo(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory = self._words.memory
+        memory = self._plan.memory
         m.submodules.storage = storage = Memory(memory)
         words = memory.words
         head, tail = Signal(range(max(words, 2))), Signal(range(max(words, 2)))

@@ -6,7 +6,7 @@ import pytest
 from command_line import refused
 from typer.testing import CliRunner
 
-from abc_hw.cli.completion import CHOICES
+from abc_hw.cli.completion import values
 from abc_hw.cli.main import app
 
 OFFERED = {
@@ -40,5 +40,5 @@ def test_values_are_offered(parameter: str) -> None:
 def test_what_is_offered_is_what_is_taken(option: str) -> None:
     command, random = ("generate", []) if option in ("reset", "interface") else ("simulate", ["--random"])
     said = refused(command, "example:tiny", *random, f"--{option}", "other")
-    for choice in CHOICES[option]:
+    for choice in values(option):
         assert choice in said.partition("found")[0]

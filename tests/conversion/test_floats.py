@@ -22,7 +22,7 @@ from abc_hw.network.nodes import Conv
 from abc_hw.sim import fast, golden
 from abc_hw.training import loop
 from abc_hw.training.binarize import lloyd_max
-from abc_hw.training.layers import BatchNorm
+from abc_hw.training.layers import ABCConv2d, BatchNorm
 from abc_hw.training.quantised import evaluate_float, evaluate_integer
 
 pytestmark = [
@@ -121,7 +121,8 @@ def test_padding_is_the_nearest_pixel_to_0_in_each_channel(tmp_path: Path) -> No
     made = convert(layers, M=8, N=2, kind="residual", calibration=split, mean=mean, std=std)
     assert made.changes[1] == "0: padding is pixel 26, 124, 230, where it was 26, 124, 230 (the mean)"
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
-    on_bases = made.model[0]  # type: ignore[index]
+    on_bases = made.model.get_submodule("0")
+    assert isinstance(on_bases, ABCConv2d)
     weight = on_bases.approximate_weight() * 2 * torch.tensor(std).view(-1, 1, 1)
     given = functional.conv2d(Normalise(mean, std)(pixels), weight, first.bias, stride=2, padding=1)
     torch.testing.assert_close(on_bases(pixels), given)

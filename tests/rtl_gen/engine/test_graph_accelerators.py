@@ -208,8 +208,7 @@ def test_the_folding_is_the_best_of_all(seed: int) -> None:
     """Of small random graphs every combination of foldings: none meets the target with less, or is faster."""
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, steps=3)
-    units = [unit for unit in units_of(graph) if isinstance(unit.does, Fused)]
-    every = {unit.name: unit_candidates(unit.does) for unit in units}  # type: ignore[arg-type]
+    every = {unit.name: unit_candidates(unit.does) for unit in units_of(graph) if isinstance(unit.does, Fused)}
     found = []
     for chosen in itertools.product(*(enumerate(one) for one in every.values())):
         foldings = {name: schedule.folding for name, (_, schedule) in zip(every, chosen, strict=True)}
