@@ -11,14 +11,17 @@ placements stay in a folder: the command goes on from what is there, so that see
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 
 from abc_hw import sources
 from abc_hw.cli.inputs import load_folding
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
-from benchmarks.out_of_context import DEVICES, ROUTING_LIMIT, longest_path, measure
+from benchmarks.out_of_context import DEVICES, ROUTING_LIMIT, Measurement, longest_path, measure
+
+HEAD = (
+    "network", "device", "cycles per image", "LUT", "FF", "block RAMs", "MHz", "images/s at the median",
+)
 
 
 def main() -> None:
@@ -46,12 +49,20 @@ def main() -> None:
     found = measure(
         device, accelerator, seeds=seeds, wanted=options.clock, keep=options.keep, limit=options.limit
     )
-    blocks = {cell: number for cell, number in found.cost.cells.items() if cell in ("DP16KD", "SB_RAM40_4K")}
-    print(f"{network.name} on {device.name}: {found.cost.luts} LUTs, {found.cost.flip_flops} FFs, {blocks}, "
-          f"{accelerator.plan.cycles} cycles per image, MHz {' '.join(f'{clock:.0f}' for clock in found.clocks)}")
+    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
+    print(f"| {' | '.join(row(network.name, device.name, accelerator.plan.cycles, found))} |")
     for report in sorted(options.keep.glob("seed*.json")) if options.keep else ():
         print(f"{report.stem}: {longest_path(report)}")
 
 
+def row(network: str, device: str, cycles: int, found: Measurement) -> list[str]:
+    """The cells of the table's line."""
+    blocks = sum(found.cost.cells.get(cell, 0) for cell in ("DP16KD", "SB_RAM40_4K"))
+    clocks = " ".join(f"{clock:.0f}" for clock in sorted(found.clocks)) or "-"
+    rate = f"{found.clock * 1e6 / cycles:,.0f}" if found.clock else "-"
+    numbers = [f"{number:,}" for number in (cycles, found.cost.luts, found.cost.flip_flops, blocks)]
+    return [network, device, *numbers, clocks, rate]
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
