@@ -19,15 +19,7 @@ from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.schedule import KNOBS
-from benchmarks.estimate import Case, ffs, luts, measured
-
-
-def block_rams(cells: Counter[str]) -> int:
-    return sum(number for cell, number in cells.items() if cell in ("DP16KD", "PDPW16KD") or "RAM40" in cell)
-
-
-def multipliers(cells: Counter[str]) -> int:
-    return sum(number for cell, number in cells.items() if "MULT18X18" in cell or "SB_MAC16" in cell)
+from benchmarks.estimate import Case, block_rams, ffs, luts, measured, multipliers
 
 
 def counts(cells: Counter[str]) -> str:

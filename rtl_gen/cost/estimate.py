@@ -37,12 +37,15 @@ BLOCKS = ("adapter", "window", "control", "weights", "array", "scale", "output",
 
 COEFFICIENTS = Path(__file__).parent / "estimate.json"
 
-TARGETS = {"ecp5": "ecp5-slices", "ice40": "ice40"}
+TARGETS = {"ecp5": "ecp5-slices", "ice40": "ice40", "gowin": "gowin"}
 """Technology that an accelerator for a family is generated for, a key of
 :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`."""
 
 LUTS_PER_DISTRIBUTED = 4
 """Look-up tables in a cell that holds 16 x 4 bits."""
+
+MULTIPLIER_BITS = {"ecp5": 18, "gowin": 18}
+"""Of a factor of a hardware multiplier; in other families products are logic."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +222,15 @@ class Estimator:
             ]) for name in blocks
         )
 
+    def quantities(self, plan: LayerPlan, name: str) -> dict[str, float]:
+        """What a block's logic grows with in this family; memories apart."""
+        found = plan.blocks[name].quantities
+        if name == "scale" and self._family not in MULTIPLIER_BITS:
+            return found | {"product bits": sum(count * one * other for count, one, other in plan.scale.products)}
+        return found
+
     def _block_of(self, plan: LayerPlan, name: str, memories: list[StoredMemory]) -> Area:
-        area = self._area(name, plan.blocks[name].quantities, memories)
+        area = self._area(name, self.quantities(plan, name), memories)
         if name == "scale":
             area += Area(dsps=sum(multipliers(self._family, *some) for some in plan.scale.products))
         return area
@@ -274,7 +284,7 @@ class Estimator:
 
 def multipliers(family: str, count: int, one: int, other: int) -> int:
     """Hardware multipliers that ``count`` products of factors of these widths take."""
-    side = {"ecp5": 18}.get(family, 0)
+    side = MULTIPLIER_BITS.get(family, 0)
     if not count or not side or min(one, other) < 2 or one + other < 9:
         return 0
     return count * ceil_div(one, side) * ceil_div(other, side)
