@@ -1,4 +1,9 @@
-"""Block RAMs told before synthesis are those that Yosys makes, the link's included."""
+"""Block RAMs told before synthesis are those that Yosys makes, the link's included.
+
+Yosys goes through a whole module anew for each memory in it, hours where there are a thousand. So once memories
+have taken in their registers, nothing else is left in the module but what enables large memories: those with one
+port need to be seen to read and write in turn. What others become depends on nothing around them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,9 @@ def check(name: str, board_name: str, weights: WeightSource, folder: Path) -> No
     libraries = " ".join(f"-lib +/{library}" for library in LIBRARIES[board_name])
     run_yosys(
         f"read_rtlil {folder / 'top.il'}", "hierarchy -top top", "proc", "flatten", "opt_clean", "opt_expr",
-        "opt_clean", "memory -nomap", f"memory_libmap {libraries}",
+        "opt_clean", "memory -nomap", "select -set enables a:ram_style=huge t:$mem_v2 %i %ci12",
+        "select -set others t:* t:$mem_v2 t:DP16KD %u @enables %u %d", "delete @others",
+        f"memory_libmap {libraries}",
         f"tee -q -o {folder / 'blocks'} select -list {BLOCKS}",
         f"tee -q -o {folder / 'large'} select -list {LARGE}",
     )

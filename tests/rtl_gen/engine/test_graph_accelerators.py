@@ -116,6 +116,13 @@ def assert_not_a_row_too_deep(plan: GraphPlan) -> None:
                 assert set(intervals(short, 7)[1:]) != {plan.cycles}, (name, index, depths)
 
 
+def random_plan(seed: int) -> GraphPlan:
+    """A random graph in random foldings, with the depths of its rate."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    return GraphPlan(network=graph, foldings=random_foldings(rng, graph))
+
+
 ROW = [
     3, 4, 5, 8, 9, 10, 12, 15, 19, 20, 21, 22, 23, 29, 32, 34, 35, 36, 41, 42, 43, 46, 47, 48, 49, 52, 56, 63, 65,
     67, 70, 71, 72, 78, 82, 83, 90, 92, 95, 97, 99,
@@ -130,13 +137,30 @@ MORE = [7, 13, 18, 33, 45, 57, 77, 86, 96, 98]
 ])
 def test_random_graphs_meet_their_bound(seed: int) -> None:
     """With free-running ends, to the cycle."""
-    rng = np.random.default_rng(seed)
-    graph = random_graph(rng)
-    plan = GraphPlan(network=graph, foldings=random_foldings(rng, graph))
+    plan = random_plan(seed)
     assert plan.buffers
     assert set(intervals(plan, 7)[1:]) == {plan.cycles}
     if seed in ROW:
         assert_not_a_row_too_deep(plan)
+
+
+CHAINS = sorted(set(range(100)) - {10, 31, *ROW, *MORE})
+"""Seeds of random graphs without joins that meet their bound."""
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in CHAINS[1:])])
+def test_random_chains_meet_their_bound(seed: int) -> None:
+    """With free-running ends, to the cycle."""
+    plan = random_plan(seed)
+    assert not plan.buffers
+    assert set(intervals(plan, 7)[1:]) == {plan.cycles}
+
+
+def test_a_row_that_comes_with_gaps_costs_a_cycle() -> None:
+    """A map of one row, from a pool that drops its last pixels, before a convolution as slow as the input: the row
+    is let go when the next but one is there already, and of every two images one waits a cycle."""
+    plan = random_plan(31)
+    assert intervals(plan, 7)[1:] == [plan.cycles + 1, plan.cycles] * 2 + [plan.cycles + 1]
 
 
 @pytest.mark.parametrize(("ending", "held"), [("conv", ("last", 0)), ("output", ("output", 0))])
