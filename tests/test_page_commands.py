@@ -58,7 +58,8 @@ def test_markers_say_why() -> None:
     assert {marker for marker in markers if marker not in ("", HERE) and len(marker) < len(NOT_RUN) + 10} == set()
     known = [marker for marker in markers if marker in ("", HERE) or marker.startswith(NOT_RUN)]
     assert known == markers
-    written = sum(len(re.findall(r"^<!--", page.read_text(), re.MULTILINE)) for page in PAGES.values())
+    comment = re.compile(r"^<!--(?! measured)", re.MULTILINE)  # those are about tables
+    written = sum(len(comment.findall(page.read_text())) for page in PAGES.values())
     assert written == sum(marker != "" for marker in markers)
     assert {"README", "docs/tutorial", "docs/how-to", "docs/into-your-design"} <= set(RUN)
 
