@@ -74,13 +74,15 @@ def written(table: Table, rows: str, stamp: str) -> str:
 
 
 def stamp() -> str:
-    """Which code and which tools."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()
+    """Which code, changes to pages apart, and which tools."""
+    changed = _git("status", "--porcelain", "--", ".", ":!docs")
+    commit = _git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
     return f"Measured of `{commit}`; " + ", ".join(
         f"{tool} {_version(package)}" for tool, package in TOOLS.items()) + "."
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _version(package: str) -> str:

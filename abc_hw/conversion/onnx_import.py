@@ -73,9 +73,9 @@ def import_onnx(
     """
     source = read(path)
     title = name or os.path.splitext(os.path.basename(os.fspath(path)))[0]
-    walk = Walk(source, pixels=_takes_pixels(source) if pixels is None else pixels)
     report = []
     try:
+        walk = Walk(source, pixels=_takes_pixels(source) if pixels is None else pixels)
         for operation in source.operations:
             report.append((operation.name, operation.kind, _take(walk, operation)))
         nodes, end = finish(walk, source.output)

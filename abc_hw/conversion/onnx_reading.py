@@ -100,7 +100,26 @@ def read(path: str | os.PathLike[str]) -> SourceGraph:
     if not model.graph.node:
         raise InputError(f"{name}: expected an ONNX file, found something else, or no node in it")
     _check(model, name)
-    return _as_graph(_cleaned(model, name), name)
+    _part(model.graph)
+    found = _as_graph(_cleaned(model, name))
+    if found.output not in {output for operation in found.operations for output in operation.outputs}:
+        output = model.graph.output[0].name
+        raise InputError(f"{name}: output {output}: expected one that depends on the image, found constants only")
+    return found
+
+
+def _part(graph: Any) -> None:
+    """Where a node takes a tensor twice, one time it takes a copy: the qonnx package renames the first only."""
+    from onnx import helper
+
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        for place, tensor in enumerate(node.input):
+            if tensor and tensor in node.input[:place]:
+                node.input[place] = copy = f"{tensor} again {len(graph.node)}"
+                graph.node.append(helper.make_node("Identity", [tensor], [copy], name=f"{node.name}_again"))
+        graph.node.append(node)
 
 
 def _check(model: Any, name: str) -> None:
@@ -117,6 +136,9 @@ def _check(model: Any, name: str) -> None:
                 f"{name}: expected a fixed shape of input {inputs[0].name}, found the dimension "
                 f"{dimension.dim_param or 'without a size'}"
             )
+    shape = [dimension.dim_value for dimension in inputs[0].type.tensor_type.shape.dim]
+    if shape[:1] != [1]:
+        raise InputError(f"{name}: expected a batch of 1 in input {inputs[0].name}, found shape {shape}")
     for tensor in graph.initializer:
         if tensor.external_data or tensor.data_location:
             raise InputError(f"{name}: expected all data in the file, found tensor {tensor.name} in another one")
@@ -157,7 +179,7 @@ def _silence() -> Iterator[None]:
         logging.disable(before)
 
 
-def _as_graph(wrapper: Any, name: str) -> SourceGraph:
+def _as_graph(wrapper: Any) -> SourceGraph:
     from onnx import helper, numpy_helper
 
     graph = wrapper.graph
@@ -166,9 +188,6 @@ def _as_graph(wrapper: Any, name: str) -> SourceGraph:
     tensors = {given.name, graph.output[0].name, *(output for node in graph.node for output in node.output)}
     shapes = {tensor: tuple(wrapper.get_tensor_shape(tensor) or ()) for tensor in tensors}
     shapes |= {tensor: value.shape for tensor, value in constants.items()}
-    shape = shapes[given.name]
-    if not shape or shape[0] != 1:
-        raise InputError(f"{name}: expected a batch of 1 in input {given.name}, found shape {list(shape)}")
     operations = tuple(
         Operation(
             node.name or node.output[0], node.op_type, tuple(node.input), tuple(node.output),
@@ -177,7 +196,7 @@ def _as_graph(wrapper: Any, name: str) -> SourceGraph:
         for node in graph.node
     )
     return SourceGraph(
-        operations, given.name, shape, graph.output[0].name,
+        operations, given.name, shapes[given.name], graph.output[0].name,
         {tensor: value.astype(np.float64) for tensor, value in constants.items()}, shapes,
     )
 

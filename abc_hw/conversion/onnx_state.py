@@ -80,7 +80,7 @@ class Number:
     def spatial(self, operation: Operation) -> int:
         """How many axes a map C x H x W or C x L has besides its channels; InputError if it is none."""
         axes = self.place.ndim
-        if axes < 2 or (self.place != channels_first(self.edge.shape, axes)).any():
+        if axes < 2 or not np.array_equal(self.place, channels_first(self.edge.shape, axes)):
             raise InputError(f"{operation.place}: expected a map with its channels first")
         return axes - 1
 

@@ -77,6 +77,21 @@ def test_a_skip_path_groups_and_pools(tmp_path: Path) -> None:
     assert {MaxPool, SumPool, Encode} <= set(kinds)
 
 
+def test_a_tensor_that_is_taken_twice(tmp_path: Path) -> None:
+    """The judge does not read such a file, but one with a copy of the tensor."""
+
+    def doubled(name: str, *copy: str) -> Path:
+        model = Model((1, 6))
+        x = model.quant("x", 0.5, 3)
+        x = model.quant(model.add("Add", x, model.add(*copy, x) if copy else x), 0.75, 3)
+        return model.save(tmp_path / name, model.add("MatMul", x, model.weights((6, 3), 2)))
+
+    judged, path = doubled("copy.onnx", "Identity"), doubled("twice.onnx")
+    imported = import_onnx(judged, name="both")
+    assert assert_equals_the_judge(judged, imported, 20) == 2
+    assert import_onnx(path, name="both").graph.digest == imported.graph.digest
+
+
 def test_pixels_become_a_table(tmp_path: Path) -> None:
     model = Model((1, 1, 4, 4))
     x = model.add("Sub", model.add("Mul", "x", model.constant(2.0)), model.constant(1.0))
