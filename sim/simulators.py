@@ -22,8 +22,11 @@ Simulator = Literal["verilator", "icarus"]
 OLDEST_VERILATOR = (5, 36)
 """The oldest Verilator that cocotb 2.1 works with."""
 
+BRIEF = 100_000
+"""Cycles up to which a simulation is over before the compiler would have optimised its model at all."""
+
 SHORT = 5_000_000
-"""Cycles up to which a simulation is over before the compiler would have optimised its model."""
+"""Cycles up to which it is over before the compiler would have done its best."""
 
 LARGE = 8_000_000
 """Characters of Verilog from which on a compiler is not given a model in one piece: netlists of large networks."""
@@ -45,9 +48,12 @@ def effort(cycles: int | None, verilog: str, *, best: str = "-O3") -> tuple[tupl
         and runs at a third of the speed
     """
     short = cycles is not None and cycles <= SHORT
+    brief = cycles is not None and cycles <= BRIEF
     if len(verilog) > LARGE:
         return SPLIT, "OPT_FAST=-O1" if short else f"OPT_FAST={best}"
-    return (UNSPLIT, "OPT_FAST=-O0") if short else ((), f"OPT_FAST={best}")
+    if short:
+        return UNSPLIT, "OPT_FAST=-O0" if brief else "OPT_FAST=-O1"
+    return (), f"OPT_FAST={best}"
 
 
 def environment(simulator: str) -> dict[str, str]:
