@@ -226,11 +226,11 @@ def test_device_answers_hostile_frames_as_the_model_does(bench: Bench) -> None:
 
 def test_no_fault_leads_to_a_wrong_score(bench: Bench) -> None:
     port = FaultyPort(bench.raw(), 0.0, seed=1711)
-    with Accelerator(port, timeout=0.1, retries=400) as accelerator:  # type: ignore[arg-type]
+    with Accelerator(port, timeout=0.04, retries=1000) as accelerator:  # type: ignore[arg-type]
         port.rate = 0.7
         rounds = 0
         while sum(port.faults.values()) < 1000:
-            order = np.random.default_rng(rounds).permutation(len(bench.images))
+            order = np.random.default_rng(rounds).permutation(len(bench.images))[:10]  # a hundred faults or two
             np.testing.assert_array_equal(accelerator.infer(bench.images[order]), bench.scores[order])
             rounds += 1
         port.rate = 0.0
