@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..network.edges import Integers
 from ..network.nodes import Node, Output, Scores
-from .onnx_state import Number, Walk
+from .onnx_state import Walk
 from .values import Affine
 
 __all__ = ["End", "finish"]
@@ -28,7 +28,7 @@ class End:
     record: dict[str, Any]
 
 
-def finish(walk: Walk, tensor: str) -> tuple[list[Node], End]:
+def finish(walk: Walk) -> tuple[list[Node], End]:
     """All nodes with the last one, and what it is.
 
     Raises
@@ -36,13 +36,13 @@ def finish(walk: Walk, tensor: str) -> tuple[list[Node], End]:
     InputError
         if the output does not depend on the image, or a ReLU or clip stands at the end.
     """
-    number = walk.get(tensor)
-    if not isinstance(number, Number):
-        raise InputError(f"output {tensor}: expected one that depends on the image, found constants only")
+    number, place = walk.end, f"output {walk.source.said_output}"
+    if number is None:
+        raise InputError(f"{place}: expected one that depends on the image, found constants only")
     number = walk.integers(number)
     affine = number.steps.affine
     if affine is None:
-        raise InputError(f"output {tensor}: expected no ReLU or Clip at the end, found one")
+        raise InputError(f"{place}: expected no ReLU or Clip at the end, found one")
     assert isinstance(number.edge, Integers)
     bias = _whole_bias(affine, number.channels)
     if number.edge.shape[:2] == (1, 1) and bias is not None:

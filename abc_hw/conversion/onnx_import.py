@@ -78,7 +78,7 @@ def import_onnx(
         walk = Walk(source, pixels=_takes_pixels(source) if pixels is None else pixels)
         for operation in source.operations:
             report.append((operation.name, operation.kind, _take(walk, operation)))
-        nodes, end = finish(walk, source.output)
+        nodes, end = finish(walk)
         graph = Graph(
             name=_identifier(title), input=walk.input_edge(), signed=False, nodes=absorb_signs(nodes),
             classes=_classes(classes, end.classes), training=end.record | walk.record,

@@ -62,6 +62,7 @@ class SourceGraph:
     -------
     input, output : names of the one input and the one output
     input_shape : with the batch, which is 1
+    said_output : what the file itself calls the output
     constants : tensors that are known, float64
     shapes : of all tensors
     """
@@ -70,6 +71,7 @@ class SourceGraph:
     input: str
     input_shape: tuple[int, ...]
     output: str
+    said_output: str
     constants: Mapping[str, FloatArray]
     shapes: Mapping[str, tuple[int, ...]]
 
@@ -101,11 +103,8 @@ def read(path: str | os.PathLike[str]) -> SourceGraph:
         raise InputError(f"{name}: expected an ONNX file, found something else, or no node in it")
     _check(model, name)
     _part(model.graph)
-    found = _as_graph(_cleaned(model, name))
-    if found.output not in {output for operation in found.operations for output in operation.outputs}:
-        output = model.graph.output[0].name
-        raise InputError(f"{name}: output {output}: expected one that depends on the image, found constants only")
-    return found
+    said_output = model.graph.output[0].name
+    return _as_graph(_cleaned(model, name), said_output)
 
 
 def _part(graph: Any) -> None:
@@ -179,7 +178,7 @@ def _silence() -> Iterator[None]:
         logging.disable(before)
 
 
-def _as_graph(wrapper: Any) -> SourceGraph:
+def _as_graph(wrapper: Any, said_output: str) -> SourceGraph:
     from onnx import helper, numpy_helper
 
     graph = wrapper.graph
@@ -196,7 +195,7 @@ def _as_graph(wrapper: Any) -> SourceGraph:
         for node in graph.node
     )
     return SourceGraph(
-        operations, given.name, shapes[given.name], graph.output[0].name,
+        operations, given.name, shapes[given.name], graph.output[0].name, said_output,
         {tensor: value.astype(np.float64) for tensor, value in constants.items()}, shapes,
     )
 

@@ -128,6 +128,12 @@ class Walk:
     def get(self, tensor: str) -> Number | Weights | FloatArray:
         return self._known[tensor]
 
+    @property
+    def end(self) -> Number | None:
+        """The output; None if it does not depend on the image."""
+        value = self._known.get(self.source.output)  # a constant is not kept where no node takes it
+        return value if isinstance(value, Number) else None
+
     def number(self, operation: Operation, index: int = 0) -> Number:
         """An input that depends on the image.
 

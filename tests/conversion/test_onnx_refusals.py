@@ -104,7 +104,7 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[Model], str], str]] = {
         "(BatchNormalization): expected positive variances, found -1.0"),
     "zero points": (VECTOR, lambda m: m.quant("x", 0.5, 3, zero=0.5),
         "(Quant): expected one whole zero point, found 0.5 .. 0.5"),
-    "half a bit": (VECTOR, lambda m: m.quant("x", 0.5, 2.5),  # type: ignore[arg-type]
+    "half a bit": (VECTOR, lambda m: m.quant("x", 0.5, 2.5),
         "(Quant): expected one whole number of bits, found 2.5"),
     "many bits": (VECTOR, lambda m: m.quant("x", 0.5, 9), "(Quant): expected at most 8 bits, found 9"),
     "a falling out_scale": (VECTOR,
@@ -119,7 +119,7 @@ CASES: dict[str, tuple[tuple[int, ...], Callable[[Model], str], str]] = {
         "(Quant): expected every level within reach of the input"),
     # ends
     "a ReLU at the end": (VECTOR, lambda m: m.add("Relu", product(m, codes(m))),
-        "expected no ReLU or Clip at the end, found one"),
+        "output t3: expected no ReLU or Clip at the end, found one"),
     "an input of five dimensions": ((1, 2, 3, 4, 5), lambda m: m.quant("x", 0.5, 3),
         "input: expected a shape of 2 to 4 dimensions with the batch, found 5"),
     "a batch of two": ((2, 6), lambda m: product(m, codes(m)),
@@ -135,4 +135,6 @@ def test_the_line_names_the_node_and_what_would_be_right(case: str, tmp_path: Pa
     with pytest.raises(InputError) as found:
         import_onnx(path)
     said = str(found.value)
-    assert said.startswith(f"{path}: ") and said.endswith(line) and "\n" not in said, said  # noqa: PT018
+    assert said.startswith(f"{path}: ")
+    assert said.endswith(line)
+    assert "\n" not in said

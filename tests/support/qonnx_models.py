@@ -39,7 +39,7 @@ class Model:
         return names[0]
 
     def quant(
-        self, tensor: str, scale: Any, bits: int, *, signed: int = 1, narrow: int = 1, zero: float = 0.0,
+        self, tensor: str, scale: Any, bits: float, *, signed: int = 1, narrow: int = 1, zero: float = 0.0,
         rounding: str = "ROUND",
     ) -> str:
         return self.add(
