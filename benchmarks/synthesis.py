@@ -19,12 +19,13 @@ from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.schedule import KNOBS
-from benchmarks.estimate import Case, block_rams, ffs, luts, measured, multipliers
+from benchmarks.cells import block_rams, flip_flops, luts, multipliers
+from benchmarks.estimate import Case, measured
 
 
 def counts(cells: Counter[str]) -> str:
     """LUTs, flip-flops, block RAMs and multipliers as cells of a row."""
-    return f"{luts(cells):,} | {ffs(cells):,} | {block_rams(cells)} | {multipliers(cells)}"
+    return f"{luts(cells):,} | {flip_flops(cells):,} | {block_rams(cells)} | {multipliers(cells)}"
 
 
 def main() -> None:

@@ -148,7 +148,9 @@ CHAINS = sorted(set(range(100)) - {10, 31, *ROW, *MORE})
 """Seeds of random graphs without joins that meet their bound."""
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in CHAINS[1:])])
+@pytest.mark.parametrize("seed", [
+    CHAINS[0], *(pytest.param(seed, marks=pytest.mark.long) for seed in CHAINS[1:])
+])
 def test_random_chains_meet_their_bound(seed: int) -> None:
     """With free-running ends, to the cycle."""
     plan = random_plan(seed)
