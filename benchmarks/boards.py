@@ -40,7 +40,7 @@ def row(summary: build.Summary) -> list[str]:
     clock = min(summary.clocks, key=lambda clock: clock.slack)
     return [
         summary.board, summary.network, used(summary, LOGIC), used(summary, FLIP_FLOPS) or "in the cells",
-        used(summary, BLOCKS), used(summary, LARGE), f"{clock.reached:.1f} / {clock.wanted:g}",
+        used(summary, BLOCKS), used(summary, LARGE), f"{clock.reached:.1f} / {clock.wanted:.0f}",
         f"{clock.slack:.1f}", f"{summary.cycles:,}", f"{summary.images:,.0f}",
         f"{sum(summary.seconds.values()):.0f}",
     ]
