@@ -1,7 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Area and clock of the array, by itself and with everything around it, beside a plain sum of bits.
 
-    python -m benchmarks.array [--devices ecp5-6,hx8k] [--rows array,unit] [--plot file.svg]
+    python -m benchmarks.array [--devices ecp5-6,hx8k] [--rows array,unit]
+    python -m benchmarks.array --draw
 
 Out of context: inputs come from a shift register, outputs go to a tree of parities, both subtracted (``frame``).
 Units: LUT4 + 2 x CCU2C on ECP5, SB_LUT4 on iCE40, LUT1 to LUT4 and ALU on Gowin, LUT1 to LUT6 on xc7; a binary
@@ -14,6 +15,7 @@ its weights streamed in; ``naive`` sums bits with the language's ``+``, under th
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,8 @@ from benchmarks import rows
 from benchmarks.out_of_context import DEVICES, Device, Measurement, by_block, measure
 
 HEAD = ("device", "what", "simd", "pe", "M = N", "LUT", "FF", "LUT / bMAC", "MHz", "GOPS / kLUT", "frame LUT, FF")
+
+DOCS = Path(__file__).parent.parent / "docs"
 
 WORDS = 9
 """Of a dot."""
@@ -134,24 +138,26 @@ def measured(
     return Row(device.name, label, simd, pe, bases, found)
 
 
-def plot(found: list[Row]) -> str:
-    """Bars of operations per second and kLUT, as SVG."""
-    shown = [row for row in found if row.gops]
-    most = max(row.gops or 0 for row in shown)
-    lines = []
+def drawn(page: str) -> str:
+    """Bars of operations per second and kLUT, as SVG, of the rows of a page's table that have them."""
+    lines = (re.split(r" *\| *", line.strip("| ")) for line in page.splitlines() if line.startswith("|"))
+    shown = [dict(zip(HEAD, cells, strict=True)) for cells in lines if len(cells) == len(HEAD)]
+    shown = [row for row in shown if row["GOPS / kLUT"].isdigit()]
+    most = max(int(row["GOPS / kLUT"]) for row in shown)
+    bars = []
     for index, row in enumerate(shown):
-        length = 360 * (row.gops or 0) / most
+        length = 360 * int(row["GOPS / kLUT"]) / most
         y = 18 * index
-        name = f"{row.device} {row.what} {row.simd} x {row.pe}, M = N = {row.bases}"
-        colour = "#999" if row.what == "naive" else "#27a"
-        lines += [
+        name = f"{row['device']} {row['what']} {row['simd']} x {row['pe']}, M = N = {row['M = N']}"
+        colour = "#999" if row["what"] == "naive" else "#27a"
+        bars += [
             f'<text x="238" y="{y + 13}" text-anchor="end">{name}</text>',
             f'<rect x="244" y="{y + 2}" width="{length:.0f}" height="14" fill="{colour}"/>',
-            f'<text x="{248 + length:.0f}" y="{y + 13}">{row.gops:.0f}</text>',
+            f'<text x="{248 + length:.0f}" y="{y + 13}">{row["GOPS / kLUT"]}</text>',
         ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="650" height="{18 * len(shown) + 20}" '
-        'font-family="sans-serif" font-size="11">\n' + "\n".join(lines)
+        'font-family="sans-serif" font-size="11">\n' + "\n".join(bars)
         + f'\n<text x="244" y="{18 * len(shown) + 14}">GOPS per 1000 LUTs</text>\n</svg>\n'
     )
 
@@ -193,19 +199,19 @@ def main() -> None:
     parser.add_argument("--pipeline", type=int, default=1, help="adder levels between registers, of the array")
     parser.add_argument("--target", help="of the popcounts, in place of the device's own")
     parser.add_argument("--split", action="store_true", help="print the LUTs of a unit by block, and no more")
-    parser.add_argument("--plot", type=Path, help="also draw the last column but one, as SVG")
+    parser.add_argument("--draw", action="store_true", help="draw docs/performance.svg of its page, and no more")
     options = parser.parse_args()
     if options.split:
         for device in options.devices.split(","):
             split(DEVICES[device], options.simd, options.pe, int(options.bases.split(",")[0]))
         return
+    if options.draw:
+        page = DOCS / "performance.md"
+        page.with_suffix(".svg").write_text(drawn(page.read_text()))
+        return
     rows.head(HEAD)
-    found = []
     for row in table(options):
         rows.line(row.cells())
-        found.append(row)
-    if options.plot:
-        options.plot.write_text(plot(found))
 
 
 if __name__ == "__main__":
