@@ -13,13 +13,13 @@ from abc_hw.network import IntArray
 
 from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
-from ..parts.flow import Flow
+from ..parts.flow import Flow, in_order
 from ..parts.loops import LoopNest, Loops
 from ..parts.memory import Memory, MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.moments import Moments, through_row
 from ..parts.stream import CodeStream, MapShape
-from ..parts.timing import Row, Taken
+from ..parts.timing import Aside, Row, Taken
 
 __all__ = ["MaxPool", "PoolPlan"]
 
@@ -120,14 +120,19 @@ class PoolPlan:
         """Least cycles between images: one per transfer that comes."""
         return self.loops.steps
 
-    @property
-    def flow(self) -> Flow:
-        """A maximum comes with the last transfer of its square; while it waits nothing more is taken."""
+    @cached_property
+    def found(self) -> Flow:
+        """A maximum is found with the last transfer of its square; while it waits there nothing more is taken."""
         words, side = self.loops.bounds["transfer"], self.side
         down, across = np.arange(self.o_shape[0]), np.arange(self.square_groups)
         last = (down[:, None] * side + side - 1) * self.pixel_groups + (across + 1) * self.along - 1
         need = (last[:, :, None] * words + np.arange(words) + 1).reshape(-1).astype(np.int64)
         return Flow(self.loops.steps, need, need)
+
+    @cached_property
+    def flow(self) -> Flow:
+        """One maximum waits beside the one that has been found."""
+        return self.found.then(in_order(self.found.outputs, 1))
 
     def moments(self, offered: IntArray) -> Moments:
         """When transfers are taken and offered, if nobody behind waits."""
@@ -135,7 +140,7 @@ class PoolPlan:
 
     def timing(self, after: Taken) -> Taken:
         """When transfers are taken, with ``after`` behind it."""
-        return Row(after, self.latency, self.flow).take
+        return Row(Aside(after).take, self.latency, self.found).take
 
     @property
     def quantities(self) -> dict[str, float]:
@@ -155,11 +160,12 @@ class MaxPool(wiring.Component):
     Equals :func:`abc_hw.sim.golden.max_pool`. One row of running maxima lies in memory; each transfer reads its
     entry, takes the maximum and writes it back, and the last pixel of a square hands it on::
 
-        i --> read --> max --+--> o, at the last pixel of a square
-                ^            |
-                +-- memory <-+
+        i --> read --> max --+----------+--> o, at the last pixel of a square
+                ^            |          |
+                +-- memory <-+--> aside +
 
-    Takes one transfer per cycle as long as ``o`` is ready.
+    A maximum that nobody takes is put aside, and all stands still until it has gone: whether something moves stands
+    in a register, however far ``o.ready`` comes. Takes one transfer per cycle as long as ``o`` is ready.
 
     Parameters
     ----------
@@ -178,10 +184,8 @@ class MaxPool(wiring.Component):
         m = Module()
         plan, late = self._plan, self._plan.maxima.latency
         m.submodules.maxima = memory = Memory(plan.maxima)
-        moves, accepted = Signal(), Signal()
-        m.d.comb += [
-            moves.eq(~self.o.valid | self.o.ready), self.i.ready.eq(moves), accepted.eq(self.i.valid & moves),
-        ]
+        moves, accepted = Signal(init=1), Signal()
+        m.d.comb += [self.i.ready.eq(moves), accepted.eq(self.i.valid & moves)]
         address, fresh, beside, closing, kept = self._position(m, accepted)
 
         def later(value: Value, name: str, cycles: int, *, reset_less: bool = True) -> Value:
@@ -204,10 +208,19 @@ class MaxPool(wiring.Component):
             memory.write.addr.eq(later(address, "address", late + 1)),
             memory.write.data.eq(result),
             memory.write.en.eq(later(accepted & kept, "written", late + 1, reset_less=False)),
-            self.o.valid.eq(later(accepted & kept & closing, "closed", late + 1, reset_less=False)),
-            self.o.payload.eq(result),
         ]
+        self._hand_on(m, moves, result, later(accepted & kept & closing, "closed", late + 1, reset_less=False))
         return m
+
+    def _hand_on(self, m: Module, moves: Signal, result: Value, there: Value) -> None:
+        """``result``, where it is ``there``, or what was put aside before it."""
+        aside = Signal(self._plan.o.width, reset_less=True)
+        m.d.comb += [
+            self.o.valid.eq(there | ~moves), self.o.payload.eq(Mux(moves, result, aside)),
+        ]
+        m.d.sync += moves.eq(~self.o.valid | self.o.ready)
+        with m.If(moves):
+            m.d.sync += aside.eq(result)
 
     def _neighbours(self, address: Value) -> Value:
         """The greatest codes of the pixels of each square that have just come; 0 of squares that are not there."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from .flow import Flow
 
-__all__ = ["Bounded", "Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
+__all__ = ["Aside", "Bounded", "Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
 
 Taken = Callable[[int], int]
 """The cycle in which a transfer is taken, by the cycle from which on it is offered; of one after the other."""
@@ -116,6 +116,24 @@ class Places:
             there = self._free + 1
         self._count += 1
         return self._last
+
+
+class Aside:
+    """Hands on in the same cycle; what has to wait is put aside, and the next is taken a cycle after it has gone.
+
+    Parameters
+    ----------
+    after : who takes what comes out
+    """
+
+    def __init__(self, after: Taken) -> None:
+        self._after, self._free = after, -1
+
+    def take(self, offered: int) -> int:
+        """:data:`Taken`."""
+        taken = max(offered, self._free)
+        self._free = self._after(taken) + 1
+        return taken
 
 
 class Fifo:
