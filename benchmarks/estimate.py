@@ -1,6 +1,6 @@
 """The estimator against synthesis: measures accelerators, fits the estimator's coefficients, prints the table.
 
-    python -m benchmarks.estimate [--devices ecp5,ice40,gowin] [--random 60] [--no-fit] [--cache build/estimate]
+    python -m benchmarks.estimate [--devices ecp5,ice40,gowin] [--random 80] [--no-fit] [--cache build/estimate]
 
 Each accelerator is synthesised whole, with the flags of the boards; its cells are counted by block, which the
 names that Yosys gives them tell. Half of them, which ``SPLIT`` draws, fit the coefficients; the other half and a
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +54,9 @@ FLOWS = {"ecp5": "synth_ecp5 -nowidelut -abc9", "ice40": "synth_ice40 -abc9", "g
 SPLIT = 9
 """Decides which accelerators fit and which judge."""
 
+LARGER = 60
+"""From which seed on random networks are larger."""
+
 LARGE = "cnv-m1n1"
 """An example, with the fastest folding that is kept for it, over 40,000 look-up tables of ECP5."""
 
@@ -78,9 +81,12 @@ class Case(NamedTuple):
 
 
 def cases(random: int, device: str) -> Iterator[Case]:
-    """All of them; on ECP5 a large one."""
+    """All of them; on ECP5 two networks for it as well, the larger of which takes half of an ECP5-85."""
     yield from small_cases(random)
     if device == "ecp5":
+        network = zoo.load("cnv-m2n2")
+        knobs = load_folding(EXAMPLES / "foldings" / "cnv-m2n2-ecp5-85k.toml")
+        yield Case("cnv-m2n2", network, fold(network, cycles=None, knobs=knobs))
         network = description.load(EXAMPLES / f"{LARGE}.toml")[0]
         knobs = load_folding(EXAMPLES / "foldings" / f"{LARGE}-ecp5-85k-fast.toml")
         yield Case(f"{LARGE}, fast", network, fold(network, cycles=None, knobs=knobs))
@@ -122,14 +128,15 @@ def least_xnors(network: Network, cycles: int) -> dict[str, LayerFolding]:
 
 def random_case(seed: int) -> Case:
     """One or two convolutions and a classifier of middling size, each layer folded at random, words of whole
-    windows apart; of every third with several pixels at once, where that comes out."""
-    rng = np.random.default_rng(seed)
+    windows apart; of every third with several pixels at once, where that comes out. From ``LARGER`` on with
+    residual signs, more channels and more at once."""
+    rng, larger = np.random.default_rng(seed), seed >= LARGER
     side, channels = int(rng.integers(8, 13)), int(rng.choice([1, 2, 3]))
     forms = [{"kind": "fixed", "bits": 6}, {"kind": "csd", "bits": 6, "terms": 2}, {"kind": "pow2", "bits": 4}]
     layers = []
     for index in range(1 + (rng.random() < 0.35)):
         layer = {
-            "kind": "conv", "out_channels": int(rng.choice([8, 12, 16, 24])),
+            "kind": "conv", "out_channels": int(rng.choice([32, 64, 128] if larger else [8, 12, 16, 24])),
             "kernel": int(rng.choice([3, 3, 3, 5])), "M": int(rng.integers(1, 4)),
             "scale": forms[rng.integers(len(forms))],
         }
@@ -144,11 +151,11 @@ def random_case(seed: int) -> Case:
     })
     network = Description.model_validate({
         "name": f"random-{seed}", "input_shape": (side, side, channels), "classes": 10, "seed": seed,
-        "layers": layers,
+        "layers": layers, "bases": "planes" if larger else "thermometer",
     }).network()
     foldings = {}
     for layer in network.layers:
-        goal = 2 ** rng.uniform(2, 8.5)
+        goal = 2 ** rng.uniform(*((7, 12) if larger else (2, 8.5)))
         every = [one for one in candidates(layer, several=seed % 3 == 2) if one.rows == 1]
         found = [one for one in every if goal / 1.5 <= one.xnors <= 1.5 * goal] or every[:1]
         foldings[layer.name] = found[rng.integers(len(found))].folding
@@ -196,50 +203,64 @@ def block_of(cell: str) -> tuple[str, str]:
 # -- fit ------------------------------------------------------------------------------------------------------
 
 
-def blocks_of(case: Case, device: str, found: Found) -> Iterator[tuple[str, Mapping[str, float], Counter[str]]]:
-    """(block, quantities, cells) of every block of every layer."""
+class Part(NamedTuple):
+    """What one or more blocks of a layer grow with, by (block, quantity), and what they took; gates that choose a
+    bank of a memory are known and not among it."""
+
+    quantities: dict[tuple[str, str], float]
+    luts: int
+    ffs: int
+
+
+def united(parts: Iterable[Part]) -> Part:
+    """Several as one."""
+    parts = list(parts)
+    quantities = {name: number for part in parts for name, number in part.quantities.items()}
+    return Part(quantities, sum(part.luts for part in parts), sum(part.ffs for part in parts))
+
+
+def layers_of(case: Case, device: str, found: Found) -> Iterator[dict[str, Part]]:
+    """The blocks of every layer, and of what comes behind the last one."""
     plan = AcceleratorPlan.of(case.network, case.foldings, target=TARGETS[device])
     estimator = Estimator(case.network, device)
+
+    def part(layer: str, name: str, counted: Iterable[Mapping[str, float]], gates: int = 0) -> Part:
+        own = {(name, one): number for one, number in sum(map(Counter, counted), Counter()).items()}
+        cells = found.get((layer, name), Counter())
+        return Part(own, luts(cells) - gates, flip_flops(cells) - gates)
+
     for layer, adapter in zip(plan.layers, plan.adapters, strict=False):
-        for name, block in {**layer.blocks, "adapter": adapter}.items():
-            memories = [] if name == "adapter" else [memory for memory in block.memories if memory.kept]
-            own = block.quantities if name == "adapter" else estimator.quantities(layer, name)
-            counted = [own, *map(memory_quantities, memories)]
-            yield name, dict(sum(map(Counter, counted), Counter())), found.get((layer.name, name), Counter())
-    for name, block in (("adapter", plan.adapters[-1]), ("argmax", plan.argmax)):
-        yield name, block.quantities, found.get(("", name), Counter())
-
-
-Line = tuple[dict[tuple[str, str], float], int, int, float]
-"""Quantities, LUTs and FFs measured, and the weight of the line."""
+        blocks = {"adapter": part(layer.name, "adapter", [adapter.quantities])}
+        for name, block in layer.blocks.items():
+            kept = [memory for memory in block.memories if memory.kept]
+            counted = [estimator.quantities(layer, name), *map(memory_quantities, kept)]
+            blocks[name] = part(layer.name, name, counted, sum(memory.gates for memory in kept))
+        yield blocks
+    behind = {"adapter": plan.adapters[-1], "argmax": plan.argmax}
+    yield {name: part("", name, [block.quantities]) for name, block in behind.items()}
 
 
 def fit(found: list[tuple[Case, Found]], device: str) -> dict[str, dict[str, list[float]]]:
     """Coefficients, none negative, by least squares of errors relative to the whole accelerator.
 
     Names of cells tell blocks apart, but where one block's registers take what another computes, the logic between
-    may bear either name: of the ``JOINED`` blocks a layer's sum counts in full, each by itself little.
+    may bear either name. Words of weights always end in registers of the array: the two are one. Of the ``JOINED``
+    a layer's sum counts in full, each by itself little.
     """
-    lines: list[Line] = []
+    lines: list[tuple[Part, float]] = []
     for case, cells in found:
         size = luts(sum(cells.values(), Counter()))
-        joined: list[Line] = []
-        for block, quantities, counted in blocks_of(case, device, cells):
-            named = {(block, name): number for name, number in quantities.items()}
-            line = named, luts(counted), flip_flops(counted), (BLOCK_WEIGHT if block in JOINED else 1) / size
-            lines.append(line)
-            if block in JOINED:
-                joined.append(line)
-            if len(joined) == len(JOINED):
-                together = {name: number for one in joined for name, number in one[0].items()}
-                lines.append((together, sum(one[1] for one in joined), sum(one[2] for one in joined), 1 / size))
-                joined = []
-    names = sorted({name for line in lines for name in line[0]})
-    matrix = np.array([[line[0].get(name, 0) for name in names] for line in lines], float)
-    weights = np.array([line[3] for line in lines])
+        for blocks in layers_of(case, device, cells):
+            if "array" in blocks:
+                blocks["array"] = united([blocks["array"], blocks.pop("weights")])
+                lines.append((united(blocks[name] for name in JOINED), 1 / size))
+            lines += [(one, (BLOCK_WEIGHT if name in JOINED else 1) / size) for name, one in blocks.items()]
+    names = sorted({name for part, _ in lines for name in part.quantities})
+    matrix = np.array([[part.quantities.get(name, 0) for name in names] for part, _ in lines], float)
+    weights = np.array([weight for _, weight in lines])
     each = [
-        nnls(matrix * weights[:, None], np.array([line[column] for line in lines]) * weights)[0]
-        for column in (1, 2)
+        nnls(matrix * weights[:, None], np.array(took) * weights)[0]
+        for took in ([part.luts for part, _ in lines], [part.ffs for part, _ in lines])
     ]
     coefficients: dict[str, dict[str, list[float]]] = {}
     for (block, name), *pair in zip(names, *each, strict=True):
@@ -275,7 +296,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", default="ecp5")
     parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
-    parser.add_argument("--random", type=int, default=60, help="random networks beside the five named ones")
+    parser.add_argument("--random", type=int, default=80, help="random networks beside the five named ones")
     parser.add_argument("--no-fit", action="store_true", help="compare only")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)

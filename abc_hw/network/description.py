@@ -25,6 +25,7 @@ hardware before there is a trained network, and for tests. A description reads::
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -132,6 +133,7 @@ class Description(_Table):
     classes : how many, or their names
     seed : of the random weights; equal seeds give equal networks
     M, N, scale : for the layers that do not say otherwise
+    bases : ``thermometer``, those of the paper, M + 1 levels of a weight; ``planes``, residual signs, 2^M of them
     layers : in order, the last one the classifier
     """
 
@@ -143,6 +145,7 @@ class Description(_Table):
     M: Count = 3
     N: Count = 3
     scale: ScaleDescription = ScaleDescription()
+    bases: BasesKind = "thermometer"
     layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1, max_length=limits.MAX_LAYERS)]
 
     @property
@@ -194,7 +197,7 @@ class Description(_Table):
         layer, name, last = self.layers[index], self.layer_names[index], index == len(self.layers) - 1
         if index == 0 and layer.N is not None:
             raise NetworkError(f"{name}.N", "none in the first layer, whose input is the image", layer.N)
-        after = None if last else Bases(kind="thermometer", count=self.layers[index + 1].N or self.N)
+        after = None if last else Bases(kind=self.bases, count=self.layers[index + 1].N or self.N)
         form = (layer.scale or self.scale).form
         image = index == 0
         return random_layer(
@@ -207,7 +210,9 @@ class Description(_Table):
             padding=layer.padding,
             M=layer.M or self.M,
             N=self.input_bits if image else layer.N or self.N,
-            input_kind="planes" if image else "thermometer",
+            weight_kind=self.bases,
+            input_kind="planes" if image else self.bases,
+            powers=("inputs",) if image else (),
             alpha_scale=form,
             beta_scale=ScaleForm(kind="pow2", bits=self.input_bits) if image else form,
             pool=layer.pool,
@@ -270,6 +275,7 @@ def random_layer(
     pool: int = 1,
     levels: int | None,
     plain: bool = True,
+    powers: Collection[str] = ("weights", "inputs"),
     extremes: bool = False,
 ) -> Layer:
     """A valid layer with random weights and coefficients.
@@ -277,8 +283,10 @@ def random_layer(
     Parameters
     ----------
     levels : codes that the next layer takes; None makes a classifier with random bias
-    plain : bit-planes weigh 1, 2, 4..., a single basis weighs +-1, other coefficients are not zero: what
-        training gives. Otherwise every coefficient is any value of its form, zero included
+    plain : a single basis weighs +-1, other coefficients are not zero: what training gives. Otherwise every
+        coefficient is any value of its form, zero included
+    powers : of ``weights`` and ``inputs`` those whose bit-planes weigh 1, 2, 4..., where the form allows that, if
+        ``plain``; others weigh what comes out, ascending, as residual signs do
     extremes : put thresholds of some channels at both ends of the accumulator's range; otherwise they are
         where random inputs make all levels about equally frequent
 
@@ -290,9 +298,9 @@ def random_layer(
     beta_scale = beta_scale or ScaleForm()
     weight_bases, input_bases = Bases(kind=weight_kind, count=M), Bases(kind=input_kind, count=N)
     if plain:
-        alpha = _plain_coefficients(rng, weight_bases, alpha_scale, (out_channels, M))
+        alpha = _plain_coefficients(rng, weight_bases, alpha_scale, (out_channels, M), "weights" in powers)
         alpha *= rng.choice([-1, 1], (out_channels, 1)) if M == 1 or weight_kind == "planes" else 1
-        beta = _plain_coefficients(rng, input_bases, beta_scale, (N,))
+        beta = _plain_coefficients(rng, input_bases, beta_scale, (N,), "inputs" in powers)
     else:
         alpha = rng.choice(alpha_scale.allowed, (out_channels, M))
         beta = rng.choice(beta_scale.allowed, N)
@@ -330,13 +338,15 @@ def random_layer(
 
 
 def _plain_coefficients(
-    rng: np.random.Generator, bases: Bases, form: ScaleForm, shape: tuple[int, ...]
+    rng: np.random.Generator, bases: Bases, form: ScaleForm, shape: tuple[int, ...], in_powers: bool
 ) -> IntArray:
     powers = 1 << np.arange(bases.count)
     if bases.count == 1:
         return np.ones(shape, np.int64)
-    if bases.kind == "planes" and form.allows(powers).all():
+    if bases.kind == "planes" and in_powers and form.allows(powers).all():
         return np.broadcast_to(powers, shape).copy()
+    if bases.kind == "planes":
+        return np.sort(rng.choice(form.allowed[form.allowed > 0], shape))
     return rng.choice(form.allowed[form.allowed != 0], shape)
 
 

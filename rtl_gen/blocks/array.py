@@ -133,12 +133,14 @@ class ArrayPlan:
         """What its logic grows with."""
         pairs = self.px * self.pe * self.mp * self.np
         weights, activations = self.pe * self.mp * self.simd, self.px * self.np * self.simd
-        return {
-            "xnors": pairs * self.simd, "pairs": pairs, "count bits": pairs * self.simd.bit_length(),
-            "dot bits": pairs * self.dot_length.bit_length(), "narrow": pairs * (self.simd < 4),
-            "weights": weights if self.weight_bases.count > 1 else 0,
+        counts = {name: pairs * number for name, number in self.element.popcount.quantities.items()}
+        return counts | {
+            "pairs": pairs, "dot bits": pairs * self.dot_length.bit_length(), "narrow": pairs * (self.simd < 4),
+            "weights": weights,
+            "expanded weights": 0 if self.stores_bases else weights,
             "chosen weights": weights if self.groups_m > 1 else 0,
             "activations": activations,
+            "expanded activations": 0 if self.input_bases.bits == self.input_bases.count else activations,
             "chosen activations": activations if self.groups_n > 1 else 0,
         }
 

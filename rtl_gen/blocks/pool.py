@@ -164,8 +164,8 @@ class MaxPool(wiring.Component):
                 ^            |          |
                 +-- memory <-+--> aside +
 
-    A maximum that nobody takes is put aside, and all stands still until it has gone: whether something moves stands
-    in a register, however far ``o.ready`` comes. Takes one transfer per cycle as long as ``o`` is ready.
+    A maximum that nobody takes is put aside, and all stands still until it has gone: whether something moves
+    stands in a register, however far ``o.ready`` comes. Takes one transfer per cycle as long as ``o`` is ready.
 
     Parameters
     ----------

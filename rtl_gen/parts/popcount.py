@@ -12,7 +12,7 @@ from abc_hw.registry import Registry
 
 from .coding import CODES
 from .popcount_forms import FORMS, Form, parity_count, parity_levels
-from .popcount_rows import Mismatch, Stages
+from .popcount_rows import Mismatch, Stages, count_plan
 
 __all__ = ["TARGETS", "Popcount", "PopcountPlan", "Technology", "XorPopcount"]
 
@@ -81,6 +81,27 @@ class PopcountPlan:
     def latency(self) -> int:
         """Cycles from the bits to their count."""
         return Stages.latency(self.levels, self.pipeline)
+
+    @property
+    def quantities(self) -> dict[str, float]:
+        """What its logic grows with, in the forms of adders with carry-in; registers behind every level, or plain
+        operands."""
+        return _quantities(self)
+
+
+@lru_cache(maxsize=1 << 12)
+def _quantities(plan: PopcountPlan) -> dict[str, float]:
+    coded = plan.code == "parity" and plan.width > 1
+    tree = count_plan(plan.width // 2 if coded else plan.width)
+    input_bits = 2 if plan.built is FORMS["ccu2c"] and not coded else 1
+    registers = 0
+    if plan.pipeline:
+        registers = tree.size.bit_length() + tree.registers(plan.pipeline, input_bits)
+        if coded and plan.pipeline == 1:  # pairs, and the parity that goes beside their count
+            registers += tree.size + plan.levels
+    return {
+        "positions": tree.positions, "registers": registers, "coded pairs": plan.width // 2 if coded else 0,
+    }
 
 
 @lru_cache(maxsize=1 << 12)

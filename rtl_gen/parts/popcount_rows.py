@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
@@ -98,6 +98,31 @@ class CountPlan:
     left: "CountPlan | None" = None
     right: "CountPlan | None" = None
     carry: int = 0
+
+    @cached_property
+    def positions(self) -> int:
+        """Of the chains of all adders: the bits of their operands, and a carry-in."""
+        if self.left is None or self.right is None:
+            return 0
+        return self.left.positions + self.right.positions + self.left.size.bit_length() + 1
+
+    def registers(self, pipeline: int, input_bits: int) -> int:
+        """Flip-flops behind all adders but the last, and of inputs (of so many bits each) and counts that wait for
+        what is added to them."""
+        if self.left is None or self.right is None:
+            return 0
+
+        def waits(start: int) -> int:
+            return (self.level - 1) // pipeline - start // pipeline if pipeline else 0
+
+        held = self.carry * input_bits * waits(0)
+        for part in (self.left, self.right):
+            if part.size == 1:
+                held += input_bits * waits(0)
+            elif part.size:
+                own = part.level % pipeline == 0 if pipeline else False
+                held += part.size.bit_length() * (own + waits(part.level))
+        return held + self.left.registers(pipeline, input_bits) + self.right.registers(pipeline, input_bits)
 
 
 def count_plan(size: int) -> CountPlan:
