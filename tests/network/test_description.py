@@ -71,6 +71,20 @@ def test_layers_may_say_otherwise(path: Path) -> None:
     assert folding == {}
 
 
+def test_bases_are_planes_where_it_says_so(path: Path) -> None:
+    path.write_text('bases = "planes"\n' + TINY)
+    network, _ = description.load(path)
+    for index, layer in enumerate(network.layers):
+        assert (layer.weight_bases.kind, layer.input_bases.kind) == ("planes", "planes")
+        assert layer.weight_bases.levels == 1 << layer.weight_bases.count
+        assert index or layer.beta.tolist() == [1 << bit for bit in range(8)]
+        assert layer.weight_bases.count == 1 or len({tuple(pair) for pair in np.abs(layer.alpha)}) > 1
+        assert not index or (np.diff(layer.beta) >= 0).all()
+    path.write_text(path.read_text().replace("planes", "signs"))
+    with pytest.raises(InputError, match=r"bases\.kind: expected thermometer or planes, found 'signs'"):
+        description.load(path)
+
+
 def test_seeds_decide_the_weights(path: Path) -> None:
     digests = []
     for seed in (1, 1, 2):

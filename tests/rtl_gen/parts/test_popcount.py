@@ -2,12 +2,14 @@
 
 import itertools
 import random
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiger_bdd import Diagrams, circuit_outputs, count_of
+from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
 from abc_hw.rtl_gen.parts.coding import CODES, parity_code
@@ -141,6 +143,19 @@ def test_proven_wide(form: str, code: str, width: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("form", "code"), sorted(set(TARGETS.values())))
 def test_proven_as_generated(form: str, code: str, width: int, tmp_path: Path) -> None:
     prove(form, code, width, tmp_path)
+
+
+@pytest.mark.parametrize("target", ["ecp5-slices", "ecp5"])
+@pytest.mark.parametrize("pipeline", [1, 2, 3])
+def test_registers_are_as_many_as_told(target: str, pipeline: int) -> None:
+    code = TARGETS[target].code if pipeline == 1 else "plain"
+    for width in [*range(1, 34), 63, 64, 127, 191]:
+        plan = PopcountPlan(width=width, pipeline=pipeline, target=target, code=code)
+        text = rtlil.convert(XorPopcount(plan), name="top", emit_src=False)
+        built = re.findall(r"cell \$dff .*?parameter \\WIDTH (\d+)", text, re.DOTALL)
+        assert sum(map(int, built)) == plan.quantities["registers"]
+        carry_positions = 2 * text.count("cell \\CCU2C ")
+        assert target != "ecp5-slices" or carry_positions >= plan.quantities["positions"]
 
 
 def test_slices_take_in_their_operands_registered_or_not() -> None:
