@@ -181,6 +181,8 @@ def run(
         typer.Option(help="Serial port of the board, as /dev/ttyUSB1.", show_default="the one that answers"),
     ] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="A simulated board in place of a port.")] = False,
+    cycles: Cycles = None,
+    folding: FoldingOption = None,
     images: Annotated[int, typer.Option(help="How many test images, where no files are given.")] = 20,
     dataset: SameDataset = None,
     data_dir: DataDir = None,
@@ -196,7 +198,8 @@ def run(
 ) -> None:
     """Classify images on a board, or on the simulation of one, through the same serial link.
 
-    A board that takes its weights from the host gets them, if it has not got them.
+    A board that takes its weights from the host gets them, if it has not got them. Cycles and foldings are those
+    of a simulated board; its line has the fewest clock cycles per bit that there can be.
 
     Exit code 0: every score is the golden model's; 1: some differ; 2: something cannot be used.
     """
@@ -205,6 +208,9 @@ def run(
         raise InputError("port: expected either --port or --simulate, found both")
     if simulate and network is None:
         raise InputError("network: expected one with --simulate, found none")
+    for name, given in (("cycles", cycles), ("folding", folding)):
+        if given is not None and not simulate:
+            raise InputError(f"{name}: expected with --simulate only, as a board's are fixed, found {given}")
     check_number("images", images, 1)
     check_number("seed", seed, 0)
     from abc_hw.boards.host import run as runner
@@ -214,7 +220,7 @@ def run(
     if not simulate:
         network, port = find_board(network, port)
     assert network is not None  # simulated without one was refused, and a board told its own
-    found, foldings = read_design(network, None, None)
+    found, foldings = read_design(network, cycles, folding)
     wanted = Wanted(
         dataset=dataset, data_dir=data_dir, images_file=images_file, resize=resize, grey=grey,
         background=background, invert=invert, label=label,

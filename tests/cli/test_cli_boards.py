@@ -32,6 +32,8 @@ def test_image_of_another_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("words", "message"), [
     (["run", "--simulate"], "network: expected one with --simulate, found none"),
     (["run", NETWORK, "--port", "/dev/ttyNONE", "--simulate"], "found both"),
+    (["run", NETWORK, "--cycles", 500], "cycles: expected with --simulate only, as a board's are fixed"),
+    (["run", NETWORK, "--simulate", "--cycles", 1], "expected a target of at least "),
     (["run", NETWORK, "--simulate", "--images", 0], "images: expected a number from 1, found 0"),
     (["build", NETWORK, "--board", "toaster"], "board: expected one of icebreaker, hx8k"),
 ])
