@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Proofs of what holds a layer together: credit of the queue, rows of the window, widths of the scale unit."""
+"""Proofs of what holds a layer together: credit of the queue, rows of the window, joins."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ import pytest
 from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from formal import Proof, Spec, bounded, by_induction, transfers
+from formal import Spec, bounded, by_induction, holds, transfers
 
 from abc_hw.network import Layer
 from abc_hw.network.description import random_layer
-from abc_hw.network.fused import Fused
 from abc_hw.rtl_gen.blocks.add import Add, AddPlan
 from abc_hw.rtl_gen.blocks.queue import QueuePlan
 from abc_hw.rtl_gen.blocks.ring import row_plan
-from abc_hw.rtl_gen.blocks.scale import ScaleUnit
 from abc_hw.rtl_gen.blocks.window import WindowBuffer
 from abc_hw.rtl_gen.engine.layer import LayerEngine, LayerPlan
 from abc_hw.rtl_gen.folding import LayerFolding
@@ -29,13 +27,6 @@ from abc_hw.rtl_gen.parts.delay import delayed
 from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.loops import LoopNest
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
-
-
-def holds(proof: Proof) -> None:
-    print(proof)
-    assert proof.proven
-    assert all(proof.covers.values()), proof.covers
-    assert proof.refuted >= 1
 
 
 def made(shape: tuple[int, int, int], channels: int, kernel: tuple[int, int], **more: int) -> Layer:
@@ -309,97 +300,6 @@ def windows(layer: Layer) -> Spec:
 ])
 def test_windows(shape: tuple[int, int, int], kernel: tuple[int, int], more: dict[str, int], steps: int) -> None:
     holds(bounded(windows(made(shape, 1, kernel, **more)), steps=steps, mutants=3, cover_at=60))
-
-
-# -- widths of the scale unit -----------------------------------------------------------------------------------
-
-WIDE = 24
-
-
-def scaled(layer: Layer, **folding: int) -> Spec:
-    """The dots of any window, against a sum in numbers that are wide enough for anything."""
-    plan = planned(layer, **folding)
-    numbers, schedule = plan.numbers, plan.schedule
-    spec = Spec(ScaleUnit(plan.scale))
-    dut = spec.dut
-    assert schedule.scale_lanes.total == plan.folding.pe * plan.folding.mp
-    spacing = Signal(range(schedule.scale_items + 1))
-    with spec.m.If(dut.load):
-        spec.m.d.sync += spacing.eq(schedule.scale_items - 1)
-    with spec.m.Elif(spacing != 0):
-        spec.m.d.sync += spacing.eq(spacing - 1)
-    spec.assume(~dut.load.any() | (dut.load.all() & (spacing == 0)))
-    folded = numbers.layer
-    dots = [Value.cast(dut.dots[0][m][n]) for m in range(plan.folding.mp) for n in range(plan.folding.np)]
-    steps = [
-        [(group, first_m + m, first_n + n) for m in range(plan.folding.mp) for n in range(plan.folding.np)]
-        for group in range(schedule.channel_groups)
-        for first_n in range(0, folded.input_bases.count, plan.folding.np)
-        for first_m in range(0, folded.weight_bases.count, plan.folding.mp)
-    ]
-    counted = matches_of(spec, folded)
-    passes = schedule.passes_m * schedule.passes_n
-    place, groups = Signal(range(len(steps) + 1)), Signal(3)
-    added, total = Signal(signed(WIDE)), Signal(signed(WIDE))
-    with spec.m.Switch(place):
-        for index, which in enumerate(steps):
-            factors = [int(folded.alpha[c, m] * folded.beta[n]) for c, m, n in which]
-            with spec.m.Case(index):
-                spec.m.d.comb += added.eq(sum(dot * factor for dot, factor in zip(dots, factors, strict=True)))
-    for index, which in enumerate(steps):
-        for dot, one in zip(dots, which, strict=True):
-            spec.assume(~dut.load[0] | (place != index) | (dot == counted[one]))
-    first, last = Signal(), Signal()
-    spec.m.d.comb += [
-        first.eq(_any(place == index for index in range(0, len(steps), passes))),
-        last.eq(_any(place == index for index in range(passes - 1, len(steps), passes))),
-    ]
-    now = Signal(signed(WIDE))
-    spec.m.d.comb += now.eq(Mux(first, 0, total) + added)
-    chosen, kept = spec.constant(3, "chosen"), Signal(signed(WIDE))
-    with spec.m.If(dut.load):
-        spec.m.d.sync += [total.eq(now), place.eq(Mux(place == len(steps) - 1, 0, place + 1))]
-        with spec.m.If(last):
-            spec.m.d.sync += groups.eq(groups + 1)
-            with spec.m.If(groups == chosen):
-                spec.m.d.sync += kept.eq(now)
-    went = spec.count(dut.valid, 3, "went")
-    ours = dut.valid & (went == chosen)
-    spec.prove(~ours | (dut.matches[0] == kept))
-    spec.cover("a group's sum", ours)
-    return spec
-
-
-def matches_of(spec: Spec, layer: Fused) -> dict[tuple[int, int, int], Value]:
-    """Matches of any one window with each channel's weights, by channel, weight and activation basis."""
-    weights = layer.weight_bases.expand(layer.weights.reshape(layer.out_channels, -1))
-    codes = [spec.constant(range(layer.input_bases.levels), f"code{index}") for index in range(layer.dot_length)]
-    levels = layer.input_bases.expand(np.arange(layer.input_bases.levels))
-    for code in codes:
-        spec.assume(code < layer.input_bases.levels)
-    bits = [
-        [_any(code == level for level in np.flatnonzero(column).tolist()) for code in codes]
-        for column in levels.reshape(layer.input_bases.levels, -1).T
-    ]
-    return {
-        (c, m, n): sum(bits[n][k] == int(weights[c, k, m]) for k in range(layer.dot_length))
-        for c in range(layer.out_channels) for m in range(layer.weight_bases.count)
-        for n in range(layer.input_bases.count)
-    }
-
-
-def _any(conditions: object) -> Value:
-    result: Value = Const(0)
-    for condition in conditions:  # type: ignore[attr-defined]
-        result = result | condition
-    return result
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("folding", "steps"), [({"mp": 2, "np": 2}, 12), ({"mp": 1, "np": 1}, 16)])
-def test_scale(folding: dict[str, int], steps: int) -> None:
-    layer = made((1, 1, 5), 2, (1, 1), M=2, N=2)
-    holds(bounded(scaled(layer, simd=5, pe=1, **folding), steps=steps, mutants=3))
 
 
 # -- joins ------------------------------------------------------------------------------------------------------

@@ -185,3 +185,11 @@ _BROKEN = f"{_SAT} -prove proven 1 -tempinduct -tempinduct-baseonly"
 def transfers(stream: Any) -> Value:
     """Does a transfer happen?"""
     return stream.valid & stream.ready
+
+
+def holds(proof: Proof) -> None:
+    """All is proven and covered, and a design with a fault in it is refuted."""
+    print(proof)
+    assert proof.proven
+    assert all(proof.covers.values()), proof.covers
+    assert proof.refuted >= 1
