@@ -104,12 +104,14 @@ def show_choice(solver: Solver, foldings: Mapping[str, LayerFolding], mhz: float
     record(
         network=solver.network.name, device=device.name, clock_mhz=mhz, foldings=foldings, cycles=chosen.cycles,
         images_per_second=mhz * 1e6 / chosen.cycles, limiting=chosen.limiting, area=chosen.area,
+        expected_clock_mhz=chosen.clock,
     )
     show_layers(chosen, f"{solver.network.name} on {device.name}, estimated", device, solver.limits)
     say(
         f"an image every {chosen.cycles:,} cycles: {mhz * 1e6 / chosen.cycles:,.1f} images/s at {mhz:g} MHz; "
         f"{chosen.limiting} limits"
     )
+    show_clock(chosen)
     following = solver.faster(chosen.cycles)
     if following is None:
         say("no folding is faster")
@@ -121,6 +123,13 @@ def show_choice(solver: Solver, foldings: Mapping[str, LayerFolding], mhz: float
         f"next step: {cycles:,} cycles, {rate}, for {more.luts - area.luts:+,.0f} LUTs, "
         f"{more.brams - area.brams:+,} block RAMs and {more.dsps - area.dsps:+,} multipliers"
     )
+
+
+def show_clock(chosen: Estimate) -> None:
+    """What placements of as many look-up tables reached, where some were measured."""
+    if chosen.clock is not None:
+        rate = chosen.clock * 1e6 / chosen.cycles
+        say(f"placed, so many LUTs may be expected to reach about {chosen.clock:.0f} MHz: {rate:,.1f} images/s")
 
 
 def show_layers(chosen: Estimate, title: str, device: Device, limits: Limits | None = None) -> None:

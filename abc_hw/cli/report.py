@@ -14,7 +14,7 @@ from abc_hw.network import Graph, Network
 from abc_hw.writing import check_writable, write
 
 from .console import percent, record, say, show, table
-from .foldings import DeviceName, show_layers
+from .foldings import DeviceName, show_clock, show_layers
 from .graph_report import filled, memory_row, report_graph
 from .hardware import Cycles, FoldingOption, read_design
 from .networks import NetworkFile
@@ -57,7 +57,7 @@ def report(
     record(
         network=found.name, device=device, foldings=foldings, cycles=made.cycles, limiting=made.limiting,
         latency=made.plan.latency,
-        area=made.area, blocks=made.blocks,
+        area=made.area, blocks=made.blocks, expected_clock_mhz=made.clock,
         layers={layer.plan.name: layer.area for layer in made.layers},
     )
     show_layers(made, f"{found.name} on {device}, estimated", part)
@@ -68,6 +68,7 @@ def report(
         f"{part.clock:g} MHz; {made.limiting} limits; from an image's last pixel to its class "
         f"{made.plan.latency:,} cycles"
     )
+    show_clock(made)
     if html is not None:
         write(html, page(found, made, part).encode())
         say(f"page: {html}")

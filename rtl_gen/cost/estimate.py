@@ -25,6 +25,7 @@ from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import Mapped
 from ..schedule import LayerFolding, Schedule, useful
+from .clock import expected_clock
 
 __all__ = [
     "BLOCKS", "TARGETS", "Area", "Estimate", "Estimator", "LayerEstimate", "StoredMemory", "estimate",
@@ -131,6 +132,11 @@ class Estimate:
     def useful(self) -> float:
         """Share of all XNOR gates and cycles that the network needs, :func:`abc_hw.rtl_gen.schedule.useful`."""
         return useful((layer.schedule for layer in self.layers), self.cycles)
+
+    @property
+    def clock(self) -> float | None:
+        """MHz that place and route may reach, :func:`abc_hw.rtl_gen.cost.clock.expected_clock`."""
+        return expected_clock(self.family, self.area.luts)
 
     @property
     def limiting(self) -> str:
