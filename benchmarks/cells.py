@@ -1,14 +1,19 @@
 """What a netlist takes, from the number of its cells by type."""
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
+
+ALONE = "flip-flop alone"
+"""Among the cells of an iCE40 a flip-flop whose logic cell gives its look-up table to nothing else."""
 
 
 def luts(cells: Mapping[str, int]) -> int:
-    """Look-up tables of four inputs (LUT4 + 2 x CCU2C on ECP5, with ALU cells on Gowin), of up to six on xc7; RAMs
-    made of them not counted."""
+    """Look-up tables of four inputs (LUT4 + 2 x CCU2C on ECP5, with ALU cells on Gowin, with what ``ALONE`` counts
+    on iCE40), of up to six on xc7; RAMs made of them not counted."""
     return sum(
         number * (2 if cell == "CCU2C" else 1) for cell, number in cells.items()
-        if cell in ("CCU2C", "SB_LUT4", "ALU") or cell.startswith("LUT")
+        if cell in ("CCU2C", "SB_LUT4", "ALU", ALONE) or cell.startswith("LUT")
     )
 
 
@@ -35,3 +40,17 @@ def multipliers(cells: Mapping[str, int]) -> int:
 
 def _beginning(cells: Mapping[str, int], names: tuple[str, ...]) -> int:
     return sum(number for cell, number in cells.items() if cell.startswith(names))
+
+
+def alone(cells: Mapping[str, Any]) -> list[str]:
+    """Names of the flip-flops of an iCE40 that share a logic cell with no look-up table, of a netlist's cells as
+    Yosys writes them: they take one by themselves."""
+    users = Counter(
+        bit for cell in cells.values() for port, bits in cell["connections"].items()
+        if cell["port_directions"][port] == "input" for bit in bits
+    )
+    tables = {cell["connections"]["O"][0] for cell in cells.values() if cell["type"] == "SB_LUT4"}
+    return [
+        name for name, cell in cells.items() if cell["type"].startswith("SB_DFF")
+        for fed in [cell["connections"]["D"][0]] if fed not in tables or users[fed] != 1
+    ]

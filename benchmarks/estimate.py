@@ -45,7 +45,7 @@ from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_name
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, candidates
 from benchmarks import rows
-from benchmarks.cells import block_rams, distributed, flip_flops, luts, multipliers
+from benchmarks.cells import ALONE, alone, block_rams, distributed, flip_flops, luts, multipliers
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -180,6 +180,8 @@ def measured(case: Case, device: str, cache: Path) -> Found:
         counted: dict[str, Counter[str]] = {}
         for cell, content in cells.items():
             counted.setdefault(".".join(cell.split(".")[:2]), Counter())[content["type"]] += 1
+        for cell in alone(cells):
+            counted[".".join(cell.split(".")[:2])][ALONE] += 1
         temporary = file.with_suffix(".new")
         temporary.write_text(json.dumps(counted, sort_keys=True))
         temporary.replace(file)
