@@ -1,6 +1,6 @@
 """The estimator against synthesis: measures accelerators, fits the estimator's coefficients, prints the table.
 
-    python -m benchmarks.estimate [--devices ecp5,ice40,gowin] [--random 80] [--no-fit] [--cache build/estimate]
+    python -m benchmarks.estimate [--devices ecp5,ice40,gowin] [--random 70] [--no-fit] [--cache build/estimate]
 
 Each accelerator is synthesised whole, with the flags of the boards; its cells are counted by block, which the
 names that Yosys gives them tell. Half of them, which ``SPLIT`` draws, fit the coefficients; the other half and a
@@ -298,7 +298,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", default="ecp5")
     parser.add_argument("--cache", type=Path, default=Path("build/estimate"))
-    parser.add_argument("--random", type=int, default=80, help="random networks beside the five named ones")
+    parser.add_argument("--random", type=int, default=70, help="random networks beside the five named ones")
     parser.add_argument("--no-fit", action="store_true", help="compare only")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
