@@ -246,15 +246,15 @@ def fit(found: list[tuple[Case, Found]], device: str) -> dict[str, dict[str, lis
     """Coefficients, none negative, by least squares of errors relative to the whole accelerator.
 
     Names of cells tell blocks apart, but where one block's registers take what another computes, the logic between
-    may bear either name. Words of weights always end in registers of the array: the two are one. Of the ``JOINED``
-    a layer's sum counts in full, each by itself little.
+    may bear either name. Words of weights always end in registers of the array, and those of the window bear its
+    names: the three are one. Of the ``JOINED`` a layer's sum counts in full, each by itself little.
     """
     lines: list[tuple[Part, float]] = []
     for case, cells in found:
         size = luts(sum(cells.values(), Counter()))
         for blocks in layers_of(case, device, cells):
             if "array" in blocks:
-                blocks["array"] = united([blocks["array"], blocks.pop("weights")])
+                blocks["array"] = united([blocks["array"], blocks.pop("weights"), blocks.pop("window")])
                 lines.append((united(blocks[name] for name in JOINED), 1 / size))
             lines += [(one, (BLOCK_WEIGHT if name in JOINED else 1) / size) for name, one in blocks.items()]
     names = sorted({name for part, _ in lines for name in part.quantities})

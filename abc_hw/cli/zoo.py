@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,7 +118,7 @@ def add(
     data, licence = SOURCES[config.dataset]
     card = zoo.Card(
         name=name, digest=fewer.digest, dataset=config.dataset, command=command_of(config),
-        training=config.model_dump(mode="json"), note=note, right=int((scores.argmax(1) == test.labels).sum()),
+        training=config.told(), note=note, right=int((scores.argmax(1) == test.labels).sum()),
         images=len(test), weight_bits=fewer.weight_bits, xnors=fewer.binary_macs,
         xnors_before=network.binary_macs, data=data, data_licence=licence,
     )
@@ -128,8 +129,12 @@ def add(
 
 def command_of(config: TrainingConfig) -> str:
     """What trains that configuration: the data set, M and N, and whatever its recipe does not give."""
-    from abc_hw.training.recipes import config_for
+    from abc_hw.training.recipes import TrainingConfig, config_for
 
+    from .training import train
+
+    options = inspect.signature(train).parameters
+    config = TrainingConfig(**config.told())
     recipe = config_for(config.dataset)
     words = ["abc-hw", "train", "--dataset", config.dataset]
     given, usual = ({**vars(one), **vars(one.reading)} for one in (config, recipe))
@@ -141,6 +146,8 @@ def command_of(config: TrainingConfig) -> str:
             words.append(option)
         elif field == "channel_wise":
             words.append("--layer-wise")
+        elif field in TrainingConfig.model_fields and field not in options and field not in OPTIONS:
+            words += ["--set", f"{field}={value}"]
         elif field == "size":
             words += [option, "x".join(map(str, value))]
         else:

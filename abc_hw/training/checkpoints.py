@@ -60,7 +60,7 @@ class Trained:
         """JSON values for ``Network.training``."""
         edges = {} if self.features is None else {"features": self.features.model_dump(mode="json")}
         idle = set(OF_MODELS) if self.config.model == OWN else set()
-        said = self.config.model_dump(mode="json", exclude=idle)
+        said = self.config.told(exclude=idle)
         return {**said, "accuracy": self.accuracy, **edges, **self.origin}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +90,12 @@ class TrainingConfig(pydantic.BaseModel):
         if count > most:
             raise ValueError(f"Input should be at most {most}, the epochs before integer ones")
         return count
+
+    def told(self, *, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """The fields as JSON values, for who is elsewhere: files that it started from or learned from by their
+        names alone, as their folders mean nothing there."""
+        said = self.model_dump(mode="json", exclude=set(exclude))
+        return said | {field: Path(said[field]).name for field in ("start", "teacher") if said.get(field)}
 
     @property
     def scale_form(self) -> ScaleForm:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,24 @@ def test_a_network_makes_an_accelerator_that_agrees_with_the_golden_model_in_eve
     assert result.ok
     assert result.cycles_between_images[2:] == [result.bound] * (count - 3)
     assert result.latencies[0] == result.planned
+
+
+def test_commands_of_cards_are_words_that_train_knows() -> None:
+    from abc_hw.cli.zoo import command_of
+    from abc_hw.training.recipes import config_for
+
+    config = config_for(
+        "fashion-mnist", M=2, N=(8, 2, 2, 1), kind="residual", cutout=4, start="/home/me/runs/first/model.ckpt",
+        teacher="zoo:one",
+    )
+    words = shlex.split(command_of(config))
+    assert words[:8] == ["abc-hw", "train", "--dataset", "fashion-mnist", "-M", "2", "-N", "8,2,2,1"]
+    assert words[8:] == [
+        "--kind", "residual", "--set", "cutout=4", "--start", "model.ckpt", "--set", "teacher=zoo:one",
+    ]
+    known = re.findall(r"--[a-z-]+", done("train", "--help"))
+    cards = [shlex.split(zoo.card(name).command) for name in NETWORKS]
+    assert {word for card in (words, *cards) for word in card if word.startswith("--")} <= set(known)
 
 
 def test_the_digits_network_is_as_good_as_its_card_says() -> None:
