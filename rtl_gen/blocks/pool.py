@@ -164,8 +164,9 @@ class MaxPool(wiring.Component):
                 ^            |          |
                 +-- memory <-+--> aside +
 
-    A maximum that nobody takes is put aside, and all stands still until it has gone: whether something moves
-    stands in a register, however far ``o.ready`` comes. Takes one transfer per cycle as long as ``o`` is ready.
+    A maximum that nobody takes is put aside; where another is found before it has gone, all stands still. Two
+    registers tell whether something moves, however far ``o.ready`` comes. Takes one transfer per cycle as long as
+    ``o`` is ready.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ class MaxPool(wiring.Component):
         m = Module()
         plan, late = self._plan, self._plan.maxima.latency
         m.submodules.maxima = memory = Memory(plan.maxima)
-        moves, accepted = Signal(init=1), Signal()
+        moves, accepted = Signal(), Signal()
         m.d.comb += [self.i.ready.eq(moves), accepted.eq(self.i.valid & moves)]
         address, fresh, beside, closing, kept = self._position(m, accepted)
 
@@ -214,12 +215,14 @@ class MaxPool(wiring.Component):
 
     def _hand_on(self, m: Module, moves: Signal, result: Value, there: Value) -> None:
         """``result``, where it is ``there``, or what was put aside before it."""
-        aside = Signal(self._plan.o.width, reset_less=True)
+        aside, waits = Signal(self._plan.o.width, reset_less=True), Signal()
         m.d.comb += [
-            self.o.valid.eq(there | ~moves), self.o.payload.eq(Mux(moves, result, aside)),
+            self.o.valid.eq(there | waits),
+            self.o.payload.eq(Mux(waits, aside, result)),
+            moves.eq(~(waits & there)),
         ]
-        m.d.sync += moves.eq(~self.o.valid | self.o.ready)
-        with m.If(moves):
+        m.d.sync += waits.eq(self.o.valid & ~self.o.ready)
+        with m.If(~waits):
             m.d.sync += aside.eq(result)
 
     def _neighbours(self, address: Value) -> Value:
