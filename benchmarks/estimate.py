@@ -12,6 +12,7 @@ the accelerators that they were fitted to.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
@@ -107,12 +108,14 @@ def small_cases(random: int) -> Iterator[Case]:
         ("mnist-lenet-m3n3", 50_000),
     ]:
         yield Case(f"{name}, {cycles:,} cycles", loaded[name], least_xnors(loaded[name], cycles))
-    for seed in range(random):
-        try:
-            case = random_case(seed)
-        except NetworkError:  # its first convolution leaves too little for the second
-            continue
-        yield case
+    yield from random_cases(range(random))
+
+
+def random_cases(seeds: Iterable[int]) -> Iterator[Case]:
+    """:func:`random_case` of each seed but those whose first convolution leaves too little for the second."""
+    for seed in seeds:
+        with contextlib.suppress(NetworkError):
+            yield random_case(seed)
 
 
 def least_xnors(network: Network, cycles: int) -> dict[str, LayerFolding]:

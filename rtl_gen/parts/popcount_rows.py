@@ -108,20 +108,17 @@ class CountPlan:
 
     def registers(self, pipeline: int, input_bits: int) -> int:
         """Flip-flops behind all adders but the last, and of inputs (of so many bits each) and counts that wait for
-        what is added to them."""
+        what is added to them; with a register behind every ``pipeline`` levels, at least one."""
         if self.left is None or self.right is None:
             return 0
 
-        def waits(start: int) -> int:
-            return (self.level - 1) // pipeline - start // pipeline if pipeline else 0
+        def behind(level: int) -> int:
+            """Registers behind the levels from this one on, up to what this adder takes."""
+            return (self.level - 1) // pipeline - (level - 1) // pipeline
 
-        held = self.carry * input_bits * waits(0)
+        held = self.carry * input_bits * behind(1)
         for part in (self.left, self.right):
-            if part.size == 1:
-                held += input_bits * waits(0)
-            elif part.size:
-                own = part.level % pipeline == 0 if pipeline else False
-                held += part.size.bit_length() * (own + waits(part.level))
+            held += input_bits * behind(1) if part.size == 1 else part.size.bit_length() * behind(part.level)
         return held + self.left.registers(pipeline, input_bits) + self.right.registers(pipeline, input_bits)
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from amaranth.hdl import Const, Mux, Signal, Value, signed
@@ -91,9 +93,9 @@ def matches_of(spec: Spec, layer: Fused) -> dict[tuple[int, int, int], Value]:
     }
 
 
-def _any(conditions: object) -> Value:
+def _any(conditions: Iterable[Value]) -> Value:
     result: Value = Const(0)
-    for condition in conditions:  # type: ignore[attr-defined]
+    for condition in conditions:
         result = result | condition
     return result
 
