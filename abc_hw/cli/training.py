@@ -42,7 +42,7 @@ CHECKED_IMAGES = 64
 Model = Annotated[
     str | None,
     typer.Option(
-        help="mlp, lenet, seed-lenet, vgg, vgg-small, cnv, resnet20 or resnet18.",
+        help="mlp, lenet, seed-lenet, vgg, vgg-tiny, vgg-small, cnv, resnet20 or resnet18.",
         show_default="lenet; vgg for cifar-10",
     ),
 ]

@@ -124,6 +124,15 @@ def vgg(shape: Shape, classes: int) -> list[Block]:
     ]
 
 
+def vgg_tiny(shape: Shape, classes: int) -> list[Block]:
+    """c64-P-c128-P-c224-P-classes, 3x3 with padding: of images of 32 x 32 each layer's weights are within 256 kbit
+    with M = 1, a large memory of an iCE40UP5K."""
+    convolutions = [
+        _conv(f"conv{index}", width, 3, padding=1, pool=2) for index, width in enumerate((64, 128, 224), 1)
+    ]
+    return [*convolutions, _classifier("fc1", classes)]
+
+
 def vgg_small(shape: Shape, classes: int) -> list[Block]:
     """c128-c128-P-c256-c256-P-c512-c512-P-classes, 3x3 with padding."""
     widths = (128, 128, 256, 256, 512, 512)
@@ -153,6 +162,7 @@ MODELS: Registry[Callable[[Shape, int], list[Block]]] = Registry("model", "abc_h
     "lenet": lenet,
     "seed-lenet": seed_lenet,
     "vgg": vgg,
+    "vgg-tiny": vgg_tiny,
     "vgg-small": vgg_small,
     "cnv": cnv,
 })

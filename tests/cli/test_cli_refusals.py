@@ -127,7 +127,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_without_advice_to_run_it(tm
         (["-M", "3,2"], "M: expected one number or 4, one per layer, found 2"),
         (["-M", "9"], "9"),
         (["--dataset", "letters"], "dataset: expected one of digits, mnist, fashion-mnist, cifar-10, or a "),
-        (["--model", "resnet"], "model: expected one of mlp, lenet, seed-lenet, vgg, vgg-small, cnv, resnet20, "),
+        (["--model", "resnet"], "model: expected one of mlp, lenet, seed-lenet, vgg, vgg-tiny, vgg-small, cnv, "),
         (["--scale", "float"], "scale: "),
         (["--epochs", "0"], "epochs: "),
         (["--lr", "-1"], "lr: "),
