@@ -5,7 +5,7 @@ import itertools
 from functools import cached_property
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,7 +25,14 @@ __all__ = ["ScalePlan", "ScaleUnit"]
 
 @dataclasses.dataclass(frozen=True)
 class ScalePlan(FoldedLayer):
-    """How the dots of a layer are weighted."""
+    """How the dots of a layer are weighted.
+
+    Members
+    -------
+    wanted_ahead : cycles by which those behind want to know of matches before they are there
+    """
+
+    wanted_ahead: int = 0
 
     # -- alphas ---------------------------------------------------------------------------------------------
 
@@ -134,23 +141,41 @@ class ScalePlan(FoldedLayer):
         """From ``load`` to the first item."""
         return chosen_cycles(self.schedule.scale_items)
 
+    @cached_property
+    def shifts_counts(self) -> bool:
+        """Is a count times its beta the count in another place? Then no register stands behind."""
+        passes = self.numbers.beta_passes(self.schedule.folding.np)
+        return self.betas is None and len(passes) == 1 and all(
+            [sign for sign, _ in signed_digits(factor)] == [1] for factor in passes[0]
+        )
+
     @property
     def beta_cycles(self) -> int:
         """From an item to its sum over the activation bases; no fewer than the alphas take to come."""
-        return max(1 + sum_cycles(self.beta_addends), self.alphas.latency)
+        summed = int(not self.shifts_counts) + sum_cycles(self.beta_addends)
+        return max(summed, self.alphas.latency) if self.code.width else summed
+
+    @property
+    def term_cycles(self) -> int:
+        """From a sum over activation bases to the terms of its product: none where all alphas are one shift."""
+        return int(self.code.width > 0)
 
     @property
     def item_cycles(self) -> int:
         """From an item to its contribution: sum over activation bases, terms, product, sum of bases."""
-        bases = self.schedule.scale_lanes.bases
-        addends = bases + int(self.code.has_signs)
-        return self.beta_cycles + 1 + sum_cycles(self.code.term_count) + sum_cycles(addends)
+        addends = self.schedule.scale_lanes.bases + int(self.code.has_signs)
+        return self.beta_cycles + self.term_cycles + sum_cycles(self.code.term_count) + sum_cycles(addends)
+
+    @property
+    def ahead(self) -> int:
+        """Cycles by which ``soon`` comes before ``valid``."""
+        return min(self.wanted_ahead, self.item_cycles + self.sums_items)
 
     @property
     def latency(self) -> int:
         """Cycles from ``load``, of the last pass of a group, to the group's first ``valid``."""
         waits = self.schedule.scale_items - self.turns  # for the last basis
-        return self.choice_cycles + self.item_cycles + 2 + waits
+        return self.choice_cycles + 1 + waits + self.item_cycles + self.sums_items
 
     @property
     def cycles(self) -> int:
@@ -179,7 +204,7 @@ class ScalePlan(FoldedLayer):
                 lanes * (terms - 1) + outputs * (bases - 1 + self.sums_items)
             ) * width,
             "choices": lanes * (beta_choices + shifts * width), "signs": lanes * signs * width,
-            "ring": (folding.px * folding.pe if self.sums_items else outputs) * width,
+            "ring": folding.px * folding.pe * width if self.sums_items else 0,
             "alpha address": bits_of(self.alphas.words),
         }
 
@@ -232,6 +257,7 @@ class ScaleUnit(wiring.Component):
     dots : In, [px pe][mp][np], pixel by pixel
     load : In(px pe), they are complete, all bits at once; at least ``scale_items`` cycles apart
     matches : Out, an accumulator for each pixel and channel at once, pixel by pixel;  valid : Out(1)
+    soon : Out(1), the same ``ahead`` cycles before
     write_alphas, write_betas : In, where they are loaded: what writes them
     """
 
@@ -245,6 +271,7 @@ class ScaleUnit(wiring.Component):
             "load": In(folding.px * folding.pe),
             "matches": Out(data.ArrayLayout(plan.numbers.shape, plan.lanes)),
             "valid": Out(1),
+            "soon": Out(1),
             **({"write_alphas": In(write_signature(plan.alphas))} if plan.alphas.write != "none" else {}),
             **({"write_betas": In(write_signature(plan.betas.memory))} if plan.betas is not None else {}),
         })
@@ -255,17 +282,20 @@ class ScaleUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        late = self._plan.item_cycles
-        m.submodules.nest = nest = LoopNest(self._plan.loops)
+        plan = self._plan
+        m.submodules.nest = nest = LoopNest(plan.loops)
         busy, item = self._items(m, nest)
         sums = self._beta_sums(m, nest, item)
         alphas = self._read_alphas(m, nest)
         added = self._products(m, sums, alphas)
-        valid = delayed(m, busy, late, name="valid", reset_less=False)
-        summed = self._plan.summed
-        fresh = delayed(m, Cat(nest.at_first[level] for level in summed).all(), late, name="fresh")
-        final = delayed(m, Cat(nest.at_last[level] for level in summed).all(), late, name="final")
-        self._accumulate(m, added, valid, fresh, final)
+        if plan.sums_items:
+            self._accumulate(m, nest, busy, added)
+        else:
+            m.d.comb += [matches.eq(value) for matches, value in zip(self.matches, added, strict=True)]
+        final = Cat(nest.at_last[level] for level in plan.summed).all()
+        waits = plan.item_cycles + plan.sums_items - plan.ahead
+        m.d.comb += self.soon.eq(delayed(m, busy & final, waits, name="soon", reset_less=False))
+        m.d.comb += self.valid.eq(delayed(m, self.soon, plan.ahead, name="valid", reset_less=False))
         return m
 
     def _items(self, m: Module, nest: LoopNest) -> tuple[Value, list[list[Value]]]:
@@ -323,9 +353,10 @@ class ScaleUnit(wiring.Component):
                                               for chosen in passes])
                         for slot, field in enumerate(fields)
                     ]
-                held = [delayed(m, product, 1, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
+                late = int(not self._plan.shifts_counts)
+                held = [delayed(m, product, late, name=f"beta_{place}_{n}") for n, product in enumerate(products)]
                 summed = registered_sum(m, held, shape, f"beta_sum_{place}")
-                waits = self._plan.beta_cycles - 1 - sum_cycles(self._plan.beta_addends)
+                waits = self._plan.beta_cycles - late - sum_cycles(self._plan.beta_addends)
                 sums[-1].append(delayed(m, summed, waits, name=f"beta_summed_{place}"))
         return sums
 
@@ -342,12 +373,8 @@ class ScaleUnit(wiring.Component):
         m.submodules.alpha_addr = address = AffineCounter(nest.loops, {
             "group": schedule.passes_m * items, "pass_m": items, "basis": nest.loops.bounds["channel"],
             "channel": 1,
-        })
-        waits = self._plan.beta_cycles - memory.latency
-        m.d.comb += [
-            *address.follow(nest.step, nest.ends),
-            rom.addr.eq(delayed(m, address.value, waits, name="alpha_addr")),
-        ]
+        }, late=self._plan.beta_cycles - memory.latency)
+        m.d.comb += [*address.follow(nest.step, nest.ends), rom.addr.eq(address.value)]
         return [
             [rom.data[(channel * bases + basis) * width :][:width] for basis in range(bases)]
             for channel in range(channels)
@@ -363,7 +390,8 @@ class ScaleUnit(wiring.Component):
             for basis, (beta_sum, code) in enumerate(zip(row, codes, strict=True)):
                 terms, bits = code_of.addends(code, beta_sum, shape)
                 place = f"{lane}_{basis}"
-                held = [delayed(m, term, 1, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
+                late = self._plan.term_cycles
+                held = [delayed(m, term, late, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
                 products.append(registered_sum(m, held, shape, f"product_{place}"))
                 all_bits += [delayed(m, bit, 1, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
             if all_bits:
@@ -373,16 +401,17 @@ class ScaleUnit(wiring.Component):
             added.append(registered_sum(m, products, shape, f"sum_{lane}"))
         return added
 
-    def _accumulate(self, m: Module, added: list[Value], valid: Value, fresh: Value, final: Value) -> None:
+    def _accumulate(self, m: Module, nest: LoopNest, busy: Value, added: list[Value]) -> None:
         """Add the passes of a group; the accumulators of a lane take turns in a ring."""
-        depth = self._plan.turns if self._plan.sums_items else 1
+        plan, late = self._plan, self._plan.item_cycles
+        valid = delayed(m, busy, late, name="added", reset_less=False)
+        first = Cat(nest.at_first[level] for level in plan.summed).all()
+        fresh = delayed(m, first, late, name="fresh")
         for lane, value in enumerate(added):
             ring = [
-                Signal(value.shape(), name=f"matches_{lane}_{slot}", reset_less=True) for slot in range(depth)
+                Signal(value.shape(), name=f"matches_{lane}_{slot}", reset_less=True) for slot in range(plan.turns)
             ]
-            before = Mux(fresh, 0, ring[0]) if self._plan.sums_items else Const(0, value.shape())
             with m.If(valid):
-                m.d.sync += ring[-1].eq(extend(before + value, value.shape()))
+                m.d.sync += ring[-1].eq(extend(Mux(fresh, 0, ring[0]) + value, value.shape()))
                 m.d.sync += [earlier.eq(later) for earlier, later in itertools.pairwise(ring)]
             m.d.comb += self.matches[lane].eq(ring[-1])
-        m.d.sync += self.valid.eq(valid & final)

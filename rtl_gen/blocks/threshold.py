@@ -22,7 +22,14 @@ __all__ = ["OutputPlan", "OutputUnit"]
 
 @dataclasses.dataclass(frozen=True)
 class OutputPlan(FoldedLayer):
-    """What becomes of accumulators."""
+    """What becomes of accumulators.
+
+    Members
+    -------
+    ahead : cycles by which it is told of them before they are there
+    """
+
+    ahead: int = 0
 
     @property
     def loaded(self) -> bool:
@@ -103,14 +110,19 @@ class OutputPlan(FoldedLayer):
 
     @property
     def latency(self) -> int:
-        """Cycles from the first ``i_valid`` of a transfer to ``valid``, nothing between: as long as the last one
-        takes, and those before it."""
-        return self.item_latency + self.items - 1
+        """Cycles from the first accumulators of a transfer to ``valid``, nothing between: as long as the last ones
+        take, and those before them."""
+        return self.item_latency - self.ahead + self.items - 1
+
+    @property
+    def compare_cycles(self) -> int:
+        """Cycles of comparisons, whose sum has a cycle of its own."""
+        return int(self.numbers.constants.shape[1] > 1)
 
     @property
     def item_latency(self) -> int:
-        """Cycles from the last ``i_valid`` of a transfer to ``valid``: constants, comparisons, sum."""
-        return self.constants.latency + 2
+        """Cycles from the last ``i_soon`` of a transfer to ``valid``: constants, comparisons, result."""
+        return self.constants.latency + self.compare_cycles + 1
 
     @property
     def cycles(self) -> int:
@@ -146,7 +158,8 @@ class OutputUnit(wiring.Component):
 
     Members
     -------
-    matches : In, accumulators of a transfer's channels for some of its pixels, pixel by pixel;  i_valid : In(1)
+    i_soon : In(1), accumulators come ``ahead`` cycles later
+    matches : In, those of a transfer's channels for some of its pixels, pixel by pixel
     o : Out, codes or scores of a transfer;  valid : Out(1)
     write_constants : In, if they are loaded: writes their memory
     """
@@ -155,7 +168,7 @@ class OutputUnit(wiring.Component):
         self._plan = plan
         super().__init__({
             "matches": In(data.ArrayLayout(plan.numbers.shape, plan.pixels * plan.o.lanes)),
-            "i_valid": In(1),
+            "i_soon": In(1),
             "o": Out(plan.o.payload),
             "valid": Out(1),
             **({"write_constants": In(write_signature(plan.constants))} if plan.loaded else {}),
@@ -170,19 +183,19 @@ class OutputUnit(wiring.Component):
         plan, slots, real_slots = self._plan, self._plan.slots, self._plan.schedule.out_transfers
         item, slot = Signal(range(plan.items)), Signal(range(slots))
         complete = item == plan.items - 1
-        with m.If(self.i_valid):
+        with m.If(self.i_soon):
             m.d.sync += item.eq(Mux(complete, 0, item + 1))
             with m.If(complete):
                 m.d.sync += slot.eq(Mux(slot == slots - 1, 0, slot + 1))
         constants = self._read_constants(m, slot)
-        absent = self._absent(m, item, self.i_valid & complete & (slot == slots - 1))
+        absent = self._absent(m, item, self.i_soon & complete & (slot == slots - 1))
         results = [
             self._result(m, pixel * plan.o.lanes + lane, row, absent[pixel])
             for pixel in range(plan.pixels) for lane, row in enumerate(constants)
         ]
         late = plan.item_latency - 1
-        self._collect(m, results, delayed(m, self.i_valid, late, name="result_valid", reset_less=False))
-        real = self.i_valid & complete
+        self._collect(m, results, delayed(m, self.i_soon, late, name="result_valid", reset_less=False))
+        real = self.i_soon & complete
         real = real & (slot < real_slots) if slots > real_slots else real
         m.d.comb += self.valid.eq(
             delayed(m, Value.cast(real), plan.item_latency, name="valid", reset_less=False)
@@ -192,12 +205,15 @@ class OutputUnit(wiring.Component):
     def _result(self, m: Module, lane: int, constants: list[Value], absent: Value | None) -> Value:
         """What becomes of an accumulator, a cycle before it goes out."""
         plan = self._plan
-        value = delayed(m, Value.cast(self.matches[lane]), plan.constants.latency, name=f"matches_{lane}")
+        waits = plan.constants.latency - plan.ahead
+        value = delayed(m, Value.cast(self.matches[lane]), waits, name=f"matches_{lane}")
         if plan.numbers.layer.hands_on_integers:
             addends = [value << 1, constants[0]]
         else:
-            addends = [value >= threshold for threshold in constants]
-        addends = [delayed(m, addend, 1, name=f"addend_{lane}_{n}") for n, addend in enumerate(addends)]
+            addends = [
+                delayed(m, value >= threshold, plan.compare_cycles, name=f"reached_{lane}_{n}")
+                for n, threshold in enumerate(constants)
+            ]
         result = total(addends, plan.o.shape)
         return result if absent is None else Mux(absent, Const(0, plan.o.shape), result)
 

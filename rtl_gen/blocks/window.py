@@ -310,7 +310,7 @@ class WindowBuffer(wiring.Component):
             self._plan.loops,
             {"row": down * row, "kernel_row": row, "seen": schedule.dot_words, "channel_word": 1},
             start=-top * row, turn=layer.in_shape[0] * row, modulus=modulus,
-            plus=Quotient(of=first, divisor=ring.columns, step=schedule.channel_words), late=True,
+            plus=Quotient(of=first, divisor=ring.columns, step=schedule.channel_words), late=1,
         )
         m.d.comb += [*address.follow(self.step, self.ends), address.rest.eq(bank)]
         return delayed(m, bank, 1, name="first_bank"), address.value

@@ -110,11 +110,13 @@ class LayerPlan:
 
     @cached_property
     def scale(self) -> ScalePlan:
-        return ScalePlan(self.numbers, self.schedule, self.technology)
+        """It tells of matches as early as their constants take to come."""
+        constants = OutputPlan(self.numbers, self.schedule, self.technology).constants
+        return ScalePlan(self.numbers, self.schedule, self.technology, wanted_ahead=constants.latency)
 
     @cached_property
     def output(self) -> OutputPlan:
-        return OutputPlan(self.numbers, self.schedule, self.technology)
+        return OutputPlan(self.numbers, self.schedule, self.technology, ahead=self.scale.ahead)
 
     @cached_property
     def queue(self) -> QueuePlan:
@@ -323,7 +325,7 @@ class LayerEngine(wiring.Component):
             scale.dots.eq(array.dots),
             scale.load.eq(array.complete),
             output.matches.eq(scale.matches),
-            output.i_valid.eq(scale.valid),
+            output.i_soon.eq(scale.soon),
         ]
         wiring.connect(m, self._build_pool(m, queued), wiring.flipped(self.o))
         return m
@@ -350,12 +352,9 @@ class LayerEngine(wiring.Component):
         m.submodules.weights = memory = Memory(weights.memory)
         if plan.numbers.loaded:
             wiring.connect(m, wiring.flipped(self.write_weights), memory.write)
-        m.submodules.weight_addr = address = AffineCounter(nest.loops, weights.strides)
         waits = plan.window.latency + plan.array.weight_delay - weights.memory.latency
-        m.d.comb += [
-            *address.follow(nest.step, nest.ends),
-            memory.addr.eq(delayed(m, address.value, waits, name="weight_addr")),
-        ]
+        m.submodules.weight_addr = address = AffineCounter(nest.loops, weights.strides, late=waits)
+        m.d.comb += [*address.follow(nest.step, nest.ends), memory.addr.eq(address.value)]
         return memory.data
 
     def _build_queue(

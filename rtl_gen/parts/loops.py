@@ -14,6 +14,10 @@ from .delay import delayed
 __all__ = ["Affine", "AffineCounter", "LoopNest", "Loops", "Quotient"]
 
 
+Change = tuple[int, int, int]
+"""Of an :class:`AffineCounter` in a step: a number, another where the rest is at least the third."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Loops:
     """Loops nested in one another, by name.
@@ -194,7 +198,8 @@ class AffineCounter(wiring.Component):
     turn : change of the value from one run of the nest to the next
     modulus : the value stays in 0..modulus - 1; without one, ``turn`` must be 0
     plus : what comes to it of another number of the same loops
-    late : is the value a cycle later than the nest's? Then a sum has a cycle of its own
+    late : cycles by which the value is later than the nest's; in the last of them a sum is made, and nothing else.
+        It is not the value that waits but what comes to it, which has fewer bits; with ``plus`` at most 1
 
     Members
     -------
@@ -205,10 +210,12 @@ class AffineCounter(wiring.Component):
 
     def __init__(
         self, loops: Loops, strides: Mapping[str, int], *, start: int = 0, turn: int = 0, modulus: int = 0,
-        plus: Quotient | None = None, late: bool = False,
+        plus: Quotient | None = None, late: int = 0,
     ) -> None:
         if not modulus and turn:
             raise ValueError(f"Without a modulus the turn must be 0, not {turn}")
+        if plus is not None and late > 1:
+            raise ValueError(f"With another number the value can be a cycle late, not {late}")
         self._bounds = tuple(loops.bounds.values())
         self._modulus, self._plus, self._late = modulus, plus, late
         affine = Affine(loops=loops, strides=strides, start=start)
@@ -230,7 +237,7 @@ class AffineCounter(wiring.Component):
         """Statements that tie the counter to a nest."""
         return [self.step.eq(step), *(mine.eq(theirs) for mine, theirs in zip(self.ends, ends, strict=True))]
 
-    def _changes(self) -> list[tuple[int, int, int]]:
+    def _changes(self) -> list[Change]:
         """What to add when a loop advances, and last when the nest turns: (number, the same where the rest
         is at least the third, from where on another multiple of the divisor is passed)."""
         found = [(delta, delta, 0) for delta in self._deltas]
@@ -251,33 +258,40 @@ class AffineCounter(wiring.Component):
         *changes, turn = self._changes()
         # Loops of bound 1 never advance.
         used = {level: change for level, change in enumerate(changes) if self._bounds[level] > 1}
-        deltas = [delta for change in (*used.values(), turn) for delta in change[:2]]
-        step = delayed(m, self.step, int(self._late), name="stepped", reset_less=False)
-        following: Value = self.value + self._delta(m, used, turn, 0)
+        kinds = list(dict.fromkeys([turn, *used.values()]))
+        step = delayed(m, self.step, self._late, name="stepped", reset_less=False)
+        kind = self._kind(m, kinds, used)
+        following: Value = self.value + self._delta(m, kinds, kind, 0)
         if self._modulus:
             # Both candidates at once; the one past the modulus is wrong where it is negative.
             wrapped = Signal(range(-self._modulus, self._modulus))
-            m.d.comb += wrapped.eq(self.value + self._delta(m, used, turn, self._modulus))
+            m.d.comb += wrapped.eq(self.value + self._delta(m, kinds, kind, self._modulus))
             following = Mux(wrapped < 0, following, wrapped)
-        if any(deltas):
+        if any(delta for change in kinds for delta in change[:2]):
             with m.If(step):
                 m.d.sync += self.value.eq(following)
         return m
 
-    def _delta(
-        self, m: Module, used: Mapping[int, tuple[int, int, int]], turn: tuple[int, int, int], less: int
-    ) -> Value:
+    def _kind(self, m: Module, kinds: list[Change], used: Mapping[int, Change]) -> Value:
+        """Which of the changes a step makes, all cycles but the last one of ``late`` later."""
+        kind = Signal(range(len(kinds)), name="kind")
+        # The loop that advances is the innermost one not at its end: later assignments win.
+        for level, change in used.items():
+            with m.If(~self.ends[level]):
+                m.d.comb += kind.eq(kinds.index(change))
+        return delayed(m, kind, max(self._late - 1, 0), name="kind")
+
+    def _delta(self, m: Module, kinds: list[Change], kind: Value, less: int) -> Value:
         """What a step adds, less a constant: chosen among constants, no sum stands before the one that adds it."""
-        numbers = [number - less for change in (*used.values(), turn) for number in change[:2]]
+        numbers = [number - less for change in kinds for number in change[:2]]
         delta = Signal(range_shape(min(*numbers, 0), max(*numbers, 0)), name="lowered" if less else "delta")
 
-        def added(change: tuple[int, int, int]) -> Value:
+        def added(change: Change) -> Value:
             number, carried = (Const(one - less, delta.shape()) for one in change[:2])
             return number if change[0] == change[1] else Mux(self.rest >= change[2], carried, number)
 
-        # The loop that advances is the innermost one not at its end: later assignments win.
-        m.d.comb += delta.eq(added(turn))
-        for level, change in used.items():
-            with m.If(~self.ends[level]):
-                m.d.comb += delta.eq(added(change))
-        return delayed(m, delta, int(self._late), name="late")
+        with m.Switch(kind):
+            for index, change in enumerate(kinds):
+                with m.Case(index):
+                    m.d.comb += delta.eq(added(change))
+        return delayed(m, delta, min(self._late, 1), name="late")
