@@ -31,9 +31,6 @@ WriteKind = Literal["none", "word", "parts"]
 LOAD_BITS = 16
 """Bits that are written at once where a memory is written in parts."""
 
-ROM_BIT_COST = 1 / 16
-"""Cost of a bit of a constant memory in logic; that of a writable one is 1."""
-
 MUX_COST = 0.5
 """Cost of a two-way multiplexer for a bit, behind look-up tables that lie behind each other in depth."""
 
@@ -79,6 +76,7 @@ class Technology:
     name : in messages and reports
     cells : none: the synthesiser decides
     output_register : have blocks a register at their output?
+    rom_bit : cost of a bit of a constant memory in logic; that of a writable one is 1
     make : makes a block memory. An ASIC's macro comes in here, with its shapes in ``cells``: see
         :class:`abc_hw.rtl_gen.parts.memory_cells.MemoryCell`
     """
@@ -87,6 +85,7 @@ class Technology:
     cells: tuple[MemoryCells, ...] = ()
     make: CellMaker = PlainCell
     output_register: bool = False
+    rom_bit: float = 1 / 16
 
     def bits_of(self, kind: Kind) -> int:
         """The most that a cell of this kind holds; 0 where there is none."""
@@ -107,7 +106,7 @@ GOWIN = Technology("gowin", (
 ICE40 = Technology("ice40", (
     MemoryCells(kind="block", shapes=((2, 2048), (4, 1024), (8, 512), (16, 256)), cost=64),
     MemoryCells(kind="large", shapes=((16, 16384),), cost=0, writable=("parts",), constant=False),
-))
+), rom_bit=1 / 12)  # 64 thresholds of 30 bits take 160 to 210 look-up tables, whose multiplexers have no cells
 
 TECHNOLOGIES: Registry[Technology] = Registry("target", "abc_hw.memories", {
     "generic": GENERIC, "ecp5": GENERIC, "ecp5-slices": ECP5, "ice40": ICE40, "gowin": GOWIN, "lut6": GENERIC,
@@ -160,7 +159,7 @@ def map_memory(
         return Mapped("logic")
     if not technology.cells:
         return Mapped("any")
-    logic = width * words * (ROM_BIT_COST if write == "none" else 1)
+    logic = width * words * (technology.rom_bit if write == "none" else 1)
     found = [(int(logic), Mapped("logic"))]
     for cells in technology.cells:
         suits = cells.constant if write == "none" else write in cells.writable
