@@ -42,7 +42,7 @@ from abc_hw.rtl_gen.cost.estimate import (
     estimate,
     memory_quantities,
 )
-from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_names
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, candidates
 from benchmarks import rows
@@ -177,7 +177,7 @@ def measured(case: Case, device: str, cache: Path) -> Found:
     if not file.exists():
         with tempfile.TemporaryDirectory() as name:
             source, target = Path(name, "top.il"), Path(name, "top.json")
-            source.write_text(with_copies(without_field_names(text)))
+            source.write_text(for_synthesis(text))
             run_yosys(f"read_rtlil {source}", f"{FLOWS[device]} -top top", f"write_json {target}")
             cells = json.loads(target.read_text())["modules"]["top"]["cells"]
         counted: dict[str, Counter[str]] = {}

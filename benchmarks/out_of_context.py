@@ -23,7 +23,7 @@ from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
 from amaranth.lib import wiring
 
 from abc_hw.boards.toolchain import find_tool
-from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
 from benchmarks.cells import flip_flops, luts
 
 
@@ -148,7 +148,7 @@ def by_block(device: Device, component: wiring.Component, inputs: Sequence[Value
 
 def wrapped(component: wiring.Component | None, inputs: Sequence[Value], outputs: Sequence[Value]) -> str:
     top = OutOfContext(component, inputs, outputs)
-    return with_copies(rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False))
+    return for_synthesis(rtlil.convert(top, name="top", ports=[top.serial_in, top.serial_out], emit_src=False))
 
 
 @cache

@@ -14,7 +14,7 @@ from amaranth._toolchain import tool_env_var
 
 from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.cost.choice import fold, fold_near
-from abc_hw.rtl_gen.emit.yosys import with_copies, without_field_names, without_ram_contents
+from abc_hw.rtl_gen.emit.yosys import for_synthesis
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.writing import filled_folder
@@ -167,8 +167,7 @@ def plan(board: Board, linked: LinkedAccelerator, *, seed: int = 1) -> Any:
     options = f"--seed {seed} --report {NAME}.report.json --timing-allow-fail"
     overrides["nextpnr_opts"] = f"{options} {overrides.get('nextpnr_opts', '')}".strip()
     made = board.platform().build(BoardTop(board, linked), name=NAME, do_build=False, **overrides)
-    text = made.files[f"{NAME}.il"]
-    made.files[f"{NAME}.il"] = with_copies(without_field_names(without_ram_contents(text)))
+    made.files[f"{NAME}.il"] = for_synthesis(made.files[f"{NAME}.il"])
     return made
 
 

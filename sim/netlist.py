@@ -14,7 +14,7 @@ from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.emit import synthesis
 from abc_hw.rtl_gen.emit.members import prepared
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
-from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_names, without_ram_contents
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
@@ -141,7 +141,7 @@ def synthesised(accelerator: AnyAccelerator, *, top: str, flow: Flow) -> Netlist
         source, netlist, cells, result = (
             folder / name for name in ("design.il", "netlist.v", "cells", "result.v")
         )
-        source.write_text(with_copies(without_field_names(without_ram_contents(made))))
+        source.write_text(for_synthesis(made))
         run_yosys(
             f"read_rtlil {source}", *(command.format(top=top) for command in flow.synthesis),
             f"tee -q -o {cells} stat", f"write_verilog -noattr {netlist}",

@@ -187,7 +187,7 @@ class MaxPool(wiring.Component):
         m.submodules.maxima = memory = Memory(plan.maxima)
         moves, accepted = Signal(), Signal()
         m.d.comb += [self.i.ready.eq(moves), accepted.eq(self.i.valid & moves)]
-        address, fresh, beside, closing, kept = self._position(m, accepted)
+        address, turns, fresh, beside, closing, kept = self._position(m, accepted)
 
         def later(value: Value, name: str, cycles: int, *, reset_less: bool = True) -> Value:
             return delayed(m, value, cycles, name=name, reset_less=reset_less, enable=moves)
@@ -206,7 +206,10 @@ class MaxPool(wiring.Component):
         m.d.comb += [
             memory.addr.eq(address),
             memory.en.eq(moves),
-            memory.write.addr.eq(later(address, "address", late + 1)),
+            memory.write.addr.eq(self._address(
+                m, later(accepted, "place", late + 1, reset_less=False) & moves, later(turns, "turns", late + 1),
+                "written_at",
+            )),
             memory.write.data.eq(result),
             memory.write.en.eq(later(accepted & kept, "written", late + 1, reset_less=False)),
         ]
@@ -256,39 +259,49 @@ class MaxPool(wiring.Component):
         width = self._plan.i.shape.width
         return [word[start : start + width] for start in range(0, self._plan.o.width, width)]
 
-    def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value, Value, Value]:
-        """Of the transfer coming in: address of its maxima; is it first of its square; has it one before it in the
-        square's row; is it the last; is it in a square at all?"""
-        side, along, depth = self._plan.side, self._plan.along, self._plan.maxima.words
-        rows, columns = self._plan.o_shape[0], self._plan.square_groups
-        m.submodules.nest = nest = LoopNest(self._plan.loops)
+    def _address(self, m: Module, step: Value, turns: Value, name: str) -> Signal:
+        """Address of the maxima of a transfer: one further with each ``step``, if its ``turns`` say no other:
+        (back to the first channels of the square's next pixel, to the row's first square)."""
+        address = Signal(range(max(self._plan.maxima.words, 2)), name=name)
+        words = self._plan.loops.bounds["transfer"]
+        back, home = turns
+        with m.If(step):
+            m.d.sync += address.eq(Mux(home, 0, address + Mux(back, 1 - words, 1)))
+        return address
+
+    def _position(self, m: Module, accepted: Value) -> tuple[Signal, Value, Value, Value, Value, Value]:
+        """Of the transfer coming in: address of its maxima, and how that of the next one differs; is it first of
+        its square; has it one before it in the square's row; is it the last; is it in a square at all?"""
+        plan, side, along = self._plan, self._plan.side, self._plan.along
+        m.submodules.nest = nest = LoopNest(plan.loops)
         row, column, transfer = (nest.ends[nest.loops.level(name)] for name in ("row", "column", "transfer"))
-        transfers = self._plan.loops.bounds["transfer"]
         m.d.comb += nest.step.eq(accepted)
-        base, address = Signal(range(max(depth, 2))), Signal(range(max(depth, 2)))
         x_in, y_in = Signal(range(along)), Signal(range(side))
-        x_over, y_over = Signal(), Signal()
-        last_square = (columns - 1) * transfers
-        squares_done = Signal(range(rows + 1))
-        with m.If(accepted):
-            m.d.sync += address.eq(address + 1)
-            with m.If(transfer):  # the pixels are complete
-                with m.If(x_in == along - 1):
-                    m.d.sync += [x_in.eq(0), base.eq(base + transfers), address.eq(base + transfers)]
-                    with m.If(base == last_square):
-                        m.d.sync += [x_over.eq(1), base.eq(0), address.eq(0)]
-                with m.Else():
-                    m.d.sync += [x_in.eq(x_in + 1), address.eq(base)]
-            with m.If(column):  # the row is complete
-                m.d.sync += [x_in.eq(0), x_over.eq(0), base.eq(0), address.eq(0)]
-                with m.If(y_in == side - 1):
-                    m.d.sync += [y_in.eq(0), squares_done.eq(squares_done + 1)]
-                    with m.If(squares_done == rows - 1):
-                        m.d.sync += y_over.eq(1)
-                with m.Else():
-                    m.d.sync += y_in.eq(y_in + 1)
-            with m.If(row):  # the image is complete
-                m.d.sync += [y_in.eq(0), y_over.eq(0), squares_done.eq(0)]
-        fresh = (x_in == 0) & (y_in == 0)
-        closing = (x_in == along - 1) & (y_in == side - 1)
-        return address, fresh, x_in != 0, closing, ~(x_over | y_over)
+        x_last, y_last = x_in == along - 1, y_in == side - 1
+        turns = Cat(transfer & ~x_last, column)
+        address = self._address(m, accepted, turns, "address")
+        with m.If(accepted & transfer):  # the pixels are complete
+            m.d.sync += x_in.eq(Mux(x_last | column, 0, x_in + 1))
+        with m.If(accepted & column):  # the row is complete
+            m.d.sync += y_in.eq(Mux(y_last | row, 0, y_in + 1))
+        over: list[Value] = []
+        if plan.pixel_groups > plan.square_groups * along:  # pixels behind the last square
+            over.append(Signal(name="x_over"))
+            with m.If(accepted & transfer & x_last & (address == plan.maxima.words - 1)):
+                m.d.sync += over[-1].eq(1)
+            with m.If(accepted & column):
+                m.d.sync += over[-1].eq(0)
+        if plan.shape[0] % side:
+            over.append(self._below(m, accepted & column & y_last, accepted & row))
+        fresh, kept = (x_in == 0) & (y_in == 0), ~Cat(over).any() if over else Const(1)
+        return address, turns, fresh, x_in != 0, x_last & y_last, kept
+
+    def _below(self, m: Module, squares_end: Value, image_ends: Value) -> Signal:
+        """Is the row below the last row of squares?"""
+        rows = self._plan.o_shape[0]
+        below, left = Signal(name="y_over"), Signal(range(rows), init=rows - 1)
+        with m.If(squares_end):
+            m.d.sync += [left.eq(left - 1), below.eq(left == 0)]
+        with m.If(image_ends):
+            m.d.sync += [left.eq(rows - 1), below.eq(0)]
+        return below

@@ -38,8 +38,8 @@ TRIED = 8
 
 @lru_cache(maxsize=1 << 14)
 def _held(plan: Sequence[tuple[int, int]], height: int, row: int, windows: int, waits: int) -> int:
-    """Rows to hold where one comes every ``row`` cycles and a row of windows takes ``windows``: at least those that
-    a row of windows lets go and those that the next one needs, of which the last ones come meanwhile."""
+    """Rows to hold where one comes every ``row`` cycles and a row of windows takes ``windows``: at least those
+    that a row of windows lets go and those that the next one needs, of which the last ones come meanwhile."""
     following = [*plan[1:], plan[0]]
     held = max(freed + need for (_, freed), (need, _) in zip(plan, following, strict=True))
     most = max(height * row, len(plan) * windows) * (TRIED // 2)

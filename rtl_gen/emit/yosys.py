@@ -16,7 +16,8 @@ from pathlib import Path
 import abc_hw
 
 __all__ = [
-    "main", "run_module", "run_yosys", "search_path", "with_copies", "without_field_names", "without_ram_contents",
+    "for_synthesis", "main", "run_module", "run_yosys", "search_path", "with_copies", "with_free_collisions",
+    "without_field_names", "without_ram_contents",
 ]
 
 
@@ -54,6 +55,11 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
+def for_synthesis(rtlil: str) -> str:
+    """A design as Amaranth writes it, as it means it."""
+    return with_copies(with_free_collisions(without_field_names(without_ram_contents(rtlil))))
+
+
 def without_field_names(rtlil: str) -> str:
     """A design as Amaranth writes it, with ``name__3`` for every wire ``name[3]``.
 
@@ -78,6 +84,28 @@ def _marked(module: str) -> str:
     return re.sub(
         r"  cell \$dff \S+\n(?:    [^\n]*\n)*?    connect \\Q (\\\S+)\n  end\n",
         lambda cell: f"  attribute \\keep 1\n{cell[0]}" if cell[1] in wires else cell[0], module,
+    )
+
+
+def with_free_collisions(rtlil: str) -> str:
+    """A design as Amaranth writes it, but what memories marked ``no_rw_check`` give is anything for a word that is
+    read and written at once.
+
+    Yosys minds the mark where it joins a register to a port, not at ports that have one, which Amaranth's do; for
+    them it puts registers for every word that is written and a multiplexer beside block RAMs that promise nothing.
+    """
+    return "".join(_freed(module) for module in re.split(r"(?<=\nend\n)", rtlil))
+
+
+def _freed(module: str) -> str:
+    marked = set(re.findall(
+        r"attribute \\no_rw_check 1\n(?:  attribute [^\n]*\n)*  memory [^\\\n]*(\\\S+)\n", module
+    ))
+    return re.sub(
+        r"  cell \$memrd_v2 \S+\n\s+parameter \\MEMID \"\\(\S+)\"\n.*?\n  end\n",
+        lambda cell: re.sub(
+            r"(?<=COLLISION_X_MASK )(\d+)'0+", lambda mask: f"{mask[1]}'{'1' * int(mask[1])}", cell[0],
+        ) if cell[1] in marked else cell[0], module, flags=re.DOTALL,
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data
+from amaranth.lib.memory import Memory
 
-from abc_hw.rtl_gen.emit.yosys import run_yosys, with_copies, without_field_names
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys, with_copies, without_field_names
 from abc_hw.rtl_gen.parts.delay import copied
 
 
@@ -61,6 +62,26 @@ def test_copies_stay_as_many_as_there_are(tmp_path: Path, synthesis: str) -> Non
         registers[name] = sum("FF" in cell["type"] for cell in cells)
     # With one copy the three fields of what is held are one as well.
     assert registers == {"merged": 1 + 4, "copies": 3 + 12}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_marked_memories_cost_no_registers(tmp_path: Path, marked: bool) -> None:
+    """Of an iCE40, whose block RAMs promise nothing: others remember what is written."""
+    m = Module()
+    m.submodules.memory = memory = Memory(
+        shape=16, depth=256, init=[], attrs={"no_rw_check": 1} if marked else {},
+    )
+    write, read = memory.write_port(), memory.read_port()
+    ports = [write.addr, write.data, write.en, read.addr, read.data, read.en]
+    text = rtlil.convert(m, name="top", ports=ports, emit_src=False)
+    (tmp_path / "top.il").write_text(for_synthesis(text))
+    run_yosys(
+        f"read_rtlil {tmp_path / 'top.il'}", f"synth_ice40 -top top -json {tmp_path / 'netlist.json'}",
+    )
+    cells = json.loads((tmp_path / "netlist.json").read_text())["modules"]["top"]["cells"].values()
+    types = [cell["type"] for cell in cells]
+    assert types.count("SB_RAM40_4K") == 1
+    assert any("DFF" in kind for kind in types) != marked
 
 
 def test_a_failure_is_an_error() -> None:

@@ -10,7 +10,7 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal, Value
 
-from abc_hw.rtl_gen.emit.yosys import run_yosys, without_ram_contents
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
 from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import (
     ECP5,
@@ -65,7 +65,7 @@ def design(memories: list[MemoryPlan]) -> str:
 @pytest.mark.parametrize("technology", [ECP5, ICE40, GOWIN], ids=lambda one: one.name)
 def test_cells_are_those_that_yosys_makes(technology: Technology, write: WriteKind, tmp_path: Path) -> None:
     memories = plans(technology, write)
-    (tmp_path / "top.il").write_text(without_ram_contents(design(memories)))
+    (tmp_path / "top.il").write_text(for_synthesis(design(memories)))
     libraries = " ".join(f"-lib +/{library}" for library in LIBRARIES[technology.name])
     run_yosys(
         f"read_rtlil {tmp_path / 'top.il'}", "hierarchy -top top", "proc", "flatten", "opt -full", "memory -nomap",
@@ -102,14 +102,14 @@ def test_what_is_cheapest_is_taken() -> None:
     assert map_memory(ECP5, width=36, words=500) == Mapped("block", 1, 1, (18, 512), 2)
     assert map_memory(ECP5, width=16, words=73_728).cells == 64
     assert map_memory(GOWIN, width=32, words=200).unit == (36, 512)
-    assert map_memory(ICE40, width=16, words=64).kind == "logic"
-    assert map_memory(ICE40, width=16, words=77) == Mapped("block", 1, 1, (16, 256))
+    assert map_memory(ICE40, width=16, words=49).kind == "logic"
+    assert map_memory(ICE40, width=16, words=51) == Mapped("block", 1, 1, (16, 256))
     large = map_memory(ICE40, width=33, words=20_000, write="parts", large=True)
     assert (large.kind, large.cells) == ("large", 6)
 
 
 @pytest.mark.parametrize(("technology", "width", "words", "write", "blocks"), [
-    (ICE40, 16, 4, "word", 0), (ICE40, 16, 5, "word", 1), (ICE40, 16, 64, "none", 0), (ICE40, 16, 67, "none", 1),
+    (ICE40, 16, 4, "word", 0), (ICE40, 16, 5, "word", 1), (ICE40, 16, 48, "none", 0), (ICE40, 16, 67, "none", 1),
     (ICE40, 16, 256, "none", 1), (ICE40, 17, 256, "none", 2), (ICE40, 2, 2048, "none", 1),
     (ICE40, 1, 4096, "none", 1), (ECP5, 36, 512, "none", 1), (ECP5, 1, 2048, "word", 1),
 ])
