@@ -177,9 +177,9 @@ def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded()
 
 def test_memories_are_placed_where_they_have_room() -> None:
     board = find("icebreaker")
-    text = 'name = "small"\ninput_shape = [32, 32, 3]\nclasses = 10\nM = 1\nN = 2\n'
-    for channels, pool in ((32, 2), (56, 2), (128, 1), (128, 2), (192, 2)):
-        text += f'[[layers]]\nkind = "conv"\nout_channels = {channels}\nkernel = 3\npadding = 1\npool = {pool}\n'
+    text = 'name = "tiny"\ninput_shape = [32, 32, 3]\nclasses = 10\nM = 1\nN = 2\nbases = "planes"\n'
+    for channels, more in ((64, "M = 2"), (128, "N = 3"), (224, "")):
+        text += f'[[layers]]\nkind = "conv"\nout_channels = {channels}\nkernel = 3\npadding = 1\npool = 2\n{more}\n'
     text += '[[layers]]\nkind = "dense"\n'
     network = description.Description.model_validate(tomllib.loads(text)).network()
     linked = build.design(board, network, cycles=1_200_000)
