@@ -1,12 +1,13 @@
 """Between frames and an accelerator: what a device does with each message of :mod:`abc_hw.boards.link`."""
 
-from amaranth.hdl import Module, Shape, unsigned
+from amaranth.hdl import Module, Shape, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.engine.loading import load_layout
+from abc_hw.rtl_gen.parts.elastic import Elastic
 from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
@@ -25,11 +26,20 @@ IN_FLIGHT = 8
 """The most images that can be in the accelerator at once."""
 
 
+FEW = 3
+"""Tags that wait in registers, where no more than that may; others take a memory."""
+
+
+def waiting_tags(identity: Identity) -> int:
+    """Tags of images in the accelerator that wait, which are no more than may wait for their scores, and one less:
+    the first is kept by :class:`abc_hw.boards.gateware.replies.ScoreSource`."""
+    return min(IN_FLIGHT, identity.window) - 1
+
+
 def tag_plan(identity: Identity, technology: Technology) -> FifoPlan | None:
-    """Of the tags of images in the accelerator, which are no more than may wait for their scores; None for one, as
-    the first of them is kept by :class:`abc_hw.boards.gateware.replies.ScoreSource`."""
-    most = min(IN_FLIGHT, identity.window)
-    return FifoPlan(width=32, words=max(1, most - 2), technology=technology) if most > 1 else None
+    """Of the tags that wait, unless they are few."""
+    few = waiting_tags(identity) <= FEW
+    return None if few else FifoPlan(width=32, words=IN_FLIGHT - 1, technology=technology)
 
 
 def bridge_memories(identity: Identity, technology: Technology) -> list[MemoryPlan]:
@@ -116,9 +126,19 @@ class Bridge(wiring.Component):
 
     def _build_tags(self, m: Module, collector: Collector, replier: Replier) -> None:
         """The tags of images that are under way."""
-        plan = tag_plan(self._identity, self._technology)
-        if plan is None:
+        plan, waiting = tag_plan(self._identity, self._technology), waiting_tags(self._identity)
+        if not waiting:
             wiring.connect(m, collector.tag, replier.tag)
+            return
+        if plan is None:
+            places = Elastic(m, valid=collector.tag.valid, ready=replier.tag.ready, places=waiting)
+            tag: Value = collector.tag.payload
+            for place in range(1, waiting + 1):
+                tag = places.held(place, tag, f"tag_{place}")
+            m.d.comb += [
+                collector.tag.ready.eq(places.ready), replier.tag.valid.eq(places.valid),
+                replier.tag.payload.eq(tag),
+            ]
             return
         m.submodules.tags = tags = Fifo(plan)
         m.d.comb += [
