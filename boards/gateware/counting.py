@@ -6,12 +6,19 @@ from amaranth.lib.wiring import In, Out
 
 from ..link import HEADER_BYTES, Cause, Counters
 
-__all__ = ["Tally", "number_of"]
+__all__ = ["Tally", "number_of", "stepped"]
 
 WIDTH = 16
 COUNT = 8 * Counters.LAYOUT.size // WIDTH
 FIRST = HEADER_BYTES // 2
 """Number of the first counter: what a byte's place in a frame says, in pairs."""
+
+
+def stepped(counts: Value, register: Value, other: Value, *, down: bool = False) -> Value:
+    """``register`` and one, or less one, where it ``counts``, or else ``other``: a cell for each bit where carries
+    have a cell's own way, as what decides stands in the place of the one."""
+    ones = counts.replicate(len(register))
+    return Mux(counts, register + ones if down else register - ones, other)
 
 
 def number_of(cause: Value) -> Value:
@@ -56,13 +63,12 @@ class Tally(wiring.Component):
         with m.If(~counts):
             m.d.comb += wanted.eq(self.number)
         m.d.comb += found.eq(front_number == wanted)
-        more = front + 1
         with m.If((counts | self.read) & ~found):
-            m.d.sync += [front_number.eq(front_number + 1), Cat(counters).eq(Cat(counters[1:], front))]
+            m.d.sync += [front_number.eq(front_number + 1), Cat(counters[1:]).eq(Cat(counters[2:], front))]
         with m.Elif(counts):
             m.d.sync += [fault_due.eq(0), due.eq(due & fault_due)]
-            with m.If(~more[WIDTH]):
-                m.d.sync += front.eq(more)
+        with m.If((counts & ~front.all()) | (self.read & ~found)):
+            m.d.sync += front.eq(stepped(found, front, counters[1]))
         with m.If(self.fault):
             m.d.sync += [fault_due.eq(1), fault_number.eq(number_of(self.cause))]
         with m.If(self.accepted | self.refused):

@@ -15,8 +15,8 @@ STEPS = 8 // BITS
 POLYNOMIAL = 0xEDB88320
 """CRC-32 of Ethernet and zlib, lowest bit first."""
 
-RESIDUE = 0xDEBB20E3
-"""What stands in the register behind any bytes and the four of their CRC."""
+RESIDUE = 0x2144DF1C
+"""The CRC of any bytes and the four of their CRC."""
 
 
 class FrameCheck(wiring.Component):
@@ -26,20 +26,20 @@ class FrameCheck(wiring.Component):
     -------
     bits : In, the next ones of a byte, lowest first;  step : In(1), take them in
     start : In(1), forget all that came
-    state : Out(32), the register: the CRC's bits inverted, ``RESIDUE`` behind bytes and their CRC. What its own
-        lowest bits are taken in for moves it on and changes nothing else
+    value : Out(32), of all that came, which has been nothing at first. Its own lowest bits, each the other way
+        round, move it on and change nothing else
     """
 
     def __init__(self) -> None:
-        super().__init__({"bits": In(BITS), "step": In(1), "start": In(1), "state": Out(32, init=(1 << 32) - 1)})
+        super().__init__({"bits": In(BITS), "step": In(1), "start": In(1), "value": Out(32)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        state: Value = self.state
+        value: Value = self.value
         for bit in self.bits:
-            state = Cat(state[1:], 0) ^ Mux(state[0] ^ bit, POLYNOMIAL, 0)
+            value = Cat(value[1:], 1) ^ Mux(value[0] ^ bit, 0, POLYNOMIAL)
         with m.If(self.start):
-            m.d.sync += self.state.eq(self.state.init)
+            m.d.sync += self.value.eq(0)
         with m.Elif(self.step):
-            m.d.sync += self.state.eq(state)
+            m.d.sync += self.value.eq(value)
         return m

@@ -9,6 +9,7 @@ from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 
 from .. import link
 from ..link import Cause
+from .counting import stepped
 from .crc import BITS, RESIDUE, STEPS, FrameCheck
 
 __all__ = ["FrameReceiver", "FrameSender", "PacketBuffer", "frame_memory", "packet_memory"]
@@ -121,14 +122,14 @@ class FrameReceiver(wiring.Component):
         m.submodules.check = check = FrameCheck()
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
 
-        left = Signal(8)  # bytes until the next code byte
+        left = Signal(8, init=1)  # bytes until the next code byte, and that one
         zero_due = Signal()  # the block that ends stands for a zero behind it
         begun, spoilt, overflown, oversized = Signal(), Signal(), Signal(), Signal()
         count, length = Signal(range(link.MAX_FRAME + 1)), Signal(8)
         steps = Signal(range(STEPS + 1))  # in which the byte that came is taken in, or those of the CRC let go
         zero, closing = Signal(), Signal()
         delimiter = self.strobe & (self.data == 0)
-        is_code = left == 0
+        is_code = left == 1
         emit = self.strobe & ~delimiter & (~is_code | zero_due)
         byte = Mux(zero, 0, self.data)
         comes = (steps == STEPS) & ~closing
@@ -145,11 +146,9 @@ class FrameReceiver(wiring.Component):
         with m.If(self.line_fault):
             m.d.sync += [begun.eq(1), spoilt.eq(1)]
         with m.If(self.strobe & ~delimiter):
-            m.d.sync += begun.eq(1)
+            m.d.sync += [begun.eq(1), left.eq(stepped(~is_code, left, self.data, down=True))]
             with m.If(is_code):
-                m.d.sync += [left.eq(self.data - 1), zero_due.eq(self.data != 255)]
-            with m.Else():
-                m.d.sync += left.eq(left - 1)
+                m.d.sync += zero_due.eq(self.data != 255)
         with m.If(steps != 0):
             m.d.sync += steps.eq(steps - 1)
         with m.If(emit):
@@ -159,11 +158,13 @@ class FrameReceiver(wiring.Component):
         with m.If(buffer.push & buffer.full):
             m.d.sync += overflown.eq(1)
 
-        faulty = (spoilt | (left != 0), check.state == RESIDUE, overflown)
+        faulty = (spoilt | ~is_code, check.value == RESIDUE, overflown)
         good = self._build_verdict(m, oversized, count, length, *faulty)
         with m.If(delimiter):
             m.d.comb += self.fault.eq(begun & ~good)
-            m.d.sync += [signal.eq(0) for signal in (left, zero_due, begun, spoilt, overflown, oversized)]
+            m.d.sync += [
+                signal.eq(signal.init) for signal in (left, zero_due, begun, spoilt, overflown, oversized)
+            ]
         self._build_count(m, count, steps, closing, buffer.commit, more=emit & (count != link.MAX_FRAME),
                           ends=delimiter, good=begun & good)
         return m
@@ -232,7 +233,7 @@ class FrameSender(wiring.Component):
         code, head = Signal(8), Signal(8, init=1)  # where the open block's code goes, and the next byte
         step, sent = Signal(range(STEPS)), Signal(range(link.CRC_BYTES))
         place = Signal(8)
-        byte, put = Signal(8), Signal()
+        byte, put, moves, done = Signal(8), Signal(), Signal(), Signal()
         close = Signal()  # write the open block's code
 
         m.d.comb += [
@@ -243,11 +244,17 @@ class FrameSender(wiring.Component):
             write.data.eq(Mux(close, head - code, byte)),
             read.addr.eq(place),
             self.o.payload.eq(read.data),
+            read.en.eq(moves),
         ]
-        with m.If(put):
-            m.d.sync += head.eq(head + 1)
-            with m.If(close):
+        with m.If(done):
+            m.d.sync += [signal.eq(signal.init) for signal in (code, head, place)]
+        with m.Else():
+            with m.If(put):
+                m.d.sync += head.eq(head + 1)
+            with m.If(put & close):
                 m.d.sync += code.eq(head)
+            with m.If(moves):
+                m.d.sync += place.eq(place + 1)
         with m.If(check.step):
             m.d.sync += step.eq(step + 1)
         with m.FSM():
@@ -260,7 +267,7 @@ class FrameSender(wiring.Component):
                     m.next = "CRC"
             with m.State("CRC"):
                 m.d.comb += [
-                    check.step.eq(1), check.bits.eq(check.state[:BITS]), byte.eq(~check.state[:8]),
+                    check.step.eq(1), check.bits.eq(~check.value[:BITS]), byte.eq(check.value[:8]),
                     put.eq(step == 0), close.eq(put & (byte == 0)),
                 ]
                 with m.If(step == STEPS - 1):
@@ -269,20 +276,15 @@ class FrameSender(wiring.Component):
                         m.next = "CLOSE"
             with m.State("CLOSE"):
                 m.d.comb += [close.eq(1), check.start.eq(1)]
-                m.d.sync += place.eq(0)
                 m.next = "DELIMITER"
             with m.State("DELIMITER"):
                 m.d.comb += [byte.eq(0), put.eq(1)]
                 m.next = "LOAD"
             with m.State("LOAD"):
-                m.d.comb += read.en.eq(1)
-                m.d.sync += place.eq(place + 1)
+                m.d.comb += moves.eq(1)
                 m.next = "SEND"
             with m.State("SEND"):
-                m.d.comb += [self.o.valid.eq(1), read.en.eq(self.o.ready)]
-                with m.If(self.o.ready):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(place == head):
-                        m.d.sync += [code.eq(0), head.eq(1)]
-                        m.next = "FILL"
+                m.d.comb += [self.o.valid.eq(1), moves.eq(self.o.ready), done.eq(self.o.ready & (place == head))]
+                with m.If(done):
+                    m.next = "FILL"
         return m

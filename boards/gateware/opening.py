@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..link import HEADER_BYTES, Cause
+from .counting import stepped
 
 __all__ = ["Answer", "FrameOpener", "KeptTag", "frame_bytes", "request_layout", "state_signature", "tag_signature"]
 
@@ -117,7 +118,7 @@ class FrameOpener(wiring.Component):
             with m.If(self.head.ready):
                 m.d.sync += self.head.valid.eq(0)
         with m.If(told | (self.valid & self.ready)):
-            m.d.sync += self.left.eq(Mux(told, byte, self.left - 1))
+            m.d.sync += self.left.eq(stepped(~told, self.left, byte, down=True))
         with m.If(self.tag.comes | self.turn):
             m.d.sync += tag.eq(Cat(tag[8:], Mux(self.turn, tag[:8], byte)))
         return m

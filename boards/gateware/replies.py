@@ -167,7 +167,7 @@ class ScoreSource(wiring.Component):
         m = Module()
         per_frame = self._identity.scores_per_frame
         frames = -(-self._identity.classes // per_frame)
-        tag, tagged = Signal(32), Signal()
+        tag, tagged, turns = Signal(32), Signal(), Signal()
         index = Signal(3)  # of the byte, up to the first score
         first = Signal(range(max((frames - 1) * per_frame + 1, 2)))  # class of the frame's first score
         score_at = Signal(range(per_frame))
@@ -176,14 +176,15 @@ class ScoreSource(wiring.Component):
         m.d.comb += [self.tag.ready.eq(~tagged), end.eq(score_at == per_frame - 1 if frames > 1 else 0)]
         with m.If(self.tag.ready & self.tag.valid):
             m.d.sync += [tag.eq(self.tag.payload), tagged.eq(1)]
+        with m.Elif(turns):
+            m.d.sync += tag.eq(tag.rotate_right(8))
         with m.FSM():
             with m.State("HEAD"):
                 m.d.comb += self.o.valid.eq(self.scores.valid & tagged)
                 self._build_head(m, index, first, tag)
                 with m.If(takes):
                     m.d.sync += [index.eq(index + 1), score_at.eq(0)]
-                    with m.If((index > 1) & (index < HEADER_BYTES)):
-                        m.d.sync += tag.eq(tag.rotate_right(8))
+                    m.d.comb += turns.eq((index > 1) & (index < HEADER_BYTES))
                     with m.If(index == HEADER_BYTES + 1):
                         m.next = "SCORE"
             with m.State("SCORE"), m.If(self._build_score(m, last=end)):
