@@ -4,14 +4,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..link import HEADER_BYTES, Cause, Counters
+from ..link import Cause, Counters
 
 __all__ = ["Tally", "number_of", "stepped"]
 
 WIDTH = 16
 COUNT = 8 * Counters.LAYOUT.size // WIDTH
-FIRST = HEADER_BYTES // 2
-"""Number of the first counter: what a byte's place in a frame says, in pairs."""
+
 
 
 def stepped(counts: Value, register: Value, other: Value, *, down: bool = False) -> Value:
@@ -22,8 +21,8 @@ def stepped(counts: Value, register: Value, other: Value, *, down: bool = False)
 
 
 def number_of(cause: Value) -> Value:
-    """Number of the counter of a cause."""
-    return (cause + FIRST + 1)[: (COUNT - 1).bit_length()]
+    """Number of the counter of a cause; that of frames that were used is 0."""
+    return (cause + 1)[: (COUNT - 1).bit_length()]
 
 
 class Tally(wiring.Component):
@@ -37,7 +36,7 @@ class Tally(wiring.Component):
     -------
     fault, cause : In, a frame was dropped before it was looked at
     accepted : In(1), a frame was used;  refused : In(1), one was not, for ``refusal``, which stays for a while
-    number, high : In, which counter, counted from ``FIRST``, and which byte of it;  read : In(1), is it wanted?
+    number, high : In, which counter, and which byte of it;  read : In(1), is it wanted?
     ready : Out(1), it is at ``byte``, if nothing is to be counted before
     """
 
@@ -50,13 +49,13 @@ class Tally(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         counters = [Signal(WIDTH, name=f"counter_{place}") for place in range(COUNT)]
-        front, front_number = counters[0], Signal(range(COUNT), init=FIRST)
+        front, front_number = counters[0], Signal(range(COUNT))
         fault_due, fault_number = Signal(), Signal(range(COUNT))
         due, is_refusal = Signal(), Signal()
         counts, wanted, found = Signal(), Signal(range(COUNT)), Signal()
         m.d.comb += [
             counts.eq((fault_due | due) & ~(self.read & self.high)),
-            wanted.eq(Mux(fault_due, fault_number, Mux(is_refusal, number_of(self.refusal), FIRST))),
+            wanted.eq(Mux(fault_due, fault_number, Mux(is_refusal, number_of(self.refusal), 0))),
             self.ready.eq(found & ~counts),
             self.byte.eq(front.word_select(self.high, 8)),
         ]

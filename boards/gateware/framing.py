@@ -125,7 +125,8 @@ class FrameReceiver(wiring.Component):
         left = Signal(8, init=1)  # bytes until the next code byte, and that one
         zero_due = Signal()  # the block that ends stands for a zero behind it
         begun, spoilt, overflown, oversized = Signal(), Signal(), Signal(), Signal()
-        count, length = Signal(range(link.MAX_FRAME + 1)), Signal(8)
+        count = Signal(range(link.MAX_FRAME + 1))
+        missing = Signal(8)  # bytes, those that came behind the header's length taken off it
         steps = Signal(range(STEPS + 1))  # in which the byte that came is taken in, or those of the CRC let go
         zero, closing = Signal(), Signal()
         delimiter = self.strobe & (self.data == 0)
@@ -153,13 +154,13 @@ class FrameReceiver(wiring.Component):
             m.d.sync += steps.eq(steps - 1)
         with m.If(emit):
             m.d.sync += [steps.eq(STEPS), zero.eq(is_code), oversized.eq(count == link.MAX_FRAME)]
-        with m.If(comes & (count == 2)):
-            m.d.sync += length.eq(byte)
+        with m.If(comes):
+            m.d.sync += missing.eq(stepped(count != 2, missing, byte, down=True))
         with m.If(buffer.push & buffer.full):
             m.d.sync += overflown.eq(1)
 
         faulty = (spoilt | ~is_code, check.value == RESIDUE, overflown)
-        good = self._build_verdict(m, oversized, count, length, *faulty)
+        good = self._build_verdict(m, oversized, count, missing, *faulty)
         with m.If(delimiter):
             m.d.comb += self.fault.eq(begun & ~good)
             m.d.sync += [
@@ -184,7 +185,7 @@ class FrameReceiver(wiring.Component):
             m.d.sync += count.eq(count + Cat(1, closing.replicate(len(count) - 1)))  # one more, or one less
 
     def _build_verdict(
-        self, m: Module, oversized: Value, count: Value, length: Value, malformed: Value, sound: Value,
+        self, m: Module, oversized: Value, count: Value, missing: Value, malformed: Value, sound: Value,
         overflown: Value,
     ) -> Signal:
         """Is the frame that ends one that counts? ``cause`` tells why not."""
@@ -196,7 +197,7 @@ class FrameReceiver(wiring.Component):
             m.d.comb += self.cause.eq(Cause.MALFORMED)
         with m.Elif(~sound):
             m.d.comb += self.cause.eq(Cause.CHECKSUM)
-        with m.Elif(count != length + overhead):
+        with m.Elif(missing != 256 + 2 - overhead):
             m.d.comb += self.cause.eq(Cause.MALFORMED)
         with m.Elif(overflown):
             m.d.comb += self.cause.eq(Cause.OVERFLOW)

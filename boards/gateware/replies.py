@@ -1,5 +1,8 @@
 """The frames that a device sends: answers, and scores."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,17 +14,31 @@ from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 
 from ..identity import Identity
 from ..link import HEADER_BYTES, Cause, Counters, Kind
-from .counting import COUNT
+from .counting import COUNT, stepped
 from .opening import Answer, frame_bytes, request_layout, state_signature
 
 __all__ = ["AnswerSource", "Replier", "ScoreSource", "identity_memory"]
 
 
+KINDS = {Answer.REFUSED: Kind.REFUSED, Answer.IDENTITY: Kind.IDENTITY, Answer.COUNTERS: Kind.COUNTERS,
+         Answer.TAKEN: Kind.TAKEN}
+
+END = 256
+"""Where all payloads end, for the index of an answer's byte."""
+
+STATE_AT = END - Identity.STATE.size
+"""Where the identity's bytes that change begin."""
+
+
 def identity_memory(identity: Identity, technology: Technology) -> MemoryPlan:
-    """Of an :class:`AnswerSource`: the bytes of the identity that never change, behind a frame's header."""
-    fixed = bytes(HEADER_BYTES) + identity.pack()[: -Identity.STATE.size]
+    """Of an :class:`AnswerSource`: the bytes of the identity that never change, in front of ``STATE_AT``, each at
+    as many of its index's lowest bits as there must be."""
+    fixed = identity.pack()[: -Identity.STATE.size]
+    size = 1 << (len(fixed) - 1).bit_length()
+    placed = {(STATE_AT - len(fixed) + at) % size: byte for at, byte in enumerate(fixed)}
+    words = [placed.get(at, 0) for at in range(max(placed) + 1)]
     return MemoryPlan(
-        name="identity", width=8, words=len(fixed), contents=lambda: fixed, registered=False,
+        name="identity", width=8, words=len(words), contents=lambda: words, registered=False,
         technology=technology,
     )
 
@@ -50,6 +67,8 @@ class AnswerSource(wiring.Component):
 
     def __init__(self, identity: Identity, technology: Technology = GENERIC) -> None:
         self._memory = identity_memory(identity, technology)
+        self._sizes = {Answer.REFUSED: 1, Answer.IDENTITY: len(identity.pack()),
+                       Answer.COUNTERS: Counters.LAYOUT.size, Answer.TAKEN: 2}
         super().__init__({
             "request": In(stream.Signature(request_layout)),
             "request_tag": In(8),
@@ -69,19 +88,21 @@ class AnswerSource(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.rom = rom = Memory(self._memory)
-        index, takes = Signal(8), Signal()
+        index, takes = Signal(8), Signal()  # of the byte: in a header from 0 on, in a payload up to the end
+        in_payload, ends = Signal(), Signal()  # the header does
         fetched = Signal()  # the ROM's byte is that of the index
         faulty, latest, of_fault = Signal(), Signal(Cause), Signal()
         answer, cause = Signal(Answer), Signal(Cause)
         m.d.comb += [
-            rom.addr.eq(index), takes.eq(self.o.valid & self.o.ready),
+            rom.addr.eq(index), takes.eq(self.o.valid & self.o.ready), ends.eq(index == HEADER_BYTES - 1),
             self.number.eq(index >> 1), self.high.eq(index[0]),
+            self.o.payload.last.eq(in_payload & index.all()),
         ]
         m.d.sync += fetched.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 request = self.request.payload
-                m.d.sync += [index.eq(0), of_fault.eq(faulty), answer.eq(request.answer), cause.eq(request.cause)]
+                m.d.sync += [of_fault.eq(faulty), answer.eq(request.answer), cause.eq(request.cause)]
                 with m.If(faulty):
                     m.d.sync += [faulty.eq(0), answer.eq(Answer.REFUSED), cause.eq(latest)]
                     m.next = "SEND"
@@ -90,54 +111,45 @@ class AnswerSource(wiring.Component):
                     m.next = "SEND"
             with m.State("SEND"):
                 m.d.sync += fetched.eq(~takes)
-                m.d.comb += self.o.valid.eq(fetched & (self.counted | ~self.count))
-                self._build_bytes(m, index, takes, of_fault, answer, cause, rom.data)
-                with m.If(takes):
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(self.o.payload.last):
-                        m.d.comb += self.request.ready.eq(~of_fault)
-                        m.next = "IDLE"
+                m.d.comb += [
+                    self.count.eq(in_payload & (answer == Answer.COUNTERS)),
+                    self.o.valid.eq(fetched & (self.counted | ~self.count)),
+                ]
+                with m.If(takes & self.o.payload.last):
+                    m.d.comb += self.request.ready.eq(~of_fault)
+                    m.next = "IDLE"
+        with m.If(takes):
+            start = Array(END - self._sizes[each] for each in Answer)[answer]
+            m.d.sync += index.eq(stepped(in_payload | ~ends, index, start))
+            m.d.sync += in_payload.eq((in_payload | ends) & ~self.o.payload.last)
         with m.If(self.fault):
             m.d.sync += [faulty.eq(1), latest.eq(self.cause)]
+        self._build_bytes(m, index, takes, in_payload, of_fault, answer, cause, rom.data)
         return m
 
     def _build_bytes(
-        self, m: Module, index: Signal, takes: Signal, of_fault: Signal, answer: Signal, cause: Signal,
-        fixed: Value,
+        self, m: Module, index: Signal, takes: Value, in_payload: Value, of_fault: Value, answer: Signal,
+        cause: Value, fixed: Value,
     ) -> None:
         """The frame's byte at ``index``."""
-        state_at = self._memory.words
-        kinds = {Answer.REFUSED: Kind.REFUSED, Answer.IDENTITY: Kind.IDENTITY, Answer.COUNTERS: Kind.COUNTERS,
-                 Answer.TAKEN: Kind.TAKEN}
-        ends = {Answer.REFUSED: HEADER_BYTES + 1, Answer.IDENTITY: state_at + Identity.STATE.size,
-                Answer.COUNTERS: HEADER_BYTES + Counters.LAYOUT.size, Answer.TAKEN: HEADER_BYTES + 2}
-        data, state = self.o.payload.data, self.load_state
-        header = index < HEADER_BYTES
-        m.d.comb += self.count.eq(~header & (answer == Answer.COUNTERS))
-        with m.Switch(answer):
-            for each, end in ends.items():
-                with m.Case(each):
-                    m.d.comb += self.o.payload.last.eq(index == end - 1)
-                    with m.If(index[0]):
-                        m.d.comb += data.eq(end - HEADER_BYTES)
-                    with m.Else():
-                        m.d.comb += data.eq(kinds[each])
-        with m.If(header & (index > 1)):
-            m.d.comb += [data.eq(Mux(of_fault, 0, self.request_tag)), self.turn.eq(takes & ~of_fault)]
-        with m.Elif(~header), m.Switch(answer):
-            with m.Case(Answer.REFUSED):
-                m.d.comb += data.eq(cause)
-            with m.Case(Answer.IDENTITY):
-                with m.If(index < state_at):
-                    m.d.comb += data.eq(fixed)
-                with m.Elif(index < state_at + 4):
-                    m.d.comb += [data.eq(state.tag), state.turn.eq(takes)]
-                with m.Else():
-                    m.d.comb += data.eq(state.next.word_select(index[0] ^ state_at % 2, 8))
-            with m.Case(Answer.COUNTERS):
-                m.d.comb += data.eq(self.counter)
-            with m.Case(Answer.TAKEN):
-                m.d.comb += data.eq(state.next.word_select(index[0], 8))
+        state = self.load_state
+        in_tag, in_number, in_fixed, in_state = Signal(), Signal(), Signal(), Signal()
+        is_identity = in_payload & (answer == Answer.IDENTITY)
+        m.d.comb += [
+            in_tag.eq(~in_payload & (index[1:] != 0)),
+            in_number.eq((is_identity | (in_payload & (answer == Answer.TAKEN))) & index[1:].all()),
+            in_fixed.eq(is_identity & (index < STATE_AT)),
+            in_state.eq(is_identity & ~in_fixed & ~index[1:].all()),
+            self.turn.eq(in_tag & takes & ~of_fault), state.turn.eq(in_state & takes),
+        ]
+        told = Array(Mux(index[0], self._sizes[each], KINDS[each]) for each in Answer)[answer]
+        said: list[tuple[Value, Value]] = [
+            (~in_payload & ~in_tag, told), (in_tag & ~of_fault, self.request_tag),
+            (in_fixed, fixed), (in_state, state.tag),
+            (in_number & ~index[0], state.next[:8]), (in_number & index[0], state.next[8:]),
+            (self.count, self.counter), (in_payload & (answer == Answer.REFUSED), cause),
+        ]
+        m.d.comb += self.o.payload.data.eq(reduce(or_, (Mux(here, byte, 0) for here, byte in said)))
 
 
 class ScoreSource(wiring.Component):
