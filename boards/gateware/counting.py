@@ -32,6 +32,10 @@ class Tally(wiring.Component):
     :class:`abc_hw.boards.gateware.opening.FrameOpener`. Nothing counts between the two bytes of a counter that is
     read; those of two counters may be of moments some cycles apart.
 
+    Parameters
+    ----------
+    width : bits of a counter, more than a byte's and no more than those of two
+
     Members
     -------
     fault, cause : In, a frame was dropped before it was looked at
@@ -40,7 +44,8 @@ class Tally(wiring.Component):
     ready : Out(1), it is at ``byte``, if nothing is to be counted before
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH) -> None:
+        self._width = width
         super().__init__({
             "fault": In(1), "cause": In(Cause), "accepted": In(1), "refused": In(1), "refusal": In(Cause),
             "number": In(range(COUNT)), "high": In(1), "read": In(1), "ready": Out(1), "byte": Out(8),
@@ -48,7 +53,7 @@ class Tally(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        counters = [Signal(WIDTH, name=f"counter_{place}") for place in range(COUNT)]
+        counters = [Signal(self._width, name=f"counter_{place}") for place in range(COUNT)]
         front, front_number = counters[0], Signal(range(COUNT))
         fault_due, fault_number = Signal(), Signal(range(COUNT))
         due, is_refusal = Signal(), Signal()
