@@ -41,7 +41,7 @@ class Tally(wiring.Component):
     fault, cause : In, a frame was dropped before it was looked at
     accepted : In(1), a frame was used;  refused : In(1), one was not, for ``refusal``, which stays for a while
     number, high : In, which counter, and which byte of it;  read : In(1), is it wanted?
-    ready : Out(1), it is at ``byte``, if nothing is to be counted before
+    ready : Out(1), it is at ``byte``, until something else is to be counted
     """
 
     def __init__(self, width: int = WIDTH) -> None:

@@ -231,11 +231,10 @@ class FrameSender(wiring.Component):
         m.submodules.check = check = FrameCheck()
         m.submodules.memory = read = Memory(frame_memory(self._technology))
         write = read.write
-        code, head = Signal(8), Signal(8, init=1)  # where the open block's code goes, and the next byte
         step, sent = Signal(range(STEPS)), Signal(range(link.CRC_BYTES))
-        place = Signal(8)
         byte, put, moves, done = Signal(8), Signal(), Signal(), Signal()
         close = Signal()  # write the open block's code
+        code, head, place = self._build_places(m, put=put, close=close, moves=moves, done=done)
 
         m.d.comb += [
             byte.eq(self.i.payload.data),
@@ -247,15 +246,6 @@ class FrameSender(wiring.Component):
             self.o.payload.eq(read.data),
             read.en.eq(moves),
         ]
-        with m.If(done):
-            m.d.sync += [signal.eq(signal.init) for signal in (code, head, place)]
-        with m.Else():
-            with m.If(put):
-                m.d.sync += head.eq(head + 1)
-            with m.If(put & close):
-                m.d.sync += code.eq(head)
-            with m.If(moves):
-                m.d.sync += place.eq(place + 1)
         with m.If(check.step):
             m.d.sync += step.eq(step + 1)
         with m.FSM():
@@ -289,3 +279,19 @@ class FrameSender(wiring.Component):
                 with m.If(done):
                     m.next = "FILL"
         return m
+
+    def _build_places(
+        self, m: Module, *, put: Value, close: Value, moves: Value, done: Value
+    ) -> tuple[Signal, Signal, Signal]:
+        """Where the open block's code goes, where the next byte, and which one is fetched."""
+        code, head, place = Signal(8), Signal(8, init=1), Signal(8)
+        with m.If(done):
+            m.d.sync += [signal.eq(signal.init) for signal in (code, head, place)]
+        with m.Else():
+            with m.If(put):
+                m.d.sync += head.eq(head + 1)
+            with m.If(put & close):
+                m.d.sync += code.eq(head)
+            with m.If(moves):
+                m.d.sync += place.eq(place + 1)
+        return code, head, place
