@@ -21,7 +21,7 @@ LUTS_PER_XNOR = 1.0
 CERTAIN_SHARE = 0.85
 """Of the LUTs that are estimated (docs/estimates.md), the share that a design takes for certain."""
 
-LINK_LUTS = 1000
+LINK_LUTS = 800
 """At the least, for line, frames, image buffer and answers."""
 
 Needs = Callable[[Mapping[str, LayerFolding]], int]

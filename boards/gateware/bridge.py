@@ -1,20 +1,22 @@
 """Between frames and an accelerator: what a device does with each message of :mod:`abc_hw.boards.link`."""
 
-from amaranth.hdl import Cat, Module, Shape, Signal, Value, unsigned
+from amaranth.hdl import Module, Shape, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.engine.loading import load_layout
+from abc_hw.rtl_gen.parts.elastic import Elastic
 from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 from abc_hw.rtl_gen.parts.stream import CodeStream, code_stream
 
 from ..identity import Identity
-from ..link import Cause, Kind
+from ..link import Cause
 from .collector import Collector
+from .counting import Tally
 from .framing import FrameSender, frame_memory
 from .replies import Replier, identity_memory
 
@@ -24,15 +26,27 @@ IN_FLIGHT = 8
 """The most images that can be in the accelerator at once."""
 
 
-def tag_plan(identity: Identity, technology: Technology) -> FifoPlan:
-    """Of the tags of images in the accelerator, which are no more than may wait for their scores."""
-    return FifoPlan(width=32, words=min(IN_FLIGHT, identity.window) - 1, technology=technology)
+FEW = 3
+"""Tags that wait in registers, where no more than that may; others take a memory."""
+
+
+def waiting_tags(identity: Identity) -> int:
+    """Tags of images in the accelerator that wait, which are no more than may wait for their scores, and one less:
+    the first is kept by :class:`abc_hw.boards.gateware.replies.ScoreSource`."""
+    return min(IN_FLIGHT, identity.window) - 1
+
+
+def tag_plan(identity: Identity, technology: Technology) -> FifoPlan | None:
+    """Of the tags that wait, unless they are few."""
+    few = waiting_tags(identity) <= FEW
+    return None if few else FifoPlan(width=32, words=IN_FLIGHT - 1, technology=technology)
 
 
 def bridge_memories(identity: Identity, technology: Technology) -> list[MemoryPlan]:
     """All there are in a :class:`Bridge`, but for the image's."""
+    tags = tag_plan(identity, technology)
     return [
-        identity_memory(identity, technology), frame_memory(technology), tag_plan(identity, technology).memory
+        identity_memory(identity, technology), frame_memory(technology), *([tags.memory] if tags else []),
     ]
 
 
@@ -45,7 +59,7 @@ class Bridge(wiring.Component):
                       |  |                             |
              requests |  +-- tags of its images        | scores
                       v         v                      v
-        counters --> replier <--+----------------------+ --> sender --> bytes
+           tally --> replier <--+----------------------+ --> sender --> bytes
 
     Parameters
     ----------
@@ -92,16 +106,10 @@ class Bridge(wiring.Component):
             shape=(identity.height, identity.width, identity.channels),
             i=CodeStream(1, unsigned(identity.code_bits)), o=CodeStream(self._lanes, unsigned(identity.code_bits)),
         ))
-        m.submodules.tags = tags = Fifo(tag_plan(identity, technology))
         wiring.connect(m, wiring.flipped(self.frames), collector.i)
         wiring.connect(m, collector.image, adapter.i)
         wiring.connect(m, adapter.o, wiring.flipped(self.image))
-        m.d.comb += [
-            tags.w_data.eq(collector.tag.payload), tags.w_en.eq(collector.tag.valid & tags.w_rdy),
-            collector.tag.ready.eq(tags.w_rdy), replier.tag.payload.eq(tags.r_data),
-            replier.tag.valid.eq(tags.r_rdy), tags.r_en.eq(replier.tag.ready),
-        ]
-        wiring.connect(m, collector.request, replier.request)
+        self._build_tags(m, collector, replier)
         wiring.connect(m, wiring.flipped(self.scores), replier.scores)
         # An image that came before must have begun, or the weights would overtake it.
         begun = ~self.image.valid
@@ -110,30 +118,47 @@ class Bridge(wiring.Component):
             self.weights.payload.eq(collector.weights.payload),
             collector.weights.ready.eq(self.weights.ready & begun),
             collector.loaded.eq(self.loaded),
-            replier.load_state.eq(collector.load_state),
         ]
         wiring.connect(m, replier.o, sender.i)
         wiring.connect(m, sender.o, wiring.flipped(self.bytes))
-
-        m.d.comb += [
-            replier.counters.eq(self._build_counters(m, collector)),
-            replier.fault.eq(self.fault),
-            replier.cause.eq(self.cause),
-        ]
+        self._build_answers(m, collector, replier)
         return m
 
-    def _build_counters(self, m: Module, collector: Collector) -> Value:
-        """The bytes of :class:`abc_hw.boards.link.Counters`."""
-        request = collector.request
-        refused = request.valid & request.ready & (request.payload.kind == Kind.REFUSED)
-        m.d.comb += self.refused.eq(self.fault | refused)
-        counters = [Signal(16, name=name) for name in ("accepted", *(cause.name.lower() for cause in Cause))]
-        events = [collector.accepted]
-        for cause in Cause:
-            by_receiver = self.fault & (self.cause == cause)
-            by_collector = refused & (request.payload.cause == cause)
-            events.append(by_receiver if cause < Cause.UNKNOWN else by_collector)
-        for counter, event in zip(counters, events, strict=True):
-            with m.If(event & ~counter.all()):
-                m.d.sync += counter.eq(counter + 1)
-        return Cat(counters)
+    def _build_tags(self, m: Module, collector: Collector, replier: Replier) -> None:
+        """The tags of images that are under way."""
+        plan, waiting = tag_plan(self._identity, self._technology), waiting_tags(self._identity)
+        if not waiting:
+            wiring.connect(m, collector.tag, replier.tag)
+            return
+        if plan is None:
+            places = Elastic(m, valid=collector.tag.valid, ready=replier.tag.ready, places=waiting)
+            tag: Value = collector.tag.payload
+            for place in range(1, waiting + 1):
+                tag = places.held(place, tag, f"tag_{place}")
+            m.d.comb += [
+                collector.tag.ready.eq(places.ready), replier.tag.valid.eq(places.valid),
+                replier.tag.payload.eq(tag),
+            ]
+            return
+        m.submodules.tags = tags = Fifo(plan)
+        m.d.comb += [
+            tags.w_data.eq(collector.tag.payload), tags.w_en.eq(collector.tag.valid & tags.w_rdy),
+            collector.tag.ready.eq(tags.w_rdy), replier.tag.payload.eq(tags.r_data),
+            replier.tag.valid.eq(tags.r_rdy), tags.r_en.eq(replier.tag.ready),
+        ]
+
+    def _build_answers(self, m: Module, collector: Collector, replier: Replier) -> None:
+        """What is asked for, and what has happened."""
+        m.submodules.tally = tally = Tally()
+        wiring.connect(m, collector.request, replier.request)
+        wiring.connect(m, collector.load_state, replier.load_state)
+        m.d.comb += [
+            replier.request_tag.eq(collector.request_tag), collector.turn.eq(replier.turn),
+            replier.fault.eq(self.fault), replier.cause.eq(self.cause),
+            tally.fault.eq(self.fault), tally.cause.eq(self.cause),
+            tally.accepted.eq(collector.accepted),
+            tally.refused.eq(replier.refused), tally.refusal.eq(collector.request.payload.cause),
+            tally.number.eq(replier.number), tally.high.eq(replier.high), tally.read.eq(replier.count),
+            replier.counted.eq(tally.ready), replier.counter.eq(tally.byte),
+            self.refused.eq(self.fault | replier.refused),
+        ]

@@ -1,6 +1,6 @@
 """What a device does with the sound frames of :mod:`abc_hw.boards.link` that come."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,9 +11,9 @@ from abc_hw.rtl_gen.parts.stream import code_stream
 
 from ..identity import Identity
 from ..link import CHUNK, Cause, Kind, chunks
-from .opening import FrameOpener, request_layout
+from .opening import Answer, FrameOpener, KeptTag, request_layout, state_signature, tag_signature
 
-__all__ = ["ChunkLoader", "Collector", "ImageStore", "image_memory", "request_layout"]
+__all__ = ["ChunkLoader", "Collector", "ImageStore", "image_memory"]
 
 
 def image_memory(size: int, code_bits: int, technology: Technology, *, large: bool = False) -> MemoryPlan:
@@ -105,11 +105,11 @@ class ChunkLoader(wiring.Component):
 
     Members
     -------
-    enable : In(1), the payload is that of a WEIGHTS frame, of these tag and length, until it is ``used``,
-        ``known`` or ``refused``
-    tag, length : In, of the frame;  payload : In, stream of its bytes;  left : In, how many are still to come
+    enable : In(1), the payload is that of a WEIGHTS frame until it is ``used``, ``known`` or ``refused``
+    tag : In, :data:`tag_signature` of the frames that come
+    payload : In, stream of the frame's bytes;  left : In, how many are still to come
     o : Out, stream of :func:`abc_hw.rtl_gen.engine.loading.load_layout`
-    state : Out, the bytes of ``Identity.STATE``, the first one lowest
+    state : Out, :data:`state_signature`
     used, known, refused : Out(1) for a cycle each: the chunk was handed on; it came before; it is none that fits;
     cause : Out, why not
     """
@@ -117,47 +117,56 @@ class ChunkLoader(wiring.Component):
     def __init__(self, *, size: int, load_bits: int) -> None:
         self._size = size
         super().__init__({
-            "enable": In(1), "tag": In(32), "length": In(8), "left": In(8),
+            "enable": In(1), "tag": In(tag_signature), "left": In(8),
             "payload": In(stream.Signature(unsigned(8))),
             "o": Out(stream.Signature(load_layout([(load_bits, 1)]))),
-            "state": Out(8 * Identity.STATE.size),
+            "state": Out(state_signature),
             "used": Out(1), "known": Out(1), "refused": Out(1), "cause": Out(Cause),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        load_tag, load_next = Signal(32), Signal(range(chunks(self._size) + 1))
-        number, low = Signal(16), Signal(8)
+        m.submodules.load_tag = load_tag = KeptTag()
+        wiring.connect(m, wiring.flipped(self.tag), load_tag.i)
+        count = chunks(self._size)
+        load_next, low = Signal(range(count + 1)), Signal(8)
         high, begun = Signal(), Signal()  # second byte of two; the chunk's first transfer is over
-        byte = self.payload.payload
-        same = self.tag == load_tag
-        anew = ~same & (number == 0)
-        follows = same & (number == load_next) & (number != chunks(self._size))
+        zero, less, equal = Signal(), Signal(), Signal()  # the chunk's number, to load_next
+        byte, same = self.payload.payload, load_tag.same
+        anew = ~same & zero
+        follows = same & equal & (load_next != count)
         m.d.comb += [
-            self.state[:32].eq(load_tag),
-            self.state[32:].eq(load_next),
+            self.state.tag.eq(load_tag.byte), load_tag.turn.eq(self.state.turn), self.state.next.eq(load_next),
             self.o.payload.data[:8].eq(low),
             self.o.payload.data[8:].eq(byte),
-            self.o.payload.first.eq((number == 0) & ~begun),
+            self.o.payload.first.eq(zero & ~begun),
         ]
         with m.FSM():
             with m.State("NUMBER"):
                 m.d.comb += self.payload.ready.eq(self.enable)
                 m.d.sync += begun.eq(0)
                 with m.If(self.payload.valid & self.enable):
-                    m.d.sync += [number.eq(number >> 8 | byte << 8), high.eq(~high)]
+                    wanted = self.state.next.word_select(high, 8)
+                    m.d.sync += [
+                        high.eq(~high),
+                        zero.eq((zero | ~high) & (byte == 0)),
+                        equal.eq((equal | ~high) & (byte == wanted)),
+                        less.eq(Cat(0, byte) < Cat(less & high, wanted)),
+                    ]
                     with m.If(high):
                         m.next = "JUDGE"
             with m.State("JUDGE"):
                 m.next = "NUMBER"
-                with m.If(same & (number < load_next)):
+                with m.If(same & less):
                     m.d.comb += self.known.eq(1)
                 with m.Elif(~anew & ~follows):
                     m.d.comb += [self.refused.eq(1), self.cause.eq(Cause.ORDER)]
-                with m.Elif(self.length != 2 + chunk_bytes(number, self._size)):
+                with m.Elif(self.left != chunk_bytes(Mux(same, load_next, 0), self._size)):
                     m.d.comb += [self.refused.eq(1), self.cause.eq(Cause.UNKNOWN)]
                 with m.Else():
-                    m.d.sync += [load_tag.eq(self.tag), load_next.eq(number)]
+                    m.d.comb += load_tag.keep.eq(1)
+                    with m.If(~same):
+                        m.d.sync += load_next.eq(0)
                     m.next = "LOW"
             with m.State("LOW"):
                 m.d.comb += self.payload.ready.eq(1)
@@ -196,10 +205,11 @@ class Collector(wiring.Component):
     i : In, stream of header and payload, frame after frame
     image : Out, stream of the codes of whole images
     tag : Out, stream of the images' tags, each before its image
-    request : Out, stream of :data:`request_layout`
+    request : Out, stream of :data:`request_layout`, which stays until it is answered
+    request_tag : Out(8), of its tag the next byte;  turn : In(1), it has been used
     accepted : Out, for one cycle: a frame was used
     weights : Out, stream of :func:`abc_hw.rtl_gen.engine.loading.load_layout`;  loaded : In, all of them are there
-    load_state : Out, the bytes of ``Identity.STATE``, the first one lowest
+    load_state : Out, :data:`state_signature`
     """
 
     def __init__(self, identity: Identity, *, image: MemoryPlan, load_bits: int = LOAD_BITS) -> None:
@@ -209,28 +219,30 @@ class Collector(wiring.Component):
             "image": Out(code_stream(1, unsigned(identity.code_bits))),
             "tag": Out(stream.Signature(unsigned(32))),
             "request": Out(stream.Signature(request_layout)),
+            "request_tag": Out(8),
+            "turn": In(1),
             "accepted": Out(1),
             "weights": Out(stream.Signature(load_layout([(load_bits, 1)]))),
             "loaded": In(1),
-            "load_state": Out(8 * Identity.STATE.size),
+            "load_state": Out(state_signature),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.opener = opener = FrameOpener()
         wiring.connect(m, wiring.flipped(self.i), opener.i)
-        head = opener.head.payload
-        answer, refusal = Signal(8), Signal(Cause)
+        answer, refusal = Signal(Answer), Signal(Cause)
         m.d.comb += [
-            self.request.payload.tag.eq(head.tag),
             self.request.payload.cause.eq(refusal),
-            self.request.payload.kind.eq(answer),
+            self.request.payload.answer.eq(answer),
+            self.request_tag.eq(opener.tag.value[:8]),
+            opener.turn.eq(self.turn),
         ]
         with m.FSM():
             with m.State("KIND"):
-                m.d.sync += [refusal.eq(Cause.UNKNOWN), answer.eq(Kind.REFUSED)]
+                m.d.sync += [refusal.eq(Cause.UNKNOWN), answer.eq(Answer.REFUSED)]
                 with m.If(opener.head.valid):
-                    self._build_dispatch(m, head, answer, refusal)
+                    self._build_dispatch(m, opener, answer, refusal)
             self._build_images(m, opener, refusal)
             if self._identity.load_bytes:
                 self._build_loading(m, opener, answer, refusal)
@@ -244,23 +256,23 @@ class Collector(wiring.Component):
                     m.next = "KIND"
         return m
 
-    def _build_dispatch(self, m: Module, head: Value, answer: Signal, refusal: Signal) -> None:
+    def _build_dispatch(self, m: Module, opener: FrameOpener, answer: Signal, refusal: Signal) -> None:
         """Which frames are looked into, which are answered at once; all others are refused."""
         m.next = "DROP"
-        with m.Switch(head.kind):
-            for asked, reply in ((Kind.IDENTIFY, Kind.IDENTITY), (Kind.COUNT, Kind.COUNTERS)):
-                with m.Case(asked), m.If(head.length == 0):
+        with m.Switch(opener.head.payload):
+            for asked, reply in ((Kind.IDENTIFY, Answer.IDENTITY), (Kind.COUNT, Answer.COUNTERS)):
+                with m.Case(asked), m.If(opener.left == 0):
                     m.d.comb += self.accepted.eq(1)
                     m.d.sync += answer.eq(reply)
                     m.next = "ANSWER"
-            with m.Case(Kind.PIXELS), m.If(head.length != 0):
+            with m.Case(Kind.PIXELS), m.If(opener.left != 0):
                 m.next = "CHUNK"
                 if self._identity.load_bytes:
                     with m.If(~self.loaded):
                         m.d.sync += refusal.eq(Cause.UNLOADED)
                         m.next = "DROP"
             if self._identity.load_bytes:
-                with m.Case(Kind.WEIGHTS), m.If(head.length > 2):
+                with m.Case(Kind.WEIGHTS), m.If(opener.left > 2):
                     m.next = "WEIGHTS"
 
     def _build_images(self, m: Module, opener: FrameOpener, refusal: Signal) -> None:
@@ -270,20 +282,21 @@ class Collector(wiring.Component):
         m.submodules.store = store = ImageStore(self._image)
         wiring.connect(m, store.o, wiring.flipped(self.image))
         wiring.connect(m, store.tag, wiring.flipped(self.tag))
-        head, byte = opener.head.payload, self.i.payload
-        open_tag = Signal(32)  # the image that is being collected
+        m.submodules.open_tag = open_tag = KeptTag()  # of the image that is being collected
+        wiring.connect(m, opener.tag, open_tag.i)
+        byte = self.i.payload
         expected = Signal(range(last_chunk + 2))  # its next chunk; last_chunk + 1: none, it is complete
-        wanted = Mux(head.tag == open_tag, expected, 0)
-        m.d.comb += [store.tag_in.eq(head.tag), store.i.payload.eq(byte)]
+        wanted = Mux(open_tag.same, expected, 0)
+        m.d.comb += [store.tag_in.eq(opener.tag.value), store.i.payload.eq(byte)]
         with m.State("CHUNK"):
             m.d.comb += opener.ready.eq(1)
             with m.If(opener.valid):
                 m.next = "DROP"
                 with m.If((byte != wanted) | (wanted > last_chunk)):
                     m.d.sync += refusal.eq(Cause.ORDER)
-                with m.Elif(head.length == 1 + chunk_bytes(wanted, size)):
-                    m.d.sync += [open_tag.eq(head.tag), expected.eq(wanted + 1)]
-                    m.d.comb += [self.accepted.eq(1), store.anew.eq(wanted == 0)]
+                with m.Elif(opener.left == 1 + chunk_bytes(wanted, size)):
+                    m.d.sync += expected.eq(wanted + 1)
+                    m.d.comb += [open_tag.keep.eq(1), self.accepted.eq(1), store.anew.eq(wanted == 0)]
                     m.next = "COLLECT"
         with m.State("COLLECT"):
             m.d.comb += [store.i.valid.eq(opener.valid), opener.ready.eq(store.i.ready)]
@@ -295,12 +308,11 @@ class Collector(wiring.Component):
         """What becomes of a WEIGHTS frame behind its header."""
         m.submodules.loader = loader = ChunkLoader(size=self._identity.load_bytes, load_bits=self._load_bits)
         wiring.connect(m, loader.o, wiring.flipped(self.weights))
+        wiring.connect(m, opener.tag, loader.tag)
+        wiring.connect(m, loader.state, wiring.flipped(self.load_state))
         m.d.comb += [
-            loader.tag.eq(opener.head.payload.tag),
-            loader.length.eq(opener.head.payload.length),
             loader.left.eq(opener.left),
             loader.payload.payload.eq(self.i.payload),
-            self.load_state.eq(loader.state),
         ]
         with m.State("WEIGHTS"):
             m.d.comb += [
@@ -310,7 +322,7 @@ class Collector(wiring.Component):
                 self.accepted.eq(loader.used),
             ]
             with m.If(loader.used | loader.known):
-                m.d.sync += answer.eq(Kind.TAKEN)
+                m.d.sync += answer.eq(Answer.TAKEN)
                 m.next = "DROP"
             with m.If(loader.refused):
                 m.d.sync += refusal.eq(loader.cause)

@@ -1,5 +1,8 @@
 """The frames that a device sends: answers, and scores."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -11,22 +14,40 @@ from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
 
 from ..identity import Identity
 from ..link import HEADER_BYTES, Cause, Counters, Kind
-from .opening import frame_bytes, head_layout, request_layout
+from .counting import COUNT, stepped
+from .opening import Answer, frame_bytes, request_layout, state_signature
 
 __all__ = ["AnswerSource", "Replier", "ScoreSource", "identity_memory"]
 
 
+KINDS = {Answer.REFUSED: Kind.REFUSED, Answer.IDENTITY: Kind.IDENTITY, Answer.COUNTERS: Kind.COUNTERS,
+         Answer.TAKEN: Kind.TAKEN}
+
+END = 256
+"""Where all payloads end, for the index of an answer's byte."""
+
+STATE_AT = END - Identity.STATE.size
+"""Where the identity's bytes that change begin."""
+
+
 def identity_memory(identity: Identity, technology: Technology) -> MemoryPlan:
-    """Of an :class:`AnswerSource`: the bytes of the identity that never change."""
+    """Of an :class:`AnswerSource`: the bytes of the identity that never change, in front of ``STATE_AT``, each at
+    as many of its index's lowest bits as there must be."""
     fixed = identity.pack()[: -Identity.STATE.size]
+    size = 1 << (len(fixed) - 1).bit_length()
+    placed = {(STATE_AT - len(fixed) + at) % size: byte for at, byte in enumerate(fixed)}
+    words = [placed.get(at, 0) for at in range(max(placed) + 1)]
     return MemoryPlan(
-        name="identity", width=8, words=len(fixed), contents=lambda: fixed, registered=False,
+        name="identity", width=8, words=len(words), contents=lambda: words, registered=False,
         technology=technology,
     )
 
 
 class AnswerSource(wiring.Component):
     """Frames that answer: the latest fault first, then what was asked for.
+
+    No byte is kept that stands elsewhere, so a request and what it asks for stay until the answer's last byte has
+    been taken. Counters may be of moments some cycles apart.
 
     Parameters
     ----------
@@ -35,77 +56,100 @@ class AnswerSource(wiring.Component):
 
     Members
     -------
-    request : In, stream of :data:`request_layout`
+    request : In, stream of :data:`request_layout`;  request_tag : In(8), turn : Out(1), its tag's next byte
+    refused : Out(1), for one cycle: a request is being answered by REFUSED
     fault, cause : In, a frame that was dropped, as :class:`abc_hw.boards.gateware.framing.FrameReceiver` tells
-    counters, load_state : In, the bytes of :class:`abc_hw.boards.link.Counters` and ``Identity.STATE``, first one
-        lowest
-    head : Out, stream of :data:`head_layout`;  payload : Out, stream of :data:`frame_bytes`, each behind its head
+    number, high, count : Out, a counter's byte is wanted;  counted, counter : In, it is there, as
+        :class:`abc_hw.boards.gateware.counting.Tally` tells
+    load_state : In, :data:`state_signature`
+    o : Out, stream of :data:`frame_bytes`
     """
 
     def __init__(self, identity: Identity, technology: Technology = GENERIC) -> None:
         self._memory = identity_memory(identity, technology)
+        self._sizes = {Answer.REFUSED: 1, Answer.IDENTITY: len(identity.pack()),
+                       Answer.COUNTERS: Counters.LAYOUT.size, Answer.TAKEN: 2}
         super().__init__({
             "request": In(stream.Signature(request_layout)),
+            "request_tag": In(8),
+            "turn": Out(1),
+            "refused": Out(1),
             "fault": In(1),
             "cause": In(Cause),
-            "counters": In(8 * Counters.LAYOUT.size),
-            "load_state": In(8 * Identity.STATE.size),
-            "head": Out(stream.Signature(head_layout)),
-            "payload": Out(stream.Signature(frame_bytes)),
+            "number": Out(range(COUNT)),
+            "high": Out(1),
+            "count": Out(1),
+            "counted": In(1),
+            "counter": In(8),
+            "load_state": In(state_signature),
+            "o": Out(stream.Signature(frame_bytes)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.rom = rom = Memory(self._memory)
-        head, index = self.head.payload, Signal(8)
-        in_rom = (head.kind == Kind.IDENTITY) & (index < self._memory.words)
-        rest = Signal(self.counters.shape())  # bytes of the payload that are in no ROM, the next one lowest
-        faulty, latest, fault_taken = Signal(), Signal(Cause), Signal()
+        index, takes = Signal(8), Signal()  # of the byte: in a header from 0 on, in a payload up to the end
+        in_payload, ends = Signal(), Signal()  # the header does
+        fetched = Signal()  # the ROM's byte is that of the index
+        faulty, latest, of_fault = Signal(), Signal(Cause), Signal()
+        answer, cause = Signal(Answer), Signal(Cause)
         m.d.comb += [
-            rom.addr.eq(index + (self.payload.valid & self.payload.ready)),
-            self.payload.payload.data.eq(Mux(in_rom, rom.data, rest[:8])),
-            self.payload.payload.last.eq(index == head.length - 1),
+            rom.addr.eq(index), takes.eq(self.o.valid & self.o.ready), ends.eq(index == HEADER_BYTES - 1),
+            self.number.eq(index >> 1), self.high.eq(index[0]),
+            self.o.payload.last.eq(in_payload & index.all()),
         ]
-        with m.If(fault_taken):
-            m.d.sync += faulty.eq(0)
-        with m.If(self.fault):
-            m.d.sync += [faulty.eq(1), latest.eq(self.cause)]
+        m.d.sync += fetched.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += index.eq(0)
+                request = self.request.payload
+                m.d.sync += [of_fault.eq(faulty), answer.eq(request.answer), cause.eq(request.cause)]
                 with m.If(faulty):
-                    m.d.comb += fault_taken.eq(1)
-                    m.d.sync += [head.kind.eq(Kind.REFUSED), head.length.eq(1), head.tag.eq(0), rest.eq(latest)]
-                    m.next = "HEAD"
+                    m.d.sync += [faulty.eq(0), answer.eq(Answer.REFUSED), cause.eq(latest)]
+                    m.next = "SEND"
                 with m.Elif(self.request.valid):
-                    m.d.comb += self.request.ready.eq(1)
-                    self._build_answer(m, rest)
-                    m.next = "HEAD"
-            with m.State("HEAD"):
-                m.d.comb += self.head.valid.eq(1)
-                with m.If(self.head.ready):
-                    m.next = "PAYLOAD"
-            with m.State("PAYLOAD"):
-                m.d.comb += self.payload.valid.eq(1)
-                with m.If(self.payload.ready):
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(~in_rom):
-                        m.d.sync += rest.eq(rest >> 8)
-                    with m.If(self.payload.payload.last):
-                        m.next = "IDLE"
+                    m.d.comb += self.refused.eq(request.answer == Answer.REFUSED)
+                    m.next = "SEND"
+            with m.State("SEND"):
+                m.d.sync += fetched.eq(~takes)
+                m.d.comb += [
+                    self.count.eq(in_payload & (answer == Answer.COUNTERS)),
+                    self.o.valid.eq(fetched & (self.counted | ~self.count)),
+                ]
+                with m.If(takes & self.o.payload.last):
+                    m.d.comb += self.request.ready.eq(~of_fault)
+                    m.next = "IDLE"
+        with m.If(takes):
+            start = Array(END - self._sizes[each] for each in Answer)[answer]
+            m.d.sync += index.eq(stepped(in_payload | ~ends, index, start))
+            m.d.sync += in_payload.eq((in_payload | ends) & ~self.o.payload.last)
+        with m.If(self.fault):
+            m.d.sync += [faulty.eq(1), latest.eq(self.cause)]
+        self._build_bytes(m, index, takes, in_payload, of_fault, answer, cause, rom.data)
         return m
 
-    def _build_answer(self, m: Module, rest: Signal) -> None:
-        """Head and payload of the answer to the request that is there."""
-        head, asked = self.head.payload, self.request.payload
-        m.d.sync += [head.kind.eq(asked.kind), head.tag.eq(asked.tag), head.length.eq(1), rest.eq(asked.cause)]
-        with m.Switch(asked.kind):
-            with m.Case(Kind.IDENTITY):
-                m.d.sync += [head.length.eq(self._memory.words + Identity.STATE.size), rest.eq(self.load_state)]
-            with m.Case(Kind.COUNTERS):
-                m.d.sync += [head.length.eq(Counters.LAYOUT.size), rest.eq(self.counters)]
-            with m.Case(Kind.TAKEN):
-                m.d.sync += [head.length.eq(2), rest.eq(self.load_state[32:])]
+    def _build_bytes(
+        self, m: Module, index: Signal, takes: Value, in_payload: Value, of_fault: Value, answer: Signal,
+        cause: Value, fixed: Value,
+    ) -> None:
+        """The frame's byte at ``index``."""
+        state = self.load_state
+        in_tag, in_number, in_fixed, in_state = Signal(), Signal(), Signal(), Signal()
+        is_identity = in_payload & (answer == Answer.IDENTITY)
+        m.d.comb += [
+            in_tag.eq(~in_payload & (index[1:] != 0)),
+            in_number.eq((is_identity | (in_payload & (answer == Answer.TAKEN))) & index[1:].all()),
+            in_fixed.eq(is_identity & (index < STATE_AT)),
+            in_state.eq(is_identity & ~in_fixed & ~index[1:].all()),
+            self.turn.eq(in_tag & takes & ~of_fault), state.turn.eq(in_state & takes),
+        ]
+        told = Array(Mux(index[0], self._sizes[each], KINDS[each]) for each in Answer)[answer]
+        said: list[tuple[Value, Value]] = [
+            (~in_payload & ~in_tag, told), (in_tag & ~of_fault, self.request_tag),
+            (in_fixed, fixed), (in_state, state.tag),
+            (in_number & ~index[0], state.next[:8]), (in_number & index[0], state.next[8:]),
+            (self.count, self.counter), (in_payload & (answer == Answer.REFUSED), cause),
+        ]
+        m.d.comb += self.o.payload.data.eq(reduce(or_, (Mux(here, byte, 0) for here, byte in said)))
 
 
 class ScoreSource(wiring.Component):
@@ -118,8 +162,9 @@ class ScoreSource(wiring.Component):
 
     Members
     -------
-    tag : In, stream of the tags of the images whose scores come;  scores : In, stream of scores
-    head : Out, stream of :data:`head_layout`;  payload : Out, stream of :data:`frame_bytes`, each behind its head
+    tag : In, stream of the tags of the images whose scores come, of which one is kept here
+    scores : In, stream of scores
+    o : Out, stream of :data:`frame_bytes`
     """
 
     def __init__(self, identity: Identity, score: Shape) -> None:
@@ -127,57 +172,67 @@ class ScoreSource(wiring.Component):
         super().__init__({
             "tag": In(stream.Signature(unsigned(32))),
             "scores": In(stream.Signature(score_layout(score, identity.classes))),
-            "head": Out(stream.Signature(head_layout)),
-            "payload": Out(stream.Signature(frame_bytes)),
+            "o": Out(stream.Signature(frame_bytes)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        identity = self._identity
-        size, per_frame = identity.score_bytes, identity.scores_per_frame
-        frames = -(-identity.classes // per_frame)
-        in_last = identity.classes - (frames - 1) * per_frame
-        first = Signal(16)  # class of the frame's first score
-        score_at = Signal(range(per_frame + 1))
-        label, high = Signal(16), Signal()
-        m.d.comb += [
-            self.head.payload.kind.eq(Kind.SCORES),
-            self.head.payload.tag.eq(self.tag.payload),
-            self.head.payload.length.eq(
-                Mux(first == (frames - 1) * per_frame, 2 + in_last * size + 2, 2 + per_frame * size)
-            ),
-        ]
+        per_frame = self._identity.scores_per_frame
+        frames = -(-self._identity.classes // per_frame)
+        tag, tagged, turns = Signal(32), Signal(), Signal()
+        index = Signal(3)  # of the byte, up to the first score
+        first = Signal(range(max((frames - 1) * per_frame + 1, 2)))  # class of the frame's first score
+        score_at = Signal(range(per_frame))
+        label, high, end = Signal(16), Signal(), Signal()
+        takes = self.o.valid & self.o.ready
+        m.d.comb += [self.tag.ready.eq(~tagged), end.eq(score_at == per_frame - 1 if frames > 1 else 0)]
+        with m.If(self.tag.ready & self.tag.valid):
+            m.d.sync += [tag.eq(self.tag.payload), tagged.eq(1)]
+        with m.Elif(turns):
+            m.d.sync += tag.eq(tag.rotate_right(8))
         with m.FSM():
             with m.State("HEAD"):
-                m.d.comb += self.head.valid.eq(self.scores.valid & self.tag.valid)
-                m.d.sync += score_at.eq(0)
-                with m.If(self.head.valid & self.head.ready):
-                    m.next = "FIRST"
-            with m.State("FIRST"), m.If(self._sent(m, first, high)):
-                m.next = "SCORE"
-            with m.State("SCORE"):
-                done = self._build_score(m, last=score_at == per_frame - 1)
-                with m.If(done):
-                    m.d.sync += [score_at.eq(score_at + 1), label.eq(self.scores.payload.label)]
-                    with m.If(self.scores.payload.last):
-                        m.next = "LABEL"
-                    with m.Elif(score_at == per_frame - 1):
-                        m.d.sync += first.eq(first + per_frame)
-                        m.next = "HEAD"
-            with m.State("LABEL"):
-                m.d.comb += self.payload.payload.last.eq(high)
-                with m.If(self._sent(m, label, high)):
-                    m.d.comb += self.tag.ready.eq(1)
-                    m.d.sync += first.eq(0)
+                m.d.comb += self.o.valid.eq(self.scores.valid & tagged)
+                self._build_head(m, index, first, tag)
+                with m.If(takes):
+                    m.d.sync += [index.eq(index + 1), score_at.eq(0)]
+                    m.d.comb += turns.eq((index > 1) & (index < HEADER_BYTES))
+                    with m.If(index == HEADER_BYTES + 1):
+                        m.next = "SCORE"
+            with m.State("SCORE"), m.If(self._build_score(m, last=end)):
+                m.d.sync += [score_at.eq(score_at + 1), label.eq(self.scores.payload.label)]
+                with m.If(self.scores.payload.last):
+                    m.next = "LABEL"
+                with m.Elif(end):
+                    m.d.sync += first.eq(first + per_frame)
                     m.next = "HEAD"
+            with m.State("LABEL"):
+                m.d.comb += [
+                    self.o.valid.eq(1), self.o.payload.last.eq(high),
+                    self.o.payload.data.eq(label.word_select(high, 8)),
+                ]
+                with m.If(takes):
+                    m.d.sync += high.eq(~high)
+                    with m.If(high):
+                        m.d.sync += [tagged.eq(0), first.eq(0)]
+                        m.next = "HEAD"
         return m
 
-    def _sent(self, m: Module, number: Signal, high: Signal) -> Value:
-        """Send the two bytes of a number, the low one first; is the ``high`` one sent now?"""
-        m.d.comb += [self.payload.valid.eq(1), self.payload.payload.data.eq(number.word_select(high, 8))]
-        with m.If(self.payload.ready):
-            m.d.sync += high.eq(~high)
-        return self.payload.ready & high
+    def _build_head(self, m: Module, index: Signal, first: Signal, tag: Signal) -> None:
+        """Header and first class of a frame."""
+        identity, data = self._identity, self.o.payload.data
+        size, per_frame = identity.score_bytes, identity.scores_per_frame
+        before = (identity.classes - 1) // per_frame * per_frame
+        length = Mux(first == before, 2 + (identity.classes - before) * size + 2, 2 + per_frame * size)
+        m.d.comb += data.eq(tag[:8])
+        with m.Switch(index):
+            with m.Case(0):
+                m.d.comb += data.eq(Kind.SCORES)
+            with m.Case(1):
+                m.d.comb += data.eq(length)
+            for high in range(2):
+                with m.Case(HEADER_BYTES + high):
+                    m.d.comb += data.eq(first >> 8 * high if before else 0)
 
     def _build_score(self, m: Module, *, last: Value) -> Value:
         """Send the bytes of a score, the frame's ``last``; is it sent now?"""
@@ -189,13 +244,13 @@ class ScoreSource(wiring.Component):
         parts = Array(wide[8 * part :][:8] for part in range(size))
         m.d.comb += [
             wide.eq(self.scores.payload.score),
-            self.payload.valid.eq(self.scores.valid),
-            self.payload.payload.data.eq(parts[byte_at]),
-            self.payload.payload.last.eq((byte_at == size - 1) & last & ~self.scores.payload.last),
-            self.scores.ready.eq(self.payload.ready & (byte_at == size - 1)),
+            self.o.valid.eq(self.scores.valid),
+            self.o.payload.data.eq(parts[byte_at]),
+            self.o.payload.last.eq((byte_at == size - 1) & last & ~self.scores.payload.last),
+            self.scores.ready.eq(self.o.ready & (byte_at == size - 1)),
             done.eq(self.scores.valid & self.scores.ready),
         ]
-        with m.If(self.payload.valid & self.payload.ready):
+        with m.If(self.o.valid & self.o.ready):
             m.d.sync += byte_at.eq(Mux(done, 0, byte_at + 1))
         return done
 
@@ -206,7 +261,7 @@ class Replier(wiring.Component):
     ::
 
         request, fault --> answers --+
-                                     +--> head, then payload --> register --> o
+                                     +--> register --> o
         scores, tag -----> scores ---+
 
     Parameters
@@ -216,29 +271,33 @@ class Replier(wiring.Component):
 
     Members
     -------
-    request, fault, cause, counters, load_state : In, as of :class:`AnswerSource`
     tag, scores : In, as of :class:`ScoreSource`
-    o : Out, stream of :data:`frame_bytes`: header and payload
+    o : Out, stream of :data:`frame_bytes`
+    all others : as of :class:`AnswerSource`
     """
 
     def __init__(self, identity: Identity, score: Shape, technology: Technology = GENERIC) -> None:
         self._answers, self._scores = AnswerSource(identity, technology), ScoreSource(identity, score)
-        asked = ("request", "fault", "cause", "counters", "load_state")
         super().__init__({
-            **{name: self._answers.signature.members[name] for name in asked},
+            **self._answers.signature.members,
             **{name: self._scores.signature.members[name] for name in ("tag", "scores")},
-            "o": Out(stream.Signature(frame_bytes)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.answers = answers = self._answers
         m.submodules.scores = scores = self._scores
-        wiring.connect(m, wiring.flipped(self.request), answers.request)
         wiring.connect(m, wiring.flipped(self.tag), scores.tag)
         wiring.connect(m, wiring.flipped(self.scores), scores.scores)
+        wiring.connect(m, wiring.flipped(self.request), answers.request)
+        wiring.connect(m, wiring.flipped(self.load_state), answers.load_state)
         m.d.comb += [
-            getattr(answers, name).eq(getattr(self, name)) for name in ("fault", "cause", "counters", "load_state")
+            getattr(answers, name).eq(getattr(self, name))
+            for name in ("request_tag", "fault", "cause", "counted", "counter")
+        ]
+        m.d.comb += [
+            getattr(self, name).eq(getattr(answers, name))
+            for name in ("turn", "refused", "number", "high", "count")
         ]
         made = self.o.signature.create(path=("made",))
         self._build_frames(m, made)
@@ -250,36 +309,17 @@ class Replier(wiring.Component):
         return m
 
     def _build_frames(self, m: Module, made: wiring.PureInterface) -> None:
-        """Of whatever has something to say, head and payload, byte by byte."""
-        answers, scores = self._answers, self._scores
-        index, chosen = Signal(range(HEADER_BYTES)), Signal()
-        in_head, in_payload = Signal(), Signal()
-        with m.FSM():
-            with m.State("CHOOSE"):
-                m.d.sync += chosen.eq(~answers.head.valid)
-                with m.If(answers.head.valid | scores.head.valid):
-                    m.next = "HEAD"
-            with m.State("HEAD"):
-                m.d.comb += [in_head.eq(1), made.valid.eq(1)]
-                with m.If(made.ready):
-                    m.d.sync += index.eq(Mux(index == HEADER_BYTES - 1, 0, index + 1))
-                    with m.If(index == HEADER_BYTES - 1):
-                        m.next = "PAYLOAD"
-            with m.State("PAYLOAD"):
-                m.d.comb += in_payload.eq(1)
-                with m.If(made.valid & made.ready & made.payload.last):
-                    m.next = "CHOOSE"
-        sources: tuple[AnswerSource | ScoreSource, ...] = (answers, scores)
-        for number, source in enumerate(sources):
-            header = source.head.payload.as_value()
-            header_bytes = Array(header[8 * byte :][:8] for byte in range(HEADER_BYTES))
+        """Whatever has something to say, a frame at a time."""
+        answers, scores = self._answers.o, self._scores.o
+        chosen, sends = Signal(), Signal()
+        with m.If(~sends):
+            m.d.sync += [chosen.eq(~answers.valid), sends.eq(answers.valid | scores.valid)]
+        with m.Elif(made.valid & made.ready & made.payload.last):
+            m.d.sync += sends.eq(0)
+        for number, source in enumerate((answers, scores)):
             with m.If(chosen == number):
-                with m.If(in_head):
-                    m.d.comb += made.payload.data.eq(header_bytes[index])
-                    m.d.comb += source.head.ready.eq(made.ready & (index == HEADER_BYTES - 1))
-                with m.If(in_payload):
-                    m.d.comb += [
-                        made.valid.eq(source.payload.valid),
-                        made.payload.eq(source.payload.payload),
-                        source.payload.ready.eq(made.ready),
-                    ]
+                m.d.comb += [
+                    made.valid.eq(source.valid & sends),
+                    made.payload.eq(source.payload),
+                    source.ready.eq(made.ready & sends),
+                ]

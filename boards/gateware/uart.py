@@ -27,7 +27,7 @@ class UartReceiver(wiring.Component):
     Members
     -------
     rx : In, the line, asynchronous
-    data : Out(8), the byte in the cycle of ``strobe``
+    data : Out(8), the byte, in the cycle of ``strobe`` and the next ``LEAST_DIVISOR``
     strobe : Out, a byte came;  fault : Out, something came that is no byte
     """
 

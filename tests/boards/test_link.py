@@ -9,14 +9,15 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from amaranth.hdl import Elaboratable
+from amaranth.hdl import Elaboratable, Module
 from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
 from abc_hw.boards import link
+from abc_hw.boards.gateware.crc import BITS, RESIDUE, STEPS, FrameCheck
 from abc_hw.boards.gateware.framing import FrameReceiver, FrameSender, PacketBuffer
-from abc_hw.boards.gateware.uart import UartReceiver, UartTransmitter
+from abc_hw.boards.gateware.uart import LEAST_DIVISOR, UartReceiver, UartTransmitter
 from abc_hw.boards.identity import Identity
 from abc_hw.boards.link import Cause, Counters, Frame, Kind
 from abc_hw.errors import InputError
@@ -177,8 +178,7 @@ def received(wire: list[int | None], *, depth: int = 512) -> tuple[bytes, list[C
             await ctx.tick()
             ctx.set(dut.strobe, 0)
             ctx.set(dut.line_fault, 0)
-            for _ in range(3):
-                await ctx.tick()
+            await ctx.tick().repeat(FrameReceiver.APART - 1)
         await ctx.tick().repeat(4 * depth + 10)
 
     async def take(ctx: object) -> None:
@@ -252,7 +252,7 @@ def test_frame_without_room_is_dropped_whole() -> None:
                     causes.append(Cause(ctx.get(dut.cause)))
                 await ctx.tick()
                 ctx.set(dut.strobe, 0)
-                await ctx.tick().repeat(2)
+                await ctx.tick().repeat(FrameReceiver.APART - 1)
 
         async def drain() -> None:
             ctx.set(dut.o.ready, 1)
@@ -299,6 +299,35 @@ def test_hardware_sender_is_the_software_one(payload: bytes) -> None:
     assert list(link.Receiver().feed(bytes(got))) == wanted
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_hardware_check_is_the_crc(seed: int) -> None:
+    dut = FrameCheck()
+    data = np.random.default_rng(seed).integers(0, 256, 40).astype(np.uint8).tobytes()
+
+    async def take(ctx: object, piece: bytes) -> None:
+        for byte in piece:
+            for step in range(STEPS):
+                ctx.set(dut.bits, byte >> BITS * step & (1 << BITS) - 1)
+                ctx.set(dut.step, 1)
+                await ctx.tick()
+                ctx.set(dut.step, 0)
+                await ctx.tick()
+
+    async def bench(ctx: object) -> None:
+        for piece in (data, data[:7]):
+            await take(ctx, piece)
+            crc = zlib.crc32(piece)
+            assert ctx.get(dut.value) == crc
+            await take(ctx, struct.pack("<I", crc))
+            assert ctx.get(dut.value) == RESIDUE
+            ctx.set(dut.start, 1)
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            assert ctx.get(dut.value) == 0
+
+    simulate(dut, bench)
+
+
 @pytest.mark.parametrize("depth", [0, 1, 24])
 def test_packet_buffer_needs_a_power_of_two(depth: int) -> None:
     with pytest.raises(ValueError, match=f"The depth must be a power of two from 2, not {depth}"):
@@ -337,6 +366,44 @@ def test_receiver_hears_back_to_back_bytes(divisor: int, speed: float) -> None:
     bits = bits_of(data)
     levels = [bits[int(cycle * speed / divisor)] for cycle in range(int(len(bits) * divisor / speed))]
     assert heard([1] * 5 + levels, divisor) == (data, 0)
+
+
+@pytest.mark.parametrize("stop", [LEAST_DIVISOR, LEAST_DIVISOR // 2 + 1])
+def test_frames_are_found_at_the_fastest_line(stop: int) -> None:
+    """Bytes come without a pause, their stop bits whole or cut short; between frames there is one delimiter."""
+    m = Module()
+    m.submodules.line = line = UartReceiver(divisor=LEAST_DIVISOR)
+    m.submodules.frames = dut = FrameReceiver(depth=512)
+    m.d.comb += [dut.data.eq(line.data), dut.strobe.eq(line.strobe), dut.line_fault.eq(line.fault)]
+    rng = np.random.default_rng(stop)
+    wire = b"".join(frame.encode() for frame in (
+        Frame(Kind.COUNT, 7), Frame(Kind.PIXELS, 8, rng.bytes(9)), Frame(Kind.COUNT, 0xA5A5A5A5)
+    ))
+    damaged = bytearray(Frame(Kind.PIXELS, 9, bytes(3)).encode())
+    damaged[2] ^= 0x40
+    wire += bytes(damaged) + Frame(Kind.COUNT, 10).encode()
+    found = list(link.Receiver().feed(wire))
+    assert Cause.CHECKSUM in found
+    got, causes = bytearray(), []
+
+    async def bench(ctx: object) -> None:
+        ctx.set(dut.o.ready, 1)
+        levels = [
+            bit for at, bit in enumerate(bits_of(wire)) for _ in range(stop if at % 10 == 9 else LEAST_DIVISOR)
+        ]
+        for level in [*levels, *[1] * 200]:
+            ctx.set(line.rx, level)
+            _, _, valid, byte, fault, cause = await ctx.tick().sample(
+                dut.o.valid, dut.o.payload, dut.fault, dut.cause
+            )
+            if valid:
+                got.append(byte)
+            if fault:
+                causes.append(Cause(cause))
+
+    simulate(m, bench)
+    assert causes == [cause for cause in found if isinstance(cause, Cause)]
+    assert bytes(got) == b"".join(frame.pack()[: -link.CRC_BYTES] for frame in found if isinstance(frame, Frame))
 
 
 def test_receiver_reports_a_missing_stop_bit_and_goes_on() -> None:
