@@ -12,7 +12,6 @@ WIDTH = 16
 COUNT = 8 * Counters.LAYOUT.size // WIDTH
 
 
-
 def stepped(counts: Value, register: Value, other: Value, *, down: bool = False) -> Value:
     """``register`` and one, or less one, where it ``counts``, or else ``other``: a cell for each bit where carries
     have a cell's own way, as what decides stands in the place of the one."""

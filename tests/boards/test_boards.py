@@ -179,7 +179,8 @@ def test_memories_are_placed_where_they_have_room() -> None:
     board = find("icebreaker")
     text = 'name = "tiny"\ninput_shape = [32, 32, 3]\nclasses = 10\nM = 1\nN = 2\nbases = "planes"\n'
     for channels, more in ((64, "M = 2"), (128, "N = 3"), (224, "")):
-        text += f'[[layers]]\nkind = "conv"\nout_channels = {channels}\nkernel = 3\npadding = 1\npool = 2\n{more}\n'
+        shape = "kernel = 3\npadding = 1\npool = 2\n"
+        text += f'[[layers]]\nkind = "conv"\nout_channels = {channels}\n{shape}{more}\n'
     text += '[[layers]]\nkind = "dense"\n'
     network = description.Description.model_validate(tomllib.loads(text)).network()
     linked = build.design(board, network, cycles=1_200_000)
