@@ -70,6 +70,7 @@ class Probe:
     layer, block : its layer or unit, and its name; that of a unit that is no layer is the kind of its node
     scope : modules from the top's to the one that shows the result
     valid, result : ports of that module: when, and what; a result at a stream's end has a ready too
+    late : cycles from the one to the other
     kept : bits of the result that the port still has; None: all
     transfers : what should come
     """
@@ -79,6 +80,7 @@ class Probe:
     scope: tuple[str, ...]
     valid: str
     result: str
+    late: int
     kept: list[int] | None
     transfers: list[Transfer]
 
@@ -123,12 +125,13 @@ def probes(accelerator: AnyAccelerator, verilog: Verilog, images: npt.NDArray[An
                 transfers = list(transfers_of(block, plan.engines[traced.name], golden.values[source]))
                 scope = tuple(filter(None, (traced.module, module)))
                 kept = verilog.kept_bits.get((".".join((TOP, *scope)), port))
-                yield Probe(traced.name, block, scope, valid, port, kept, transfers)
+                late = plan.engines[traced.name].scale.ahead if block == "scale" else 0
+                yield Probe(traced.name, block, scope, valid, port, late, kept, transfers)
         else:
             kept = verilog.kept_bits.get((f"{TOP}.{traced.module}", "o__payload"))
             transfers = _handed_on(traced, golden.values[traced.name])
             kind, scope = _kind(plan, traced), (traced.module,)
-            yield Probe(traced.name, kind, scope, "o__valid", "o__payload", kept, transfers)
+            yield Probe(traced.name, kind, scope, "o__valid", "o__payload", 0, kept, transfers)
 
 
 def _sources(plan: AnyPlan) -> list[str]:
@@ -176,7 +179,7 @@ def locate(
         words = accelerator.plan.load_words if isinstance(accelerator, Accelerator) else []
         words = words if accelerator.plan.loads else []
         (folder / "load.json").write_text(json.dumps(words))
-        places = [(probe.scope, probe.valid, probe.result) for probe in watched]
+        places = [(probe.scope, probe.valid, probe.result, probe.late) for probe in watched]
         codes = check_images(network, images)
         cycles = 4 * (sum(accelerator.plan.rates.values()) + accelerator.plan.cycles * len(images)) + 10_000
         (folder / "run.pickle").write_bytes(pickle.dumps((codes, stalls, places, cycles)))

@@ -43,7 +43,7 @@ class Transfer(NamedTuple):
 BLOCKS = {
     "window": ("array", "word", "a"),
     "array": ("array", "valid", "dots"),
-    "scale": ("scale", "valid", "matches"),
+    "scale": ("scale", "soon", "matches"),
     "threshold": ("output", "valid", "o"),
     "pool": ("", "o__valid", "o__payload"),
 }

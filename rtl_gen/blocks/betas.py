@@ -1,4 +1,4 @@
-"""Betas that are loaded: as they are stored, and multiplied by."""
+"""Betas: what multiplying by those that stay takes; how those that are loaded are stored, and multiplied by."""
 
 import dataclasses
 from functools import cached_property
@@ -6,13 +6,45 @@ from functools import cached_property
 from amaranth.hdl import Module, Shape, Value, unsigned
 from amaranth.lib import wiring
 
-from ..parts.arith import select, total
+from ..parts.arith import select, signed_digits, total
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan, pack_fields
 from ..parts.registers import Registers
 from .alpha import AlphaCode
 
-__all__ = ["LoadedBetas"]
+__all__ = ["FixedBetas", "LoadedBetas"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedBetas:
+    """Betas that stay as they are.
+
+    Members
+    -------
+    numbers : of the layer
+    at_once : activation bases of a pass
+    """
+
+    numbers: LayerNumbers
+    at_once: int
+
+    @property
+    def shift(self) -> bool:
+        """Is each a power of two, and always the same?"""
+        passes = self.numbers.beta_passes(self.at_once)
+        return len(passes) == 1 and all([sign for sign, _ in signed_digits(one)] == [1] for one in passes[0])
+
+    @property
+    def work(self) -> tuple[int, int]:
+        """(bits of adders, bits of choices) between the counts of an item and their weighted sum."""
+        width, adders, choices = self.numbers.beta_shape(self.at_once).width, 0, 0
+        for slot in range(self.at_once):
+            factors = {one[slot] for one in self.numbers.beta_passes(self.at_once)}
+            for factor in factors:
+                digits = signed_digits(factor)
+                adders += max(len(digits) - 1, 0) + sum(sign < 0 for sign, _ in digits)
+            choices += len(factors) - 1
+        return (adders + self.at_once - 1) * width, choices * width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +91,12 @@ class LoadedBetas:
     def choices(self) -> int:
         """Choices of an addend or the same shifted, for such a sum."""
         return 0 if self.code.multiplies else self.at_once * self.code.term_count * self.code.shift_bits
+
+    @property
+    def work(self) -> tuple[int, int]:
+        """As that of :class:`FixedBetas`."""
+        width = self.numbers.beta_shape(self.at_once).width
+        return (self.addends - 1) * width, self.choices * width
 
     def read(self, m: Module, write: wiring.PureInterface, pass_n: Value) -> list[Value]:
         """The registers, written by ``write``: stored betas of the pass ``pass_n``."""

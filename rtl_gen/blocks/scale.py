@@ -12,12 +12,12 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.network import IntArray
 
 from ..parts.adders import registered_sum, sum_cycles
-from ..parts.arith import bits_of, constant_product, extend, select, signed_digits, total
+from ..parts.arith import bits_of, constant_product, extend, select, total
 from ..parts.delay import chosen, chosen_cycles, chosen_gates, delayed
 from ..parts.loops import AffineCounter, LoopNest, Loops
 from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
 from .alpha import AlphaCode
-from .betas import LoadedBetas
+from .betas import FixedBetas, LoadedBetas
 from .folded import FoldedLayer
 
 __all__ = ["ScalePlan", "ScaleUnit"]
@@ -144,10 +144,7 @@ class ScalePlan(FoldedLayer):
     @cached_property
     def shifts_counts(self) -> bool:
         """Is a count times its beta the count in another place? Then no register stands behind."""
-        passes = self.numbers.beta_passes(self.schedule.folding.np)
-        return self.betas is None and len(passes) == 1 and all(
-            [sign for sign, _ in signed_digits(factor)] == [1] for factor in passes[0]
-        )
+        return self.betas is None and FixedBetas(self.numbers, self.schedule.folding.np).shift
 
     @property
     def beta_cycles(self) -> int:
@@ -191,7 +188,7 @@ class ScalePlan(FoldedLayer):
         outputs, bases = self.lanes, schedule.scale_lanes.bases
         lanes, code, width = outputs * bases, self.code, self.numbers.shape.width
         dot = layer.dot_length.bit_length()
-        beta_adders, beta_choices = self._beta_work()
+        beta_adders, beta_choices = (self.betas or FixedBetas(self.numbers, folding.np)).work
         terms = shifts = signs = 1
         if not code.multiplies:
             terms, shifts = code.term_count, code.term_count * code.shift_bits
@@ -207,21 +204,6 @@ class ScalePlan(FoldedLayer):
             "ring": folding.px * folding.pe * width if self.sums_items else 0,
             "alpha address": bits_of(self.alphas.words),
         }
-
-    def _beta_work(self) -> tuple[int, int]:
-        """(bits of adders, bits of choices) between the counts of an item and their weighted sum."""
-        at_once = self.schedule.folding.np
-        width = self.numbers.beta_shape(at_once).width
-        adders = choices = 0
-        if self.betas is not None:
-            return (self.beta_addends - 1) * width, self.betas.choices * width
-        for slot in range(at_once):
-            factors = {one[slot] for one in self.numbers.beta_passes(at_once)}
-            for factor in factors:
-                digits = signed_digits(factor)
-                adders += max(len(digits) - 1, 0) + sum(sign < 0 for sign, _ in digits)
-            choices += len(factors) - 1
-        return (adders + at_once - 1) * width, choices * width
 
     @property
     def products(self) -> list[tuple[int, int, int]]:
