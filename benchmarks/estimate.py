@@ -171,13 +171,13 @@ def random_case(seed: int) -> Case:
 def measured(case: Case, device: str, cache: Path) -> Found:
     """Cells by layer, block and type."""
     accelerator = Accelerator(AcceleratorPlan.of(case.network, case.foldings, target=TARGETS[device]))
-    text = rtlil.convert(accelerator, name="top", emit_src=False)
+    text = for_synthesis(rtlil.convert(accelerator, name="top", emit_src=False))
     key = hashlib.sha256("\0".join([text, FLOWS[device], version("pyosys")]).encode()).hexdigest()[:32]
     file = cache / f"{key}.json"
     if not file.exists():
         with tempfile.TemporaryDirectory() as name:
             source, target = Path(name, "top.il"), Path(name, "top.json")
-            source.write_text(for_synthesis(text))
+            source.write_text(text)
             run_yosys(f"read_rtlil {source}", f"{FLOWS[device]} -top top", f"write_json {target}")
             cells = json.loads(target.read_text())["modules"]["top"]["cells"]
         counted: dict[str, Counter[str]] = {}

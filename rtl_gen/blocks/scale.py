@@ -375,7 +375,7 @@ class ScaleUnit(wiring.Component):
                 late = self._plan.term_cycles
                 held = [delayed(m, term, late, name=f"term_{place}_{t}") for t, term in enumerate(terms)]
                 products.append(registered_sum(m, held, shape, f"product_{place}"))
-                all_bits += [delayed(m, bit, 1, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
+                all_bits += [delayed(m, bit, late, name=f"negative_{place}_{t}") for t, bit in enumerate(bits)]
             if all_bits:
                 most = unsigned(len(all_bits).bit_length())
                 cycles = sum_cycles(code_of.term_count)

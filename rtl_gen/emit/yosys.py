@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import abc_hw
@@ -56,8 +57,14 @@ def _run(*command: str) -> str:
 
 
 def for_synthesis(rtlil: str) -> str:
-    """A design as Amaranth writes it, as it means it."""
+    """A design as Amaranth writes it, with all that its signals and memories are marked with: what Yosys
+    synthesises, for boards, netlists and measurements alike."""
     return with_copies(with_free_collisions(without_field_names(without_ram_contents(rtlil))))
+
+
+def _by_module(rtlil: str, change: Callable[[str], str]) -> str:
+    """A design each module of which is changed by itself."""
+    return "".join(change(module) for module in re.split(r"(?<=\nend\n)", rtlil))
 
 
 def without_field_names(rtlil: str) -> str:
@@ -74,7 +81,7 @@ def with_copies(rtlil: str) -> str:
 
     Amaranth marks only the wire, and Yosys makes one register of all that hold the same.
     """
-    return "".join(_marked(module) for module in re.split(r"(?<=\nend\n)", rtlil))
+    return _by_module(rtlil, _marked)
 
 
 def _marked(module: str) -> str:
@@ -94,7 +101,7 @@ def with_free_collisions(rtlil: str) -> str:
     Yosys minds the mark where it joins a register to a port, not at ports that have one, which Amaranth's do; for
     them it puts registers for every word that is written and a multiplexer beside block RAMs that promise nothing.
     """
-    return "".join(_freed(module) for module in re.split(r"(?<=\nend\n)", rtlil))
+    return _by_module(rtlil, _freed)
 
 
 def _freed(module: str) -> str:
@@ -115,7 +122,7 @@ def without_ram_contents(rtlil: str) -> str:
     Amaranth gives every memory contents. No memory that is written here is read before; without contents it may be
     any memory, also one that comes up unknown.
     """
-    return "".join(_forget(module) for module in re.split(r"(?<=\nend\n)", rtlil))
+    return _by_module(rtlil, _forget)
 
 
 def _forget(module: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Elaboratable, signed
-from amaranth.sim import Simulator
+from amaranth.hdl import signed
+from clocked import simulate
 from device import score_frames
 
 from abc_hw.boards import link
@@ -19,14 +19,6 @@ from abc_hw.boards.link import Cause
 
 APART = 2 * COUNT + 4
 """Cycles from a frame's event to the next frame's, at the least."""
-
-
-def simulate(design: Elaboratable, *testbenches: Any) -> None:
-    simulator = Simulator(design)
-    simulator.add_clock(1e-6)
-    for testbench in testbenches:
-        simulator.add_testbench(testbench)
-    simulator.run()
 
 
 async def count(ctx: Any, dut: Tally, *, fault: Cause | None = None, accepted: bool = False,

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from amaranth.hdl import Elaboratable, Module
-from amaranth.sim import Simulator
+from amaranth.hdl import Module
+from clocked import simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,16 +28,6 @@ frames = st.builds(
 
 def with_crc(body: bytes) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body))
-
-
-def simulate(design: Elaboratable, *testbenches: object, processes: Iterable[object] = ()) -> None:
-    simulator = Simulator(design)
-    simulator.add_clock(1e-6)
-    for testbench in testbenches:
-        simulator.add_testbench(testbench)
-    for process in processes:
-        simulator.add_testbench(process, background=True)
-    simulator.run()
 
 
 # -- stuffing and frames ---------------------------------------------------------------------------------------

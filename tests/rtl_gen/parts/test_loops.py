@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Module
-from amaranth.sim import Simulator
+from clocked import simulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,10 +45,7 @@ def watch(
                 seen.append(([ctx.get(bit) for bit in nest.begins], [ctx.get(bit) for bit in nest.ends], value))
             await ctx.tick()
 
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulate(m, bench)
     return seen
 
 
@@ -116,6 +113,34 @@ def test_quotients(
     assert [value for _, _, value in seen] == [value % modulus if modulus else value for value in values * 2]
 
 
+@settings(max_examples=25)
+@given(
+    data=st.data(), bounds=BOUNDS, modulus=st.sampled_from([0, 13]), late=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
+)
+def test_late_value_is_that_of_cycles_before(
+    data: st.DataObject, bounds: list[int], modulus: int, late: int, seed: int
+) -> None:
+    loops, m = named(bounds), Module()
+    strides = dict(zip(loops.bounds, data.draw(
+        st.lists(st.integers(-7, 7), min_size=len(bounds), max_size=len(bounds))), strict=True))
+    m.submodules.nest = nest = LoopNest(loops)
+    m.submodules.plain = plain = AffineCounter(loops, strides, modulus=modulus)
+    m.submodules.later = later = AffineCounter(loops, strides, modulus=modulus, late=late)
+    m.d.comb += [*plain.follow(nest.step, nest.ends), *later.follow(nest.step, nest.ends)]
+    chance, seen = random.Random(seed), []
+
+    async def bench(ctx: Any) -> None:
+        for _ in range(2 * loops.steps + 10):
+            ctx.set(nest.step, chance.random() < 0.7)
+            seen.append((ctx.get(plain.value), ctx.get(later.value)))
+            await ctx.tick()
+
+    simulate(m, bench)
+    before, values = zip(*seen, strict=True)
+    assert values == (before[0],) * late + before[:-late]
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"Loop bounds must be positive integers, not .'row': 3, 'column': 0."):
         Loops({"row": 3, "column": 0})
@@ -123,3 +148,6 @@ def test_refusals() -> None:
         AffineCounter(Loops({"row": 3, "column": 2}), {"rows": 1})
     with pytest.raises(ValueError, match="Without a modulus the turn must be 0, not 4"):
         AffineCounter(Loops({"row": 3}), {"row": 1}, turn=4)
+    x = Affine(loops=Loops({"row": 3}), strides={"row": 1})
+    with pytest.raises(ValueError, match="With another number the value can be a cycle late, not 2"):
+        AffineCounter(x.loops, {}, plus=Quotient(of=x, divisor=2, step=1), late=2)
