@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from ..data import Dataset, Features, from_torch, load
+from ..data import Dataset, from_torch, load
 from ..errors import InputError
 from ..writing import own_folder, telling, write
 from . import kernels
@@ -65,17 +65,14 @@ NORM_IMAGES = 12_800
 class ABCTraining(lightning.LightningModule):
     """Trains an ABCNet or the ``model`` given, as ``config`` says; batches are uint8 [B, H, W, C], int64 [B]."""
 
-    def __init__(
-        self, config: TrainingConfig, shape: tuple[int, int, int], classes: Sequence[str],
-        features: Features | None = None, model: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, config: TrainingConfig, data: Dataset, model: nn.Module | None = None) -> None:
         super().__init__()
-        self.config, self.shape, self.classes, self.features = config, shape, tuple(classes), features
-        self.model = build_model(config, shape, len(self.classes)) if model is None else model
-        self.objective = Objective(config, shape, self.classes)
+        self.config, self.shape, self.classes, self.features = config, data.shape, data.classes, data.features
+        self.model = build_model(config, self.shape, len(self.classes)) if model is None else model
+        self.objective = Objective(config, data.train, self.classes)
         self.begun = False
-        self.data: Dataset | None = None
-        self.origin: dict[str, Any] = {}
+        self.data: Dataset | None = data
+        self.origin = origin(data)
         self._told = torch.zeros(2, dtype=torch.float64)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,7 +87,7 @@ class ABCTraining(lightning.LightningModule):
 
     def train_dataloader(self) -> Any:
         """This process's share of each batch."""
-        assert self.data is not None  # what it trains on
+        assert self.data is not None  # only copies have none
         return training_batches(self.data.train, self.config.batch, self.config.seed, self.place)
 
     def val_dataloader(self) -> Any:
@@ -133,7 +130,7 @@ class ABCTraining(lightning.LightningModule):
         images = augment_images(images, self.config.augment, self.place, cutout=self.config.cutout)
         if self.place.rank:  # what a module draws is its own
             self._seed(index, self.place.rank)
-        mixed = self.config.precision == "bfloat16" and not is_integer(self.model)
+        mixed = self.config.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
             scores = self.model(batch_of(self.model, images))
         loss = self.objective(scores.float(), labels, images)
@@ -227,8 +224,7 @@ def train(
     check_same_data(before, dataset, last)
     if model is not None:
         check_module(model, dataset.shape, len(dataset.classes))
-    module = ABCTraining(config, dataset.shape, dataset.classes, dataset.features, model).train()
-    module.data, module.origin = dataset, origin(dataset)
+    module = ABCTraining(config, dataset, model).train()
     if config.start and not resume:
         if not isinstance(module.model, ABCNet | ResidualNet):
             raise InputError("start: expected none beside a module of one's own, which starts as it is, found one")

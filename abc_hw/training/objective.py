@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .. import zoo
+from ..data import Split
 from ..errors import InputError
-from .checkpoints import load_checkpoint
 from .forward import batch_of
 from .recipes import TrainingConfig
+from .starting import trained_model
 
 
 class Objective:
     """The loss of scores, as a configuration says.
 
-    With a ``teacher`` it is ``(1 - s) cross-entropy + s T^2 KL(teacher / T, scores / T)`` of the classes'
+    Images ``train`` are what a teacher that is a network file is fitted on (:func:`trained_model`). With a
+    ``teacher`` it is ``(1 - s) cross-entropy + s T^2 KL(teacher / T, scores / T)`` of the classes'
     probabilities, s being ``teacher_share`` and T ``temperature`` (Hinton, Vinyals, Dean, arXiv 1503.02531).
 
     Raises
@@ -26,12 +27,12 @@ class Objective:
     InputError : a teacher that cannot be read, or is of other images or classes
     """
 
-    def __init__(self, config: TrainingConfig, shape: tuple[int, int, int], classes: Sequence[str]) -> None:
+    def __init__(self, config: TrainingConfig, train: Split, classes: Sequence[str]) -> None:
         self.config = config
         self.teacher = None
         if config.teacher:
-            trained = load_checkpoint(zoo.resolve(config.teacher))
-            found, wanted = (trained.in_shape, trained.classes), (shape, tuple(classes))
+            trained = trained_model(config.teacher, train)
+            found, wanted = (trained.in_shape, trained.classes), (train.images.shape[1:], tuple(classes))
             if found != wanted:
                 said = f"expected a teacher of {_said(*wanted)}, found {_said(*found)}"
                 raise InputError(f"{config.teacher}: {said}")
@@ -43,7 +44,8 @@ class Objective:
         loss = functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
         if self.teacher is None:
             return loss
-        with torch.no_grad():
+        mixed = config.precision == "bfloat16"
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
             wanted = self.teacher.to(images.device)(batch_of(self.teacher, images)).float()
         hot = config.temperature
         kl = functional.kl_div(

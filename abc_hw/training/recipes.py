@@ -29,10 +29,10 @@ class TrainingConfig(pydantic.BaseModel):
     ``tie_steps`` lets two bit-planes stand for three bases (:class:`abc_hw.training.layers.ABCConv2d`).
     ``integer_epochs`` is how many of the last epochs compute with integer alpha and beta. ``kind`` is that of
     :class:`abc_hw.training.models.ABCNet`, ``width`` what the channels of all but the last layer are multiplied
-    by. With ``precision`` bfloat16 the convolutions multiply in it, up to the integer epochs. ``augment`` moves
+    by. With ``precision`` bfloat16 the convolutions multiply in it, while training. ``augment`` moves
     images by up to 4 pixels (``crop``; 2 pixels if they are smaller than 32), and mirrors half of them
     (``flip-crop``); ``cutout`` is the side of a grey square put over each, in pixels. ``start`` is a checkpoint or
-    network file to start from, if any (:mod:`abc_hw.training.starting`), ``teacher`` a checkpoint whose scores
+    network file to start from, if any (:mod:`abc_hw.training.starting`), ``teacher`` one whose scores
     are learned beside the labels (:mod:`abc_hw.training.objective`). In the first ``float_epochs`` the weights
     stay in full precision, while the activations are on bases already. ``shift_rate`` is the learning rate of v
     and beta as a share of ``lr``, ``average`` the decay of a moving average of the weights (0: none), ``clamp``

@@ -1,14 +1,15 @@
-"""Where a training starts that does not start from nothing: a trained model, or the integers of a network file."""
+"""A trained model that another training uses: a checkpoint's, or one made of the integers of a network file."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydantic
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import zoo
@@ -28,6 +29,29 @@ CALIBRATION_IMAGES = 2_560
 """Training images on which the statistics of batch norm are taken, and the scale of the scores is chosen."""
 
 
+class Given(NamedTuple):
+    """A model in evaluation mode, and what it is of: images (H, W, C) and classes."""
+
+    model: nn.Module
+    in_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+
+
+def trained_model(source: Path | str, train: Split) -> Given:
+    """The model of a checkpoint, or one that comes close to a network file's integers (:func:`start_from`).
+
+    Raises
+    ------
+    InputError : a file that cannot be used.
+    """
+    path = zoo.resolve(source)
+    if path.suffix == ".safetensors":
+        network = files.load(path)
+        return Given(_lifted(network, train, path), network.input_shape, network.classes)
+    trained = load_checkpoint(path)
+    return Given(trained.model, trained.in_shape, trained.classes)
+
+
 def start_from(model: ABCNet | ResidualNet, source: Path | str, train: Split) -> None:
     """Give ``model`` what fits it of a checkpoint, or of a network file: weights, batch norm, activation bases.
 
@@ -44,9 +68,7 @@ def start_from(model: ABCNet | ResidualNet, source: Path | str, train: Split) ->
     InputError : a file that cannot be used, or whose layers are others.
     """
     path = zoo.resolve(source)
-    given = (
-        _lifted(files.load(path), train, path) if path.suffix == ".safetensors" else load_checkpoint(path).model
-    )
+    given = trained_model(path, train).model
     assert isinstance(given, ABCNet | ResidualNet)  # a module of the user's own is not loaded without it
     ours, theirs = list(model), list(given)
     shapes = [[(block.block.name, *block.layer.weight.shape) for block in blocks] for blocks in (ours, theirs)]

@@ -12,6 +12,7 @@ import torch
 from command_line import done, refused
 from torch.nn import functional
 
+from abc_hw import data
 from abc_hw.errors import InputError
 from abc_hw.training import descent, loop
 from abc_hw.training.batches import GREY, Place, augment_images
@@ -39,7 +40,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> loop.Trained:
 
 def test_a_teacher_s_scores_are_learned_beside_the_labels(teacher: loop.Trained) -> None:
     config = short(teacher=str(teacher.checkpoint), teacher_share=0.25, temperature=3.0)
-    objective = Objective(config, teacher.in_shape, teacher.classes)
+    objective = Objective(config, data.load("digits").train, teacher.classes)
     scores = torch.randn(4, 10, generator=torch.Generator().manual_seed(1))
     labels, images = torch.tensor([3, 1, 4, 1]), torch.randint(0, 256, (4, *teacher.in_shape), dtype=torch.uint8)
     wanted = teacher.model(images.permute(0, 3, 1, 2)).softmax(1)
@@ -52,7 +53,7 @@ def test_a_teacher_s_scores_are_learned_beside_the_labels(teacher: loop.Trained)
 
 def test_a_teacher_is_of_the_same_images_and_classes(teacher: loop.Trained) -> None:
     with pytest.raises(InputError, match="expected a teacher of 2 classes on images 8x8x1, found 10 classes"):
-        Objective(short(teacher=str(teacher.checkpoint)), (8, 8, 1), ("a", "b"))
+        Objective(short(teacher=str(teacher.checkpoint)), data.load("digits").train, ("a", "b"))
 
 
 def test_a_missing_teacher_is_told_before_training(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from abc_hw.network import files
 from abc_hw.sim import fast
 from abc_hw.training import loop, lowering, starting
 from abc_hw.training.checkpoints import Trained
+from abc_hw.training.objective import Objective
 from abc_hw.training.quantised import evaluate_integer, quantise
 from abc_hw.training.recipes import TrainingConfig, build_model, config_for
 
@@ -71,6 +72,20 @@ def test_the_integers_of_a_network_file_come_back(trained: tuple[Trained, Path])
         for scores in (evaluate_integer(model, test.images), fast.run(network, test.images))
     ]
     assert abs(right[0] - right[1]) < 0.03
+
+
+def test_a_network_file_teaches_as_it_would_be_started_from(trained: tuple[Trained, Path]) -> None:
+    dataset = data.load("digits")
+    path = trained[1] / "network.safetensors"
+    teacher = Objective(short(teacher=str(path)), dataset.train, dataset.classes).teacher
+    assert teacher is not None
+    model = build_model(short(), dataset.shape, 10)
+    starting.start_from(model, path, dataset.train)
+    images = torch.from_numpy(dataset.test.images[:50]).permute(0, 3, 1, 2)
+    assert torch.equal(teacher(images), model.eval()(images))
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    with pytest.raises(InputError, match=r"safetensors: expected a teacher of 2 classes on images 8x8x1"):
+        Objective(short(teacher=str(path)), dataset.train, ("a", "b"))
 
 
 def test_what_does_not_fit_is_refused_by_name(trained: tuple[Trained, Path], tmp_path: Path) -> None:
