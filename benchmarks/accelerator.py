@@ -35,12 +35,14 @@ def main() -> None:
     parser.add_argument("--clock", type=int, default=155, help="MHz that placement aims at")
     parser.add_argument("--folding", type=Path, help="a file with the folding, instead of --cycles")
     parser.add_argument("--keep", type=Path, help="folder for netlist and placements")
+    parser.add_argument("--placer", choices=("heap", "static"), help="of nextpnr, instead of the device's own")
     parser.add_argument("--router", choices=("router1", "router2"), help="of nextpnr, instead of the device's own")
     parser.add_argument("--limit", type=int, default=ROUTING_LIMIT, help="seconds for a placement")
     options = parser.parse_args()
     device = DEVICES[options.device]
-    if options.router:
-        device = dataclasses.replace(device, place=(*device.place, "--router", options.router))
+    for choice in ("placer", "router"):
+        if getattr(options, choice):
+            device = dataclasses.replace(device, place=(*device.place, f"--{choice}", getattr(options, choice)))
     network, knobs = sources.read(Path(options.network))
     if options.folding:
         foldings = fold(network, cycles=None, knobs=load_folding(options.folding))

@@ -36,6 +36,7 @@ from abc_hw.network.description import Description
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.cost.estimate import (
     COEFFICIENTS,
+    KNOWN,
     LUTS_PER_DISTRIBUTED,
     TARGETS,
     Estimator,
@@ -213,8 +214,8 @@ class Part(NamedTuple):
     bank of a memory are known and not among it."""
 
     quantities: dict[tuple[str, str], float]
-    luts: int
-    ffs: int
+    luts: float
+    ffs: float
 
 
 def united(parts: Iterable[Part]) -> Part:
@@ -230,9 +231,12 @@ def layers_of(case: Case, device: str, found: Found) -> Iterator[dict[str, Part]
     estimator = Estimator(case.network, device)
 
     def part(layer: str, name: str, counted: Iterable[Mapping[str, float]], gates: int = 0) -> Part:
-        own = {(name, one): number for one, number in sum(map(Counter, counted), Counter()).items()}
+        every = sum(map(Counter, counted), Counter())
+        taken = {one: every.pop(one, 0) for one in KNOWN}
+        told = [sum(KNOWN[one][part] * number for one, number in taken.items()) for part in (0, 1)]
         cells = found.get((layer, name), Counter())
-        return Part(own, luts(cells) - gates, flip_flops(cells) - gates)
+        own = {(name, one): number for one, number in every.items()}
+        return Part(own, luts(cells) - gates - told[0], flip_flops(cells) - gates - told[1])
 
     for layer, adapter in zip(plan.layers, plan.adapters, strict=False):
         blocks = {"adapter": part(layer.name, "adapter", [adapter.quantities])}

@@ -7,6 +7,7 @@ from typing import Any
 from amaranth.hdl import ClockDomain, Elaboratable, Module, Signal
 from amaranth.lib import io
 
+from abc_hw.rtl_gen.cost.devices import Device
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, Technology
 
@@ -14,26 +15,7 @@ from .gateware.clocking import Clocking, PllKind
 from .gateware.lights import Lights, Shows
 from .gateware.top import LinkedAccelerator
 
-__all__ = [
-    "Board", "BoardTop", "Capacity",
-]
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Capacity:
-    """What a part has.
-
-    Members
-    -------
-    luts : LUTs of four inputs
-    blocks : block RAMs
-    multipliers : hardware multipliers
-    large : large memories, of one port and without contents
-    """
-
-    luts: int
-    blocks: int
-    multipliers: int = 0
-    large: int = 0
+__all__ = ["Board", "BoardTop"]
 
 
 Light = tuple[str, int, str]
@@ -49,14 +31,13 @@ class Board:
     name : on the command line;  title : for people
     platform : makes its amaranth-boards platform
     pll, clock : what makes the design's clock, and its frequency in Hz
-    capacity : of the part
+    part : what its FPGA has
     serial : which pins or bridge carry the link, for people
     network : what is built where nothing else is asked for, as on the command line
     cycles : per image, the target of a network's folding
     weights : in the design, or loaded by the host
     bitstream : suffix of the file that is loaded
     lights : what its lights show, each by its resource in the platform, number, and part of that if it has parts
-    target : technology that the popcounts are made for, a key of :data:`abc_hw.rtl_gen.parts.popcount.TARGETS`
     overrides : for the platform's ``build``
     """
 
@@ -65,12 +46,11 @@ class Board:
     platform: Callable[[], Any]
     pll: PllKind
     clock: int
-    capacity: Capacity
+    part: Device
     serial: str
     network: str
     cycles: int
     bitstream: str
-    target: str
     weights: WeightSource = "rom"
     overrides: Mapping[str, str] = dataclasses.field(default_factory=dict)
     lights: Mapping[Shows, Light] = dataclasses.field(default_factory=dict)
@@ -78,7 +58,7 @@ class Board:
     @property
     def technology(self) -> Technology:
         """What its memories are made of."""
-        return TECHNOLOGIES[self.target]
+        return TECHNOLOGIES[self.part.target]
 
 
 class BoardTop(Elaboratable):

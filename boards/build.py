@@ -90,6 +90,11 @@ class Summary:
         return self.clock / self.cycles
 
 
+def usual_weights(board: Board, network: Network | Graph) -> WeightSource:
+    """Where weights come from where nobody says: as the board has it, of graphs the design."""
+    return board.weights if isinstance(network, Network) else "rom"
+
+
 def design(
     board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding] | None = None,
     weights: WeightSource | None = None, cycles: int | None = None,
@@ -106,15 +111,14 @@ def design(
     InputError
         if a folding does not fit, no folding is so fast, or the image does not fit the link.
     """
-    usual: WeightSource = board.weights if isinstance(network, Network) else "rom"
-    weights = weights or usual
+    weights = weights or usual_weights(board, network)
     if foldings is not None:
         return _roomiest(board, network, foldings, weights)
     least = fold_near(network, board.cycles) if cycles is None else fold(network, cycles=cycles)
     linked = _roomiest(board, network, least, weights)
-    if isinstance(network, Graph) or fit.block_count(linked.memories) <= board.capacity.blocks:
+    if isinstance(network, Graph) or fit.block_count(linked.memories) <= board.part.brams:
         return linked
-    if fit.least_luts(board, network, least) > board.capacity.luts:
+    if fit.least_luts(board, network, least, weights) > board.part.luts:
         return linked
     found = _folded_into(board, network, linked, weights, cycles)
     return linked if found is None else _roomiest(board, network, found, weights)
@@ -127,7 +131,7 @@ def _roomiest(
     found = []
     for room in ROOMS:
         found.append(_linked(board, network, foldings, weights, room))
-        if fit.block_count(found[-1].memories) <= board.capacity.blocks:
+        if fit.block_count(found[-1].memories) <= board.part.brams:
             return found[-1]
     return min(found, key=lambda linked: fit.block_count(linked.memories))
 
@@ -136,7 +140,7 @@ def _linked(
     board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], weights: WeightSource, room: Room
 ) -> LinkedAccelerator:
     return LinkedAccelerator(
-        network, foldings, clock=board.clock, target=board.target, weights=weights, large=board.capacity.large,
+        network, foldings, clock=board.clock, target=board.part.target, weights=weights, large=board.part.large,
         room=room,
     )
 
@@ -151,10 +155,10 @@ def _folded_into(
     for times, linked in itertools.product((1,) if cycles is not None else (1, 2, 4, 8), rooms):
         taken = [memory.mapped for memory in linked.kept]
         found = fold_into(
-            network, wanted * times, target=board.target, weights=weights,
-            blocks=board.capacity.blocks - sum(one.cells for one in taken if one.kind == "block"),
-            large=board.capacity.large - sum(one.cells for one in taken if one.kind == "large"),
-            cells=board.capacity.luts - fit.LINK_LUTS,
+            network, wanted * times, target=board.part.target, weights=weights,
+            blocks=board.part.brams - sum(one.cells for one in taken if one.kind == "block"),
+            large=board.part.large - sum(one.cells for one in taken if one.kind == "large"),
+            cells=board.part.luts - fit.LINK_LUTS,
         )
         if found is not None:
             return found
@@ -208,7 +212,8 @@ def build(
     def needs(foldings: Mapping[str, LayerFolding]) -> int:
         return fit.block_count(design(board, network, foldings, weights).memories)
 
-    fit.check(board, network, linked.accelerator.plan.foldings, needs)
+    source = weights or usual_weights(board, network)
+    fit.check(board, network, linked.accelerator.plan.foldings, source, needs)
     made = plan(board, linked, seed=seeds[0])
     with filled_folder(folder) as stage:
         seconds = _run(board, made, stage, on_stage, seeds)

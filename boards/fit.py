@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from abc_hw.errors import InputError
 from abc_hw.network import Bases, Graph, Network
 from abc_hw.rtl_gen.cost.choice import fold
-from abc_hw.rtl_gen.cost.estimate import TARGETS, known_families
 from abc_hw.rtl_gen.cost.graph_estimate import estimated_luts
+from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.engine.design import folded_names, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
 from abc_hw.rtl_gen.parts.memory import MemoryPlan
 
 from .board import Board
-
-LUTS_PER_XNOR = 1.0
-"""A bound, no estimate: whole designs take 9 to 17, with popcounts, scaling, buffers and control."""
 
 CERTAIN_SHARE = 0.85
 """Of the LUTs that are estimated (docs/estimates.md), the share that a design takes for certain."""
@@ -33,22 +30,17 @@ def block_count(memories: Iterable[MemoryPlan]) -> int:
     return sum(memory.mapped.cells for memory in memories if memory.mapped.kind == "block")
 
 
-def family_of(board: Board) -> str | None:
-    """The part's family, where designs for it can be estimated."""
-    return next((family for family in known_families() if TARGETS[family] == board.target), None)
+def least_luts(
+    board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], weights: WeightSource
+) -> int:
+    """LUTs without which the design cannot be: nearly what is estimated."""
+    return LINK_LUTS + round(CERTAIN_SHARE * estimated_luts(network, foldings, board.part.family, weights))
 
 
-def least_luts(board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding]) -> int:
-    """LUTs without which the design cannot be: nearly what is estimated, where the part's family can be."""
-    family = family_of(board)
-    if family is None:
-        luts = LUTS_PER_XNOR * sum(layer.schedule.xnors for layer in plan_of(network, foldings).layers)
-    else:
-        luts = CERTAIN_SHARE * estimated_luts(network, foldings, family)
-    return LINK_LUTS + round(luts)
-
-
-def check(board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], needs: Needs) -> None:
+def check(
+    board: Board, network: Network | Graph, foldings: Mapping[str, LayerFolding], weights: WeightSource,
+    needs: Needs,
+) -> None:
     """
     Raises
     ------
@@ -57,8 +49,8 @@ def check(board: Board, network: Network | Graph, foldings: Mapping[str, LayerFo
     """
     short = []
     for resource, needed, there_are in (
-        ("LUTs", least_luts(board, network, foldings), board.capacity.luts),
-        ("block RAMs", needs(foldings), board.capacity.blocks),
+        ("LUTs", least_luts(board, network, foldings, weights), board.part.luts),
+        ("block RAMs", needs(foldings), board.part.brams),
     ):
         if needed > there_are:
             short.append((f"{there_are:,} {resource}", f"{needed:,}, {needed - there_are:,} too many"))
@@ -66,19 +58,19 @@ def check(board: Board, network: Network | Graph, foldings: Mapping[str, LayerFo
         expected, found = (" and ".join(parts) for parts in zip(*short, strict=True))
         raise InputError(
             f"{network.name}: expected at most {expected} on {board.name}, found at least {found}; "
-            f"{remedy(board, network, needs)}"
+            f"{remedy(board, network, weights, needs)}"
         )
 
 
-def remedy(board: Board, network: Network | Graph, needs: Needs) -> str:
+def remedy(board: Board, network: Network | Graph, weights: WeightSource, needs: Needs) -> str:
     """What would fit: a slower folding, or fewer weight bases."""
     for slow in slower(board, network):
-        if least_luts(board, network, slow) > board.capacity.luts:
+        if least_luts(board, network, slow, weights) > board.part.luts:
             continue
-        if needs(slow) <= board.capacity.blocks:
+        if needs(slow) <= board.part.brams:
             cycles = plan_of(network, slow).cycles
             return f"a folding for {cycles:,} cycles per image has room enough"
-    bits = board.capacity.blocks * board.technology.bits_of("block")
+    bits = board.part.brams * board.technology.bits_of("block")
     weighted = [layer.numbers.layer for layer in plan_of(network, _slowest(network)).layers]
     sizes = sum(layer.weights.size for layer in weighted)
     for count in range(max(layer.weight_bases.count for layer in weighted) - 1, 0, -1):

@@ -45,13 +45,13 @@ def boards() -> None:
     from abc_hw.boards.platforms import BOARDS
 
     record(boards=[
-        {"name": board.name, "title": board.title, "clock": board.clock, "luts": board.capacity.luts,
+        {"name": board.name, "title": board.title, "clock": board.clock, "luts": board.part.luts,
          "network": board.network} for board in BOARDS.values()
     ])
     shown = table("board", "what it is", ">MHz", ">4-input LUTs", ">memory bits", "its own network")
     for board in BOARDS.values():
-        part = board.capacity
-        bits = part.blocks * board.technology.bits_of("block") + part.large * board.technology.bits_of("large")
+        part = board.part
+        bits = part.brams * board.technology.bits_of("block") + part.large * board.technology.bits_of("large")
         numbers = f"{board.clock / 1e6:g}", f"{part.luts:,}", f"{bits:,}"
         shown.add_row(board.name, board.title, *numbers, board.network)
     show("boards", shown)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from abc_hw.rtl_gen.cost.solver import Limits, Solver
     from abc_hw.rtl_gen.folding import LayerFolding
 
-DeviceName = Annotated[str, typer.Option("--device", help="ecp5-25k, ecp5-45k or ecp5-85k.")]
+DeviceName = Annotated[
+    str, typer.Option("--device", help="ecp5-25k, ecp5-45k, ecp5-85k, ice40-up5k, ice40-hx8k or gw1n-9c.")
+]
 
 
 def fold(
@@ -156,7 +158,7 @@ def show_layers(chosen: Estimate, title: str, device: Device, limits: Limits | N
     )
     shown.add_row(
         f"of {device.name}", *none, "", "", f"{device.luts:,}", percent(whole.luts / device.luts),
-        f"{device.luts:,}", f"{device.brams:,}", f"{device.dsps:,}",
+        f"{device.ffs:,}", f"{device.brams:,}", f"{device.dsps:,}",
     )
     if limits is not None:
         shown.add_row(

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
-from ..data import Dataset, from_torch, load
+from ..data import Dataset, Images, from_torch, load
 from ..errors import InputError
 from ..writing import own_folder, telling, write
 from . import kernels
@@ -369,8 +369,13 @@ def _finish(
     def settle(integer: bool) -> None:
         set_integer(model, integer)
         batches = np.array_split(chosen, math.ceil(len(chosen) / 256))
-        images = (batch_of(model, torch.from_numpy(dataset.train[index].images)) for index in batches)
+        torch.manual_seed(config.seed)
+        images = (batch_of(model, seen(dataset.train[index].images)) for index in batches)
         reestimate_batch_norm(model, bars.track(images, len(batches), description="batch norm"))
+
+    def seen(images: Images) -> Tensor:
+        """As training sees them: statistics of others would not be those that the weights were trained with."""
+        return augment_images(torch.from_numpy(images), config.augment, cutout=config.cutout)
 
     def score(name: str, evaluate: Callable[..., Any], images: Any) -> Any:
         task = bars.add_task(f"{name} images", total=len(images))

@@ -2,9 +2,10 @@
 
 from amaranth_boards.ice40_hx8k_b_evn import ICE40HX8KBEVNPlatform
 
+from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.emit import synthesis
 
-from ..board import Board, Capacity
+from ..board import Board
 
 HX8K = Board(
     name="hx8k",
@@ -12,12 +13,11 @@ HX8K = Board(
     platform=ICE40HX8KBEVNPlatform,
     pll="ice40-core",
     clock=72_000_000,
-    capacity=Capacity(luts=7680, blocks=32),
+    part=DEVICES["ice40-hx8k"],
     serial="second port of its USB bridge",
     network="zoo:digits-lenet-m3n3",
     cycles=16_000,
     bitstream="bin",
-    target="ice40",
     overrides={"synth_opts": synthesis.ICE40_HX},
     lights={"configured": ("led", 0, ""), "busy": ("led", 1, ""), "error": ("led", 2, "")},
 )

@@ -2,9 +2,10 @@
 
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
+from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.emit import synthesis
 
-from ..board import Board, Capacity
+from ..board import Board
 
 ICEBREAKER = Board(
     name="icebreaker",
@@ -12,12 +13,11 @@ ICEBREAKER = Board(
     platform=ICEBreakerPlatform,
     pll="ice40-pad",
     clock=24_000_000,
-    capacity=Capacity(luts=5280, blocks=30, multipliers=8, large=4),
+    part=DEVICES["ice40-up5k"],
     serial="second port of its USB bridge",
     network="zoo:mnist-lenet-m1n1",
     cycles=200_000,
     bitstream="bin",
-    target="ice40",
     weights="loaded",
     overrides={"synth_opts": synthesis.ICE40_UP},
     lights={"error": ("led", 0, ""), "alive": ("led", 1, "")},

@@ -7,9 +7,10 @@ from amaranth.build import Attrs
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
 from amaranth_boards.resources import UARTResource
 
+from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.emit import synthesis
 
-from ..board import Board, Capacity
+from ..board import Board
 
 UART = UARTResource(0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP"))
 
@@ -42,12 +43,11 @@ ORANGECRAB_25F = Board(
     platform=OrangeCrab25F,
     pll="ecp5",
     clock=80_000_000,
-    capacity=Capacity(luts=24_288, blocks=56, multipliers=28),
+    part=DEVICES["ecp5-25k"],
     serial="header pins 0 (rx) and 1 (tx), 3.3 V",
     network="zoo:mnist-lenet-m3n3",
     cycles=40_000,
     bitstream="bit",
-    target="ecp5-slices",
     overrides={"synth_opts": synthesis.ECP5},
     lights={"configured": ("rgb_led", 0, "g"), "busy": ("rgb_led", 0, "b"), "error": ("rgb_led", 0, "r")},
 )
@@ -57,6 +57,6 @@ ORANGECRAB_85F = dataclasses.replace(
     name="orangecrab-85f",
     title="OrangeCrab r0.2 (ECP5-85F)",
     platform=OrangeCrab85F,
-    capacity=Capacity(luts=83_640, blocks=208, multipliers=156),
+    part=DEVICES["ecp5-85k"],
     cycles=20_000,
 )

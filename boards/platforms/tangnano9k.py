@@ -2,9 +2,10 @@
 
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 
+from abc_hw.rtl_gen.cost.devices import DEVICES
 from abc_hw.rtl_gen.emit import synthesis
 
-from ..board import Board, Capacity
+from ..board import Board
 
 
 class TangNano9k(TangNano9kPlatform):
@@ -37,12 +38,11 @@ TANG_NANO_9K = Board(
     platform=TangNano9k,
     pll="gowin",
     clock=54_000_000,
-    capacity=Capacity(luts=8640, blocks=26),
+    part=DEVICES["gw1n-9c"],
     serial="second port of its USB bridge",
     network="zoo:mnist-lenet-m1n1",
     cycles=200_000,
     bitstream="fs",
-    target="gowin",
     overrides={"synth_opts": synthesis.GOWIN, "nextpnr_opts": "--freq 54"},
     lights={"configured": ("led", 0, ""), "busy": ("led", 1, ""), "error": ("led", 2, "")},
 )

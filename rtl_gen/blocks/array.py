@@ -138,10 +138,10 @@ class ArrayPlan:
             "pairs": pairs, "dot bits": pairs * self.dot_length.bit_length(), "narrow": pairs * (self.simd < 4),
             "weights": weights,
             "expanded weights": 0 if self.stores_bases else weights,
-            "chosen weights": weights if self.groups_m > 1 else 0,
+            "chosen weights": weights * (self.groups_m - 1),
             "activations": activations,
             "expanded activations": 0 if self.input_bases.bits == self.input_bases.count else activations,
-            "chosen activations": activations if self.groups_n > 1 else 0,
+            "chosen activations": activations * (self.groups_n - 1),
         }
 
 

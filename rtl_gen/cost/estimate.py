@@ -45,6 +45,10 @@ TARGETS = {"ecp5": "ecp5-slices", "ice40": "ice40", "gowin": "gowin"}
 LUTS_PER_DISTRIBUTED = 4
 """Look-up tables in a cell that holds 16 x 4 bits."""
 
+KNOWN = {"slices": (1.0, 0.0)}
+"""Look-up tables and flip-flops of a unit of the quantities that no fit needs to tell: halves of carry slices that
+are described as such."""
+
 MULTIPLIER_BITS = {"ecp5": 18, "gowin": 18}
 """Of a factor of a hardware multiplier; in other families products are logic."""
 
@@ -278,7 +282,7 @@ class Estimator:
         luts = ffs = 0.0
         for counted in [quantities, *(memory_quantities(memory.plan) for memory in memories)]:
             for quantity, number in counted.items():
-                each = known.get(quantity, (0.0, 0.0))
+                each = KNOWN.get(quantity) or known.get(quantity, (0.0, 0.0))
                 luts += each[0] * number
                 ffs += each[1] * number
         cells = [memory.mapped for memory in memories]

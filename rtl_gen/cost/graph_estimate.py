@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from abc_hw.network import Graph, Network
 
+from ..engine.accelerator import WeightSource
 from ..engine.graph_plan import GraphPlan
 from ..engine.layer import LayerPlan
 from ..schedule import LayerFolding, useful
@@ -96,8 +97,10 @@ def _blocks(memories: list[StoredMemory]) -> int:
     return sum(memory.mapped.cells for memory in memories if memory.mapped.kind == "block")
 
 
-def estimated_luts(network: Network | Graph, foldings: Mapping[str, LayerFolding], family: str) -> float:
+def estimated_luts(
+    network: Network | Graph, foldings: Mapping[str, LayerFolding], family: str, weights: WeightSource = "rom"
+) -> float:
     """Look-up tables of an accelerator; of a graph's those of its convolutions."""
     if isinstance(network, Graph):
         return estimate_graph(network, foldings, family=family).area.luts
-    return estimate(network, foldings, family=family).area.luts
+    return estimate(network, foldings, family=family, weights=weights).area.luts

@@ -48,7 +48,7 @@ class Limits:
         block RAMs and multipliers, which take no wires from others."""
         logic, hard = (LOGIC_SHARE, HARD_SHARE) if share is None else (share, share)
         return cls(
-            luts=math.floor(logic * device.luts), ffs=math.floor(logic * device.luts),
+            luts=math.floor(logic * device.luts), ffs=math.floor(logic * device.ffs),
             brams=math.floor(hard * device.brams), dsps=math.floor(hard * device.dsps),
         )
 

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from abc_hw.registry import Registry
 
 from .coding import CODES
-from .popcount_forms import FORMS, Form, parity_count, parity_levels
+from .popcount_forms import CCU2C_SLOTS, FORMS, Form, parity_count, parity_levels
 from .popcount_rows import Mismatch, Stages, count_plan
 
 __all__ = ["TARGETS", "Popcount", "PopcountPlan", "Technology", "XorPopcount"]
@@ -99,8 +99,10 @@ def _quantities(plan: PopcountPlan) -> dict[str, float]:
         registers = tree.size.bit_length() + tree.registers(plan.pipeline, input_bits)
         if coded and plan.pipeline == 1:  # pairs, and the parity that goes beside their count
             registers += tree.size + plan.levels
+    slices = plan.built is FORMS["ccu2c"]
     return {
-        "positions": tree.positions, "registers": registers, "coded pairs": plan.width // 2 if coded else 0,
+        "slices": tree.slice_positions(CCU2C_SLOTS) if slices else 0, "positions": 0 if slices else tree.positions,
+        "registers": registers, "coded pairs": plan.width // 2 if coded else 0,
     }
 
 

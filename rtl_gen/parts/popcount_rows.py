@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import cache, cached_property
+from typing import TypeVar
 
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
@@ -104,7 +105,29 @@ class CountPlan:
         """Of the chains of all adders: the bits of their operands, and a carry-in."""
         if self.left is None or self.right is None:
             return 0
-        return self.left.positions + self.right.positions + self.left.size.bit_length() + 1
+        return self.left.positions + self.right.positions + self.operand_width + 1
+
+    @property
+    def operand_width(self) -> int:
+        """Bits of the adder's wider operand."""
+        return 0 if self.left is None else self.left.size.bit_length()
+
+    def adders(self) -> "list[CountPlan]":
+        """Of all levels, in the order in which each level's are chained."""
+        if self.left is None or self.right is None:
+            return []
+        return [self, *self.left.adders(), *self.right.adders()]
+
+    def slice_positions(self, slots: int) -> int:
+        """Of the carry slices that its rows become (:func:`ccu2c_row`), two to a slice."""
+        every = self.adders()
+        found = 0
+        for level in range(1, self.level + 1):
+            for chain in _chains([adder for adder in every if adder.level == level], slots):
+                last = chain[-1]
+                feeds = len(chain) - 1 + chain[0].carry + (last.size.bit_length() > last.operand_width)
+                found += 2 * ceil_div(sum(adder.operand_width for adder in chain) + feeds, 2)
+        return found
 
     def registers(self, pipeline: int, input_bits: int) -> int:
         """Flip-flops behind all adders but the last, and of inputs (of so many bits each) and counts that wait for
@@ -153,9 +176,12 @@ def _plan(size: int, level: int) -> tuple[int, CountPlan]:
 # -- rows -----------------------------------------------------------------------------------------------------
 
 
-def _chains(adders: Sequence[Adder], slots: int) -> list[list[Adder]]:
+Chained = TypeVar("Chained", Adder, CountPlan)
+
+
+def _chains(adders: Sequence[Chained], slots: int) -> list[list[Chained]]:
     """Adders for one carry chain after the other, each of at most ``slots`` positions (or one adder)."""
-    chains: list[list[Adder]] = []
+    chains: list[list[Chained]] = []
     used = slots
     for adder in adders:
         need = adder.operand_width + 1

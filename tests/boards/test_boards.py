@@ -94,7 +94,7 @@ def test_board_has_a_plan(name: str) -> None:
         assert "__".join(filter(None, (f"{resource}_{number}", part, "io"))) in constraints
     rtlil = plan.files["top.il"]
     assert bool(re.search(r"cell \\(SB_PLL40_PAD|SB_PLL40_CORE|EHXPLLL|rPLL) ", rtlil)) == (board.pll != "none")
-    assert fit.block_count(linked.memories) <= board.capacity.blocks
+    assert fit.block_count(linked.memories) <= board.part.brams
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -128,7 +128,7 @@ def test_block_count_is_what_synthesis_takes() -> None:
 def synthesised_blocks(board: Board, linked: LinkedAccelerator) -> int:
     """Block RAMs that Yosys makes."""
     name, cell = {"ice40": ("ice40", "SB_RAM40_4K"), "ecp5-slices": ("ecp5", "DP16KD"), "gowin": (
-        "gowin", r"(?:SP|SPX9|SDPB|SDPX9B|DPB|DPX9B|pROM|pROMX9)")}[board.target]
+        "gowin", r"(?:SP|SPX9|SDPB|SDPX9B|DPB|DPX9B|pROM|pROMX9)")}[board.part.target]
     options = board.overrides["synth_opts"]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "top.il")
@@ -172,7 +172,7 @@ def test_network_too_large_for_the_blocks_has_room_when_its_weights_are_loaded()
         foldings = build.design(board, network).accelerator.plan.foldings
         return fit.block_count(build.design(board, network, foldings, weights).memories)  # type: ignore[arg-type]
 
-    assert blocks("loaded") <= board.capacity.blocks < blocks("rom")
+    assert blocks("loaded") <= board.part.brams < blocks("rom")
 
 
 def test_memories_are_placed_where_they_have_room() -> None:
@@ -186,12 +186,12 @@ def test_memories_are_placed_where_they_have_room() -> None:
     linked = build.design(board, network, cycles=1_200_000)
     plan = linked.accelerator.plan
     usual = LinkedAccelerator(
-        network, plan.foldings, clock=board.clock, target=board.target, weights="loaded",
-        large=board.capacity.large,
+        network, plan.foldings, clock=board.clock, target=board.part.target, weights="loaded",
+        large=board.part.large,
     )
     large = [memory.name for memory in linked.memories if memory.mapped.kind == "large"]
-    assert (large, fit.block_count(linked.memories)) == (["weights"] * 3 + ["image"], board.capacity.blocks)
-    assert fit.block_count(usual.memories) > board.capacity.blocks
+    assert (large, fit.block_count(linked.memories)) == (["weights"] * 3 + ["image"], board.part.brams)
+    assert fit.block_count(usual.memories) > board.part.brams
     assert (linked.buffer_bytes, linked.identity.window) == (link.LEAST_BUFFER, 1)
     assert plan.cycles * 20 <= board.clock
     assert fold_for_cycles(network, 1_200_000) != plan.foldings  # which has no room
@@ -209,11 +209,11 @@ def test_folding_that_is_too_wide_is_refused_with_one_that_has_room() -> None:
     board = dataclasses.replace(find("hx8k"), cycles=4000)
     message = f"found at least {needs(wide)}, {needs(wide) - 32} too many; a folding"
     with pytest.raises(InputError, match=message) as refused:
-        fit.check(board, network, wide, needs)
+        fit.check(board, network, wide, "rom", needs)
     told = re.search(r"a folding for ([\d,]+) cycles per image has room enough", str(refused.value))
     assert told is not None
     slower = fold_for_cycles(network, int(told[1].replace(",", "")))
-    fit.check(board, network, slower, needs)
+    fit.check(board, network, slower, "rom", needs)
     assert needs(slower) <= 32
 
 
@@ -226,7 +226,7 @@ def test_network_that_fits_with_fewer_bases_is_told_how_many() -> None:
     with pytest.raises(InputError, match="no folding fits, M = 3 may"):
         fit.check(
             find("icebreaker"), network, {layer.name: LayerFolding() for layer in network.layers},
-            needs=lambda foldings: 31,
+            "loaded", needs=lambda foldings: 31,
         )
 
 

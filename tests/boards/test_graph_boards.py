@@ -70,9 +70,9 @@ def test_the_fit_counts_what_the_plan_has() -> None:
     linked = build.design(board, graph)
     plan = linked.accelerator.plan
     assert fit.block_count(plan.memories) == estimate_graph(graph, plan.foldings).area.brams
-    small = dataclasses.replace(board, capacity=dataclasses.replace(board.capacity, luts=1500))
+    small = dataclasses.replace(board, part=dataclasses.replace(board.part, luts=1500))
     with pytest.raises(InputError, match=r"^block: expected at most 1,500 LUTs on ulx3s-85f, found at least "):
-        fit.check(small, graph, fold(graph, cycles=100), needs=lambda foldings: 0)
+        fit.check(small, graph, fold(graph, cycles=100), "rom", needs=lambda foldings: 0)
 
 
 def test_commands_take_graphs(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_fit_stays_within_the_budget_and_says_what_limits() -> None:
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (["--device", "ecp5"], "error: device: expected one of ecp5-25k, ecp5-45k, ecp5-85k, found ecp5"),
+    (["--device", "ecp5"], f"error: device: expected one of {', '.join(DEVICES)}, found ecp5"),
     (["--clock", "900"], "error: clock: expected up to 100 MHz, which whole accelerators reach in ecp5-85k, found "
                          "900; nearest that works: --clock 100"),
     (["--clock", "0"], "error: clock: expected up to"),

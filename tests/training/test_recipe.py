@@ -17,7 +17,7 @@ from abc_hw.errors import InputError
 from abc_hw.training import descent, loop
 from abc_hw.training.batches import GREY, Place, augment_images
 from abc_hw.training.layers import abc_layers
-from abc_hw.training.models import ABCNet
+from abc_hw.training.models import ABCNet, reestimate_batch_norm
 from abc_hw.training.objective import Objective
 from abc_hw.training.recipes import build_model
 
@@ -177,3 +177,21 @@ def test_settings_are_fields_of_the_configuration(tmp_path: Path) -> None:
     assert 'optimizer = "sgd"' in said
     assert "average = 0.5" in said
     assert "found 'speed'" in refused("train", "--set", "speed", "--out", out)
+
+
+def test_batch_norm_s_last_statistics_are_of_images_as_training_sees_them(tmp_path: Path) -> None:
+    config = short(cutout=4, epochs=1)
+    trained = train(config, tmp_path)
+    train_part = data.load("digits").train
+    chosen = np.random.default_rng(config.seed).permutation(len(train_part))
+    norm = next(block.norm for block in trained.model if block.norm is not None)
+    told = norm.running_mean.clone()
+    found = []
+    for side in (4, 0):
+        torch.manual_seed(config.seed)
+        parts = np.array_split(chosen, math.ceil(len(chosen) / 256))
+        seen = (augment_images(torch.from_numpy(train_part.images[part]), "none", cutout=side) for part in parts)
+        reestimate_batch_norm(trained.model, (images.permute(0, 3, 1, 2) for images in seen))
+        found.append(norm.running_mean.clone())
+    assert torch.equal(told, found[0])
+    assert not torch.allclose(told, found[1])

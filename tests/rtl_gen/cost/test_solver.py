@@ -170,7 +170,7 @@ def test_refusals_name_layer_resource_need_limit_and_what_works(limits: Limits, 
     (400, 0.5, "ecp5-25k has room"), (83_641, 0.001, "--budget 0.1 has room"),
 ])
 def test_refusals_name_a_budget_or_a_device_that_works(luts: int, share: float, what: str) -> None:
-    device = Device(name="x", family="ecp5", luts=luts, brams=56, bram_bits=18432, dsps=3, clock=1)
+    device = Device(name="x", family="ecp5", luts=luts, ffs=luts, brams=56, bram_bits=18432, dsps=3, clock=1)
     with pytest.raises(InputError, match=f"; no folding fits, {what}$"):
         Solver(network(), device, Limits.of(device, share)).best()
 
@@ -187,7 +187,7 @@ def test_refusals_where_nothing_has_room() -> None:
 
 
 def test_a_share_of_a_device() -> None:
-    device = Device(name="x", family="ecp5", luts=1001, brams=9, bram_bits=18432, dsps=3, clock=1)
+    device = Device(name="x", family="ecp5", luts=1001, ffs=1001, brams=9, bram_bits=18432, dsps=3, clock=1)
     assert Limits.of(device, 0.5) == Limits(luts=500, ffs=500, brams=4, dsps=1)
 
 
