@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from abc_hw.training import kernels
+from abc_hw.training.forward import multiplying_in
 from abc_hw.training.loop import augment_images
 from abc_hw.training.models import blocks_of
 from abc_hw.training.recipes import TrainingConfig, build_model
@@ -103,7 +104,7 @@ def stepper(model: nn.Module, forward: nn.Module, precision: str, batch: int) ->
 
     def loss() -> Tensor:
         moved = augment_images(images, "flip-crop")
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with multiplying_in(precision, moved):
             scores = forward(moved.permute(0, 3, 1, 2))
         return functional.cross_entropy(scores.float(), labels)
 

@@ -101,6 +101,11 @@ def graph_of(model: nn.Module, image: Tensor) -> tuple[fx.GraphModule, dict[fx.N
     return module, shapes.shapes
 
 
+def multiplying_in(precision: str, images: Tensor) -> torch.autocast:
+    """Convolutions of these images multiply in ``precision``, a ``TrainingConfig``'s, while the context lasts."""
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def batch_of(model: nn.Module, images: Tensor) -> Tensor:
     """Images [B, H, W, C] as a module takes them, [B, C, H, W].
 

@@ -29,7 +29,7 @@ from . import kernels
 from .batches import Place, augment_images, check_shares, training_batches, validation_batches
 from .checkpoints import Trained, describe, load_checkpoint, save_checkpoint
 from .descent import averaging, clamp_weights, optimizer_for, rate_over_steps
-from .forward import batch_of, macs_of
+from .forward import batch_of, macs_of, multiplying_in
 from .layers import BatchNorm, abc_layers, is_integer, set_free, set_integer
 from .models import ABCNet, reestimate_batch_norm
 from .objective import Objective
@@ -130,8 +130,7 @@ class ABCTraining(lightning.LightningModule):
         images = augment_images(images, self.config.augment, self.place, cutout=self.config.cutout)
         if self.place.rank:  # what a module draws is its own
             self._seed(index, self.place.rank)
-        mixed = self.config.precision == "bfloat16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
+        with multiplying_in(self.config.precision, images):
             scores = self.model(batch_of(self.model, images))
         loss = self.objective(scores.float(), labels, images)
         if not bool(loss.isfinite()):

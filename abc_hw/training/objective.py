@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ..data import Split
 from ..errors import InputError
-from .forward import batch_of
+from .forward import batch_of, multiplying_in
 from .recipes import TrainingConfig
 from .starting import trained_model
 
@@ -44,8 +44,7 @@ class Objective:
         loss = functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
         if self.teacher is None:
             return loss
-        mixed = config.precision == "bfloat16"
-        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
+        with torch.no_grad(), multiplying_in(config.precision, images):
             wanted = self.teacher.to(images.device)(batch_of(self.teacher, images)).float()
         hot = config.temperature
         kl = functional.kl_div(

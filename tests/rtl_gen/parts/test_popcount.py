@@ -154,6 +154,7 @@ def test_registers_are_as_many_as_told(target: str, pipeline: int) -> None:
         text = rtlil.convert(XorPopcount(plan), name="top", emit_src=False)
         built = re.findall(r"cell \$dff .*?parameter \\WIDTH (\d+)", text, re.DOTALL)
         assert sum(map(int, built)) == plan.quantities["registers"]
+        assert 2 * text.count("cell \\CCU2C ") == plan.quantities["slices"]
 
 
 @pytest.mark.parametrize("code", CODES)
