@@ -34,6 +34,8 @@ class AlphaCode:
         """Addends of a product."""
         self.has_signs = False
         """Has a product single bits to add?"""
+        self.shift_range = self._number.width
+        """Bits by which a term may be longer than what is multiplied."""
         if self.multiplies:
             return
         self._terms = {value: form.terms_of(value) if form.kind != "fixed" else
@@ -41,10 +43,20 @@ class AlphaCode:
         used = [term for terms in self._terms.values() for term in terms]
         self.term_count = max(len(terms) for terms in self._terms.values())
         self._low_shift = min((shift for _, shift in used), default=0)
-        self.shift_bits = (max((shift for _, shift in used), default=0) - self._low_shift).bit_length()
+        self.shift_range = max((shift for _, shift in used), default=0) - self._low_shift
+        self.shift_bits = self.shift_range.bit_length()
         self.has_signs = any(sign < 0 for sign, _ in used)
         self.sign_bits = int(self.has_signs)
         self.enable_bits = int(min(len(terms) for terms in self._terms.values()) < self.term_count)
+
+    @property
+    def gates(self) -> int:
+        """Gates of four inputs for each bit of a term: a multiplexer for each bit of its shift, of which the first
+        has an input left for the enable and the last for the sign; without a shift a gate for both."""
+        if self.multiplies:
+            return 0
+        others = self.sign_bits + self.enable_bits
+        return self.shift_bits + max(others - min(self.shift_bits, 2), 0) if self.shift_bits else min(others, 1)
 
     @property
     def width(self) -> int:

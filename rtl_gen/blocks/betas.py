@@ -6,6 +6,7 @@ from functools import cached_property
 from amaranth.hdl import Module, Shape, Value, unsigned
 from amaranth.lib import wiring
 
+from ..parts.adders import sum_positions
 from ..parts.arith import select, signed_digits, total
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan, pack_fields
@@ -37,14 +38,21 @@ class FixedBetas:
     @property
     def work(self) -> tuple[int, int]:
         """(bits of adders, bits of choices) between the counts of an item and their weighted sum."""
-        width, adders, choices = self.numbers.beta_shape(self.at_once).width, 0, 0
+        width, count = self.numbers.beta_shape(self.at_once).width, self.numbers.layer.dot_length.bit_length()
+        adders, choices, products = 0, 0, []
         for slot in range(self.at_once):
             factors = {one[slot] for one in self.numbers.beta_passes(self.at_once)}
+            reached = []
             for factor in factors:
                 digits = signed_digits(factor)
-                adders += max(len(digits) - 1, 0) + sum(sign < 0 for sign, _ in digits)
-            choices += len(factors) - 1
-        return (adders + self.at_once - 1) * width, choices * width
+                adders += sum(width - shift for sign, shift in digits if sign < 0)
+                ends = [(shift, min(shift + count, width) if sign > 0 else width) for sign, shift in digits]
+                positions, bits = sum_positions([range(*both) for both in ends], width)
+                adders += positions
+                reached.append(bits)
+            products.append(range(min(bits.start for bits in reached), max(bits.stop for bits in reached)))
+            choices += (len(factors) - 1) * len(products[-1])
+        return adders + sum_positions(products, width)[0], choices
 
 
 @dataclasses.dataclass(frozen=True)

@@ -189,18 +189,16 @@ class ScalePlan(FoldedLayer):
         lanes, code, width = outputs * bases, self.code, self.numbers.shape.width
         dot = layer.dot_length.bit_length()
         beta_adders, beta_choices = (self.betas or FixedBetas(self.numbers, folding.np)).work
-        terms = shifts = signs = 1
-        if not code.multiplies:
-            terms, shifts = code.term_count, code.term_count * code.shift_bits
-            signs = code.term_count * (code.sign_bits + code.enable_bits)
+        shifted = self.numbers.beta_shape(folding.np).width + code.shift_range
+        terms = lanes * code.term_count * min(shifted, width) * (code.width > 0)
         return {
             "one": 1, "loops": sum(map(bits_of, self.loops.counted)),
             "held": folding.px * folding.pe * folding.mp * folding.np * dot,
             "chosen": lanes * folding.np * dot * chosen_gates(schedule.scale_items),
             "adders": lanes * beta_adders + (
-                lanes * (terms - 1) + outputs * (bases - 1 + self.sums_items)
+                lanes * (code.term_count - 1) + outputs * (bases - 1 + self.sums_items)
             ) * width,
-            "choices": lanes * (beta_choices + shifts * width), "signs": lanes * signs * width,
+            "choices": lanes * beta_choices, "terms": terms, "term gates": terms * code.gates,
             "ring": folding.px * folding.pe * width if self.sums_items else 0,
             "alpha address": bits_of(self.alphas.words),
         }

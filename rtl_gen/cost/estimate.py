@@ -20,7 +20,7 @@ from ..blocks.buffer import BufferPlan
 from ..blocks.lanes import AdapterPlan
 from ..engine.accelerator import AcceleratorPlan, WeightSource, layer_numbers
 from ..engine.layer import LayerPlan
-from ..parts.arith import ceil_div
+from ..parts.arith import bits_of, ceil_div
 from ..parts.matches import LayerNumbers
 from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import Mapped
@@ -45,9 +45,9 @@ TARGETS = {"ecp5": "ecp5-slices", "ice40": "ice40", "gowin": "gowin"}
 LUTS_PER_DISTRIBUTED = 4
 """Look-up tables in a cell that holds 16 x 4 bits."""
 
-KNOWN = {"slices": (1.0, 0.0)}
-"""Look-up tables and flip-flops of a unit of the quantities that no fit needs to tell: halves of carry slices that
-are described as such."""
+KNOWN = {"slices": (1.0, 0.0), "own addresses": (0.0, 1.0)}
+"""Look-up tables and flip-flops of a unit of the quantities that no fit needs to tell: halves of carry slices, and
+registers, that are described as such."""
 
 MULTIPLIER_BITS = {"ecp5": 18, "gowin": 18}
 """Of a factor of a hardware multiplier; in other families products are logic."""
@@ -188,7 +188,10 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
     if written:
         return {"register bits": plan.bits}
     tables = 1.0 if plan.words <= 16 else 2 * plan.words / 16 - 1
-    return {"constant columns": plan.columns, "constant tables": plan.columns * tables * (plan.words > 2)}
+    return {
+        "constant columns": plan.tables, "constant tables": plan.tables * tables * (plan.words > 2),
+        "own addresses": plan.lookups * bits_of(plan.words) * (plan.lookups > 1),
+    }
 
 
 class Estimator:

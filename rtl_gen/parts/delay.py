@@ -26,12 +26,13 @@ def delayed(
     return value
 
 
-def copied(m: Module, value: Value, copies: int, *, name: str) -> list[Value]:
+def copied(m: Module, value: Value, copies: int, *, name: str, reset_less: bool = False) -> list[Value]:
     """``value`` as it was a cycle ago, in so many registers that no synthesiser makes one of: each is for users
-    that lie together, so that none has a wire to all of them. They are reset: what is copied controls."""
+    that lie together, so that none has a wire to all of them. What controls is to be reset."""
     found = []
     for copy in range(copies):
-        register = Signal(value.shape(), name=f"{name}_{copy}", attrs={"keep": 1} if copies > 1 else {})
+        attributes = {"keep": 1} if copies > 1 else {}
+        register = Signal(value.shape(), name=f"{name}_{copy}", attrs=attributes, reset_less=reset_less)
         m.d.sync += register.eq(value)
         found.append(register)
     return found

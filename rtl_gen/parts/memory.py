@@ -7,13 +7,13 @@ from functools import cached_property, reduce
 from operator import and_, or_
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Mux, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory as storage
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .arith import ceil_div
-from .delay import chosen, chosen_cycles, chosen_gates, delayed
+from .delay import chosen, chosen_cycles, chosen_gates, copied, delayed
 from .memory_cells import Unit, storage_attributes
 from .memory_mapping import GENERIC, LOAD_BITS, Mapped, Technology, WriteKind, map_memory, parts_of
 
@@ -25,6 +25,13 @@ Contents = Callable[[], Sequence[int]]
 LOOKED_AT_WORDS, LOOKED_AT_BITS, LOOKED_AT_WIDTH = 64, 16_384, 4096
 """Contents are looked at for bits that are the same in all words up to so many words, or bits in all, of words
 that are not wider."""
+
+LOOKED_UP = 256
+"""Columns of a table in logic that share a register of the address. Tables of very wide words lie all over the
+chip; gates that all of them shared had wires all over it."""
+
+SHARED = 32
+"""Columns that are the same, on average, from which on a wire to all of them is no longer than many to each."""
 
 
 def pack_fields(fields: Sequence[tuple[int, int]]) -> int:
@@ -159,6 +166,19 @@ class MemoryPlan:
         return int(self.relayed and own and self.banks == 1)
 
     @property
+    def lookups(self) -> int:
+        """Registers of the address, of a table in logic with so many columns that each part of it has its own."""
+        in_logic = self.mapped.kind == "logic" and self.write == "none" and self.registered
+        if not in_logic or self.held or self.plain or SHARED * self.columns < len(self.kept):
+            return 1
+        return max(len(self.kept) // LOOKED_UP, 1)
+
+    @property
+    def tables(self) -> int:
+        """Columns of a table in logic that take gates of their own: in one part only those that differ."""
+        return self.columns if self.lookups == 1 else len(self.kept)
+
+    @property
     def gates(self) -> int:
         """Gates of four inputs that choose a bank's word, each with a register."""
         return chosen_gates(self.banks) * len(self.kept)
@@ -266,6 +286,8 @@ class Memory(wiring.Component):
     def _as_array(self, m: Module) -> Value:
         """The memory as the language has them; the synthesiser is told the kind, but where it decides."""
         plan = self._plan
+        if plan.lookups > 1:
+            return self._looked_up(m)
         width = len(plan.kept)
         # Logic looks up an address that stands still beside it; a block's word waits at its output.
         in_logic = plan.mapped.kind == "logic" and plan.write == "none"
@@ -304,6 +326,25 @@ class Memory(wiring.Component):
             words.append(delayed(m, read.data, behind, name="word", enable=self._enable))
         # A bit is found faster in a signal than in a joined word, which is looked through for each of its bits.
         return words[0] if len(words) == 1 else Cat(words)
+
+    def _looked_up(self, m: Module) -> Value:
+        """A table in logic, in parts with a register of the address each."""
+        plan, words = self._plan, [self._kept_bits(word) for word in self._plan.values]
+        address = delayed(m, self.addr, plan.latency - 2, name="address")
+        found: list[Value] = []
+        for part, own in enumerate(copied(m, address, plan.lookups, name="own_address", reset_less=True)):
+            start, end = (len(plan.kept) * place // plan.lookups for place in (part, part + 1))
+            m.submodules[f"table{part}"] = memory = storage.Memory(
+                shape=unsigned(end - start), depth=max(plan.words, 2),
+                attrs=storage_attributes("logic", settled=True),
+                init=[word >> start & ((1 << (end - start)) - 1) for word in words],
+            )
+            read = memory.read_port()
+            m.d.comb += read.addr.eq(own)
+            found.append(read.data)
+        whole = Signal(len(plan.kept), name="table_word")
+        m.d.comb += whole.eq(Cat(found))
+        return whole
 
     # -- in blocks ------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import re
 import subprocess
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Module
 from amaranth.lib.memory import Memory as Array
 from amaranth.sim import Simulator
 
 from abc_hw.rtl_gen.emit.verilog import emit
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
 from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_cells import MemoryCell
 from abc_hw.rtl_gen.parts.memory_mapping import ECP5, GOWIN, MemoryCells, Technology
@@ -100,7 +103,7 @@ def measured(plan: MemoryPlan, *, seed: int = 0, cycles: int = 400) -> None:
 
 PLANS = [
     filled(5, 1), filled(3, 2), filled(7, 40), filled(6, 40, held=True), filled(9, 33, registered=False),
-    filled(8, 40, relayed=True), MemoryPlan(width=4, words=1, write="word"),
+    filled(8, 40, relayed=True), filled(700, 18), MemoryPlan(width=4, words=1, write="word"),
     MemoryPlan(width=8, words=20, write="word", settled=True, held=True, relayed=True),
     *(
         MemoryPlan(width=7, words=20, write="word", settled=settled, held=held)
@@ -168,6 +171,22 @@ def test_latency_is_two_but_for_banks_behind_each_other() -> None:
     assert dataclasses.replace(deep, relayed=True).latency == 6  # the choice among banks has registers
     assert filled(9, 600, technology=ECP5, relayed=True).latency == 3
     assert filled(9, 600, technology=GOWIN, relayed=True).latency == 2  # in plain logic already
+
+
+def test_wide_tables_in_logic_have_registers_of_the_address_of_their_own(tmp_path: Path) -> None:
+    """Those with few columns that differ have not: the wires of what they share are dense."""
+    wide = filled(700, 18, technology=ECP5)
+    assert (wide.mapped.kind, wide.lookups, wide.latency) == ("logic", 2, 2)
+    measured(wide)
+    for one in (dataclasses.replace(wide, plain=True), dataclasses.replace(wide, registered=False),
+                dataclasses.replace(wide, held=True), filled(2000, 3, technology=ECP5)):
+        assert one.lookups == 1
+    assert filled(700, 1800, technology=ECP5).lookups == 1  # in blocks
+    source, told = tmp_path / "memory.il", tmp_path / "stat.json"
+    source.write_text(for_synthesis(rtlil.convert(Memory(wide), name="top", emit_src=False)))
+    run_yosys(f"read_rtlil {source}", "synth_ecp5 -nowidelut -top top", f"tee -q -o {told} stat -json")
+    cells = json.loads(told.read_text())["design"]["num_cells_by_type"]
+    assert cells["TRELLIS_FF"] == wide.columns + 2 * 5
 
 
 def test_plans_that_cannot_be_are_refused() -> None:
