@@ -18,6 +18,6 @@ ULX3S_85F = Board(
     network="zoo:mnist-lenet-m3n3",
     cycles=20_000,
     bitstream="bit",
-    overrides={"synth_opts": synthesis.ECP5, "ecppack_opts": "--compress"},
+    overrides={"synth_opts": synthesis.ECP5, "nextpnr_opts": "--placer static", "ecppack_opts": "--compress"},
     lights={"configured": ("led", 0, ""), "busy": ("led", 1, ""), "error": ("led", 2, "")},
 )

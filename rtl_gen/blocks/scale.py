@@ -191,6 +191,8 @@ class ScalePlan(FoldedLayer):
         beta_adders, beta_choices = (self.betas or FixedBetas(self.numbers, folding.np)).work
         shifted = self.numbers.beta_shape(folding.np).width + code.shift_range
         terms = lanes * code.term_count * min(shifted, width) * (code.width > 0)
+        # Bits of alphas that are the same in all words choose nothing.
+        varying = len(self.alphas.kept) / max(self.alphas.width, 1)
         return {
             "one": 1, "loops": sum(map(bits_of, self.loops.counted)),
             "held": folding.px * folding.pe * folding.mp * folding.np * dot,
@@ -198,7 +200,7 @@ class ScalePlan(FoldedLayer):
             "adders": lanes * beta_adders + (
                 lanes * (code.term_count - 1) + outputs * (bases - 1 + self.sums_items)
             ) * width,
-            "choices": lanes * beta_choices, "terms": terms, "term gates": terms * code.gates,
+            "choices": lanes * beta_choices, "terms": terms, "term gates": terms * code.gates * varying,
             "ring": folding.px * folding.pe * width if self.sums_items else 0,
             "alpha address": bits_of(self.alphas.words),
         }

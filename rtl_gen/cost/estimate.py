@@ -189,7 +189,8 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
         return {"register bits": plan.bits}
     tables = 1.0 if plan.words <= 16 else 2 * plan.words / 16 - 1
     return {
-        "constant columns": plan.tables, "constant tables": plan.tables * tables * (plan.words > 2),
+        "constant columns": plan.columns, "constant tables": plan.columns * tables * (plan.words > 2),
+        "own tables": plan.columns * tables * (plan.lookups > 1),
         "own addresses": plan.lookups * bits_of(plan.words) * (plan.lookups > 1),
     }
 

@@ -30,9 +30,6 @@ LOOKED_UP = 256
 """Columns of a table in logic that share a register of the address. Tables of very wide words lie all over the
 chip; gates that all of them shared had wires all over it."""
 
-SHARED = 32
-"""Columns that are the same, on average, from which on a wire to all of them is no longer than many to each."""
-
 
 def pack_fields(fields: Sequence[tuple[int, int]]) -> int:
     """One word of (value, width) fields, the first in the lowest bits; negative values as two's complement."""
@@ -167,16 +164,12 @@ class MemoryPlan:
 
     @property
     def lookups(self) -> int:
-        """Registers of the address, of a table in logic with so many columns that each part of it has its own."""
+        """Registers of the address, of a table in logic with so many columns that each part of it has its own.
+        Few words have many columns that are the same: there one gate for them is worth its wires."""
         in_logic = self.mapped.kind == "logic" and self.write == "none" and self.registered
-        if not in_logic or self.held or self.plain or SHARED * self.columns < len(self.kept):
+        if not in_logic or self.held or self.plain or 4 * self.columns < 3 * len(self.kept):
             return 1
         return max(len(self.kept) // LOOKED_UP, 1)
-
-    @property
-    def tables(self) -> int:
-        """Columns of a table in logic that take gates of their own: in one part only those that differ."""
-        return self.columns if self.lookups == 1 else len(self.kept)
 
     @property
     def gates(self) -> int:

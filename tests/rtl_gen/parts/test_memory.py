@@ -174,7 +174,7 @@ def test_latency_is_two_but_for_banks_behind_each_other() -> None:
 
 
 def test_wide_tables_in_logic_have_registers_of_the_address_of_their_own(tmp_path: Path) -> None:
-    """Those with few columns that differ have not: the wires of what they share are dense."""
+    """Those with few columns that differ have not: one gate for the same ones is worth its wires."""
     wide = filled(700, 18, technology=ECP5)
     assert (wide.mapped.kind, wide.lookups, wide.latency) == ("logic", 2, 2)
     measured(wide)
