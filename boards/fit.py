@@ -11,7 +11,7 @@ from abc_hw.rtl_gen.cost.graph_estimate import estimated_luts
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.engine.design import folded_names, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
-from abc_hw.rtl_gen.parts.memory import MemoryPlan
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan
 
 from .board import Board
 

@@ -17,8 +17,8 @@ from abc_hw.rtl_gen.engine.accelerator import WeightSource, layer_numbers
 from abc_hw.rtl_gen.engine.layer import LayerPlan
 from abc_hw.rtl_gen.folding import LayerFolding, candidates
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
-from abc_hw.rtl_gen.parts.memory import MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan
 
 __all__ = ["fold_into"]
 

@@ -9,8 +9,8 @@ from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.engine.loading import load_layout
 from abc_hw.rtl_gen.parts.elastic import Elastic
 from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
-from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
+from abc_hw.rtl_gen.parts.memory_plan import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.stream import CodeStream, code_stream
 
 from ..identity import Identity

@@ -5,8 +5,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.engine.loading import load_layout
-from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory import Memory
 from abc_hw.rtl_gen.parts.memory_mapping import Technology
+from abc_hw.rtl_gen.parts.memory_plan import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.stream import code_stream
 
 from ..identity import Identity

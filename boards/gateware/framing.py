@@ -4,8 +4,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory import Memory
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan
 
 from .. import link
 from ..link import Cause

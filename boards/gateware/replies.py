@@ -9,8 +9,9 @@ from amaranth.lib.wiring import In, Out
 
 from abc_hw.rtl_gen.blocks.classifier import score_layout
 from abc_hw.rtl_gen.parts.elastic import Elastic
-from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory import Memory
 from abc_hw.rtl_gen.parts.memory_mapping import GENERIC, Technology
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan
 
 from ..identity import Identity
 from ..link import HEADER_BYTES, Cause, Counters, Kind

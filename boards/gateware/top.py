@@ -13,8 +13,8 @@ from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.engine.accelerator import WeightSource
 from abc_hw.rtl_gen.engine.design import AnyAccelerator, accelerator_of, plan_of
 from abc_hw.rtl_gen.folding import LayerFolding
-from abc_hw.rtl_gen.parts.memory import LOAD_BITS, MemoryPlan
 from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, Technology
+from abc_hw.rtl_gen.parts.memory_plan import LOAD_BITS, MemoryPlan
 
 from .. import link
 from ..identity import Identity

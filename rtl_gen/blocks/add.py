@@ -12,7 +12,7 @@ from abc_hw.network.edges import Integers
 
 from ..parts.arith import ceil_div, extend, range_shape
 from ..parts.flow import Flow, in_order
-from ..parts.memory import MemoryPlan
+from ..parts.memory_plan import MemoryPlan
 from ..parts.moments import Moments, in_turn
 from ..parts.stream import code_stream
 

@@ -7,7 +7,7 @@ from amaranth.hdl import Mux, Shape, Value
 from abc_hw.network import ScaleForm
 
 from ..parts.arith import extend, range_shape
-from ..parts.memory import pack_fields
+from ..parts.memory_plan import pack_fields
 
 __all__ = ["AlphaCode"]
 

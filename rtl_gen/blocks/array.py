@@ -18,7 +18,7 @@ from abc_hw.network.codings import CODINGS
 from ..parts.arith import ceil_div, select
 from ..parts.coding import ParityCoder, ParityPlan, operand_word
 from ..parts.delay import copied, delayed
-from ..parts.memory import MemoryPlan
+from ..parts.memory_plan import MemoryPlan
 from ..parts.popcount import TARGETS
 from ..parts.shared import placed
 from .pe import ElementPlan, ProcessingElement

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from ..parts.adders import sum_positions
 from ..parts.arith import select, signed_digits, total
 from ..parts.matches import LayerNumbers
-from ..parts.memory import MemoryPlan, pack_fields
+from ..parts.memory_plan import MemoryPlan, pack_fields
 from ..parts.registers import Registers
 from .alpha import AlphaCode
 

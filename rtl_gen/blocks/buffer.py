@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In, Out
 from ..parts.elastic import Elastic
 from ..parts.fifo import Fifo, FifoPlan
 from ..parts.flow import Flow, in_order
-from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.stream import CodeStream
 from ..parts.timing import Bounded, Places, Taken
 from .lanes import AdapterPlan

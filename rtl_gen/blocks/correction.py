@@ -19,7 +19,8 @@ from abc_hw.network.nodes import Conv
 
 from ..parts.arith import extend, range_shape
 from ..parts.elastic import Elastic
-from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.memory import Memory
+from ..parts.memory_plan import MemoryPlan, pack_fields
 from .lanewise import LanewiseBlock, LanewisePlan
 
 __all__ = ["Correct", "Correction", "CorrectionPlan"]

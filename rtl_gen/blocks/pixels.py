@@ -14,8 +14,9 @@ from abc_hw.network import IntArray
 from ..parts.arith import bits_of, ceil_div, select
 from ..parts.delay import delayed
 from ..parts.flow import Flow
-from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory import Memory
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.moments import Moments
 from ..parts.stream import CodeStream, MapShape
 from ..parts.timing import Row, Taken, at_once

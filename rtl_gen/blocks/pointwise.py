@@ -14,7 +14,8 @@ from abc_hw.network.nodes import Decode, Encode, Node, Requantise, Scores, Table
 
 from ..parts.arith import extend, range_shape, select, total
 from ..parts.elastic import Elastic
-from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.memory import Memory
+from ..parts.memory_plan import MemoryPlan, pack_fields
 from .even import Line
 from .lanewise import LanewiseBlock, LanewisePlan
 

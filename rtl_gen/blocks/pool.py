@@ -15,8 +15,9 @@ from ..parts.arith import bits_of, ceil_div
 from ..parts.delay import delayed
 from ..parts.flow import Flow, in_order
 from ..parts.loops import LoopNest, Loops
-from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory import Memory
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.moments import Moments, through_row
 from ..parts.stream import CodeStream, MapShape
 from ..parts.timing import Aside, Row, Taken

@@ -5,8 +5,8 @@ from functools import cached_property
 
 from ..parts.arith import bits_of, ceil_div
 from ..parts.fifo import Fifo, FifoPlan
-from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.stream import CodeStream
 
 __all__ = ["Queue", "QueuePlan"]

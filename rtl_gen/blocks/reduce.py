@@ -11,8 +11,9 @@ from abc_hw.network import IntArray
 
 from ..parts.arith import ceil_div, extend
 from ..parts.flow import Flow
-from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory import Memory
 from ..parts.memory_mapping import Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.moments import Moments, in_turn
 from ..parts.stream import code_stream
 

@@ -15,7 +15,8 @@ from ..parts.adders import registered_sum, sum_cycles
 from ..parts.arith import bits_of, constant_product, extend, select, total
 from ..parts.delay import chosen, chosen_cycles, chosen_gates, delayed
 from ..parts.loops import AffineCounter, LoopNest, Loops
-from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
+from ..parts.memory import Memory
+from ..parts.memory_plan import MemoryPlan, pack_fields, write_signature
 from .alpha import AlphaCode
 from .betas import FixedBetas, LoadedBetas
 from .folded import FoldedLayer

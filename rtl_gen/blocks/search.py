@@ -13,7 +13,8 @@ from abc_hw.network.nodes import Threshold
 
 from ..parts.arith import range_shape
 from ..parts.elastic import Elastic
-from ..parts.memory import Memory, MemoryPlan, pack_fields
+from ..parts.memory import Memory
+from ..parts.memory_plan import MemoryPlan, pack_fields
 from .lanewise import LanewiseBlock, LanewisePlan
 from .pointwise import edge_shape
 

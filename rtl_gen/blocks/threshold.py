@@ -13,7 +13,8 @@ from abc_hw.network import IntArray
 
 from ..parts.arith import bits_of, range_shape, total
 from ..parts.delay import delayed
-from ..parts.memory import Memory, MemoryPlan, pack_fields, write_signature
+from ..parts.memory import Memory
+from ..parts.memory_plan import MemoryPlan, pack_fields, write_signature
 from ..parts.stream import CodeStream
 from .folded import FoldedLayer
 

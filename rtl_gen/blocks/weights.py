@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..parts.memory import MemoryPlan
+from ..parts.memory_plan import MemoryPlan
 from .array import ArrayPlan
 from .folded import FoldedLayer
 

@@ -12,8 +12,9 @@ from amaranth.lib.wiring import In, Out
 from ..parts.arith import bits_of, extend, select
 from ..parts.delay import delayed
 from ..parts.loops import Affine, AffineCounter, Loops, Quotient
-from ..parts.memory import Memory, MemoryPlan
+from ..parts.memory import Memory
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.stream import CodeStream
 from ..schedule import Schedule
 from .masks import Masks

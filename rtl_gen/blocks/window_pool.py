@@ -19,8 +19,8 @@ from abc_hw.network.nodes import MaxPool, SumPool
 
 from ..parts.arith import ceil_div
 from ..parts.flow import Flow, in_order
-from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import GENERIC, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.moments import Moments, in_turn
 from ..parts.stream import CodeStream, code_stream
 from .buffer import Buffer, BufferPlan

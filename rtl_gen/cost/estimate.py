@@ -22,8 +22,8 @@ from ..engine.accelerator import AcceleratorPlan, WeightSource, layer_numbers
 from ..engine.layer import LayerPlan
 from ..parts.arith import bits_of, ceil_div
 from ..parts.matches import LayerNumbers
-from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import Mapped
+from ..parts.memory_plan import MemoryPlan
 from ..schedule import LayerFolding, Schedule, useful
 from .clock import expected_clock
 

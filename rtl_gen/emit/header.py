@@ -10,7 +10,7 @@ from ..engine.design import AnyPlan
 from ..engine.graph_plan import GraphPlan
 from ..engine.layer import LayerPlan
 from ..engine.units import streams_in
-from ..parts.memory import LOAD_BITS
+from ..parts.memory_plan import LOAD_BITS
 from ..parts.names import in_comment
 from ..schedule import KNOBS
 from .resets import RESETS, ResetKind

@@ -17,7 +17,7 @@ from ..blocks.buffer import Buffer, BufferPlan, behind_pool
 from ..blocks.classifier import ArgMax, ArgMaxPlan, score_layout
 from ..blocks.lanes import AdapterPlan, LaneAdapter
 from ..parts.matches import LayerNumbers
-from ..parts.memory import MemoryPlan
+from ..parts.memory_plan import MemoryPlan
 from ..parts.names import Names
 from ..parts.popcount import TARGETS
 from ..parts.stream import CodeStream

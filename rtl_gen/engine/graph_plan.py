@@ -26,8 +26,8 @@ from ..blocks.search import SearchPlan
 from ..blocks.window_pool import WindowPoolPlan
 from ..parts.flow import Flow, in_order
 from ..parts.matches import LayerNumbers
-from ..parts.memory import MemoryPlan
 from ..parts.memory_mapping import TECHNOLOGIES, Technology
+from ..parts.memory_plan import MemoryPlan
 from ..parts.names import Names
 from ..parts.popcount import TARGETS
 from ..parts.stream import CodeStream

@@ -27,8 +27,9 @@ from ..parts.delay import delayed
 from ..parts.flow import Flow
 from ..parts.loops import AffineCounter, LoopNest
 from ..parts.matches import LayerNumbers
-from ..parts.memory import Memory, write_signature
+from ..parts.memory import Memory
 from ..parts.memory_mapping import TECHNOLOGIES, Technology
+from ..parts.memory_plan import write_signature
 from ..parts.moments import Moments
 from ..parts.stream import CodeStream
 from ..parts.timing import Taken
@@ -287,7 +288,7 @@ class LayerEngine(wiring.Component):
     i : In, stream of input codes
     o : Out, stream of output codes (scores of the classifier)
     write_weights, write_alphas, write_betas, write_constants : In, those of ``plan.loads``: write their memories,
-        :func:`abc_hw.rtl_gen.parts.memory.write_signature`
+        :func:`abc_hw.rtl_gen.parts.memory_plan.write_signature`
     """
 
     def __init__(self, plan: LayerPlan) -> None:

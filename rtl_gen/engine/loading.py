@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..parts.arith import ceil_div
-from ..parts.memory import LOAD_BITS, MemoryPlan
+from ..parts.memory_plan import LOAD_BITS, MemoryPlan
 from ..parts.stream import CodeStream
 from ..parts.timing import Row, Taken
 

@@ -8,8 +8,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .delay import delayed
-from .memory import Memory, MemoryPlan
+from .memory import Memory
 from .memory_mapping import GENERIC, Technology
+from .memory_plan import MemoryPlan
 
 __all__ = ["Fifo", "FifoPlan"]
 

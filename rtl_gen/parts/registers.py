@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .memory import LOAD_BITS, MemoryPlan, write_signature
+from .memory_plan import LOAD_BITS, MemoryPlan, write_signature
 
 __all__ = ["Registers"]
 
@@ -19,7 +19,7 @@ class Registers(wiring.Component):
     Members
     -------
     words : Out, [words] of ``width`` bits
-    write : In, :func:`abc_hw.rtl_gen.parts.memory.write_signature`
+    write : In, :func:`abc_hw.rtl_gen.parts.memory_plan.write_signature`
     """
 
     def __init__(self, plan: MemoryPlan) -> None:

@@ -13,7 +13,8 @@ from rtl_cases import sweep
 
 from abc_hw.errors import InputError
 from abc_hw.rtl_gen.emit.verilog import emit, generate
-from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan, pack_fields
+from abc_hw.rtl_gen.parts.memory import Memory
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan, pack_fields
 
 CASE = sweep()[16]
 

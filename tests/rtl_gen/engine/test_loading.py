@@ -19,7 +19,8 @@ from abc_hw.rtl_gen.emit.verilog import emit, generate
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
 from abc_hw.rtl_gen.engine.loading import GatePlan, Loader, parts
 from abc_hw.rtl_gen.parts.matches import LayerNumbers
-from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory import Memory
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan
 from abc_hw.rtl_gen.parts.stream import CodeStream
 from abc_hw.sim import golden
 from abc_hw.sim.runner import simulate

@@ -18,9 +18,10 @@ from amaranth.sim import Simulator
 
 from abc_hw.rtl_gen.emit.verilog import emit
 from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
-from abc_hw.rtl_gen.parts.memory import LOAD_BITS, Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory import Memory
 from abc_hw.rtl_gen.parts.memory_cells import MemoryCell
 from abc_hw.rtl_gen.parts.memory_mapping import ECP5, GOWIN, MemoryCells, Technology
+from abc_hw.rtl_gen.parts.memory_plan import LOAD_BITS, MemoryPlan
 from abc_hw.sim.netlist import DP16KD
 
 NO_CELLS = Technology("plain")

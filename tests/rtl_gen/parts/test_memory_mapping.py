@@ -11,7 +11,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Signal, Value
 
 from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
-from abc_hw.rtl_gen.parts.memory import Memory, MemoryPlan
+from abc_hw.rtl_gen.parts.memory import Memory
 from abc_hw.rtl_gen.parts.memory_mapping import (
     ECP5,
     GENERIC,
@@ -22,6 +22,7 @@ from abc_hw.rtl_gen.parts.memory_mapping import (
     WriteKind,
     map_memory,
 )
+from abc_hw.rtl_gen.parts.memory_plan import MemoryPlan
 
 SHAPES = [(width, words) for width in (1, 9, 36, 40) for words in (16, 33, 100, 256, 600, 1100)]
 
