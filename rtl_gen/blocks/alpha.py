@@ -56,7 +56,9 @@ class AlphaCode:
         if self.multiplies:
             return 0
         others = self.sign_bits + self.enable_bits
-        return self.shift_bits + max(others - min(self.shift_bits, 2), 0) if self.shift_bits else min(others, 1)
+        if not self.shift_bits:
+            return min(others, 1)
+        return self.shift_bits + max(others - min(self.shift_bits, 2), 0)
 
     @property
     def width(self) -> int:

@@ -91,8 +91,7 @@ class Memory(wiring.Component):
             return self._looked_up(m)
         width = len(plan.kept)
         # Logic looks up an address that stands still beside it; a block's word waits at its output.
-        in_logic = plan.mapped.kind == "logic" and plan.write == "none"
-        before, behind = (plan.latency - 1, 0) if in_logic else (0, plan.latency - 1)
+        before, behind = (plan.latency - 1, 0) if plan.in_logic else (0, plan.latency - 1)
         address = delayed(m, self._address, before, name="address", enable=self._enable)
         whole = width if plan.write != "parts" else width // LOAD_BITS * LOAD_BITS
         words: list[Value] = []
@@ -131,9 +130,8 @@ class Memory(wiring.Component):
     def _looked_up(self, m: Module) -> Value:
         """A table in logic, in parts with a register of the address each."""
         plan, words = self._plan, [self._kept_bits(word) for word in self._plan.values]
-        address = delayed(m, self.addr, plan.latency - 2, name="address")
         found: list[Value] = []
-        for part, own in enumerate(copied(m, address, plan.lookups, name="own_address", reset_less=True)):
+        for part, own in enumerate(copied(m, self.addr, plan.lookups, name="own_address", reset_less=True)):
             start, end = (len(plan.kept) * place // plan.lookups for place in (part, part + 1))
             m.submodules[f"table{part}"] = memory = storage.Memory(
                 shape=unsigned(end - start), depth=max(plan.words, 2),

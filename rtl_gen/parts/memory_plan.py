@@ -161,11 +161,17 @@ class MemoryPlan:
         return int(self.relayed and own and self.banks == 1)
 
     @property
+    def in_logic(self) -> bool:
+        """Is it a table in logic?"""
+        return self.mapped.kind == "logic" and self.write == "none"
+
+    @property
     def lookups(self) -> int:
         """Registers of the address, of a table in logic with so many columns that each part of it has its own.
         Few words have many columns that are the same: there one gate for them is worth its wires."""
-        in_logic = self.mapped.kind == "logic" and self.write == "none" and self.registered
-        if not in_logic or self.held or self.plain or 4 * self.columns < 3 * len(self.kept):
+        if not self.in_logic or not self.registered or self.held or self.plain:
+            return 1
+        if 4 * self.columns < 3 * len(self.kept):
             return 1
         return max(len(self.kept) // LOOKED_UP, 1)
 
