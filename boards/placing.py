@@ -1,8 +1,10 @@
-"""Several placements at once, of which the best is kept: what a build script calls in nextpnr's stead.
+"""Place and route: what a build script calls in nextpnr's stead.
 
     python -m abc_hw.boards.placing 1,2,3 nextpnr-ecp5 ... --seed 1 --report top.report.json --textcfg top.config
 
-Each seed's files have its name in front, ``seed2-top.report.json``; those of the best become the plain ones.
+A netlist for ECP5 has its carry chains eased first (:mod:`abc_hw.rtl_gen.emit.carries`). Of several seeds, which
+are placed at once, the best is kept: each seed's files have its name in front, ``seed2-top.report.json``; those of
+the best become the plain ones.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from abc_hw.rtl_gen.emit.carries import ease_file
 
 __all__ = ["best_seed", "main", "of_seed", "reached"]
 
@@ -51,6 +55,10 @@ def _command(words: Sequence[str], seed: int) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Run the command with each seed; the exit code of the first one where none succeeds."""
     seeds, words = [int(seed) for seed in arguments[0].split(",")], list(arguments[1:])
+    if "--textcfg" in words:  # of an ECP5
+        ease_file(Path(words[words.index("--json") + 1]))
+    if len(seeds) == 1:
+        return subprocess.run(words, check=False).returncode
     names = [words[place + 1] for place, word in enumerate(words[:-1]) if word in RESULTS]
     report = words[words.index("--report") + 1]
 

@@ -66,8 +66,8 @@ def stage_of(tool: str) -> str:
 def run_script(
     folder: Path, script: str, tools: Iterable[str], on_stage: Stage | None = None, seeds: Sequence[int] = (1,)
 ) -> dict[str, float]:
-    """Run a build script of amaranth in its folder; of several seeds that placement can have the best is kept
-    (:mod:`abc_hw.boards.placing`).
+    """Run a build script of amaranth in its folder; placement goes by
+    :mod:`abc_hw.boards.placing`, which keeps the best of several seeds.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def run_script(
     for tool in tools:
         wrapper = wrappers / tool
         words = find_tool(tool)
-        if tool.startswith("nextpnr") and len(seeds) > 1:
+        if tool.startswith("nextpnr"):
             words = [sys.executable, "-m", "abc_hw.boards.placing", ",".join(map(str, seeds)), *words]
         wrapper.write_text(f'#!/bin/sh\necho "{MARK}{tool}"\nexec {shlex.join(words)} "$@"\n')
         wrapper.chmod(0o755)

@@ -299,7 +299,9 @@ def test_of_several_placements_the_best_is_kept(tmp_path: Path, monkeypatch: pyt
         """
     )
     tool.chmod(0o755)
-    (tmp_path / "go.sh").write_text('"$NEXTPNR_ECP5" --seed 9 --report top.json --textcfg top.config\n')
+    command = '"$NEXTPNR_ECP5" --seed 9 --report top.json --textcfg top.config --json netlist.json\n'
+    (tmp_path / "go.sh").write_text(command)
+    (tmp_path / "netlist.json").write_text('{"modules": {}}')
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     toolchain.run_script(tmp_path, "go", ["nextpnr-ecp5"], seeds=(1, 2, 3, 4))
     assert (tmp_path / "top.config").read_text() == "placed with 2\n"

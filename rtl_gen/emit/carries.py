@@ -1,0 +1,135 @@
+"""Carry chains of a netlist for ECP5 without what nextpnr puts at their ends.
+
+A chain of CCU2C cells takes its carry from fabric through a slice that nextpnr adds, also where that carry is a
+constant, and gives the last carry to fabric through another, also where nobody reads it (pack.cc of nextpnr-ecp5,
+``split_carry_chain``): four look-up tables and a longer path for every adder. Neither is needed where the last
+carry is left without a net and the first position makes the first carry itself. A chain whose positions are odd in
+number has room for that; one that begins with such a position, as
+:func:`abc_hw.rtl_gen.parts.popcount_rows.ccu2c_row` builds them, has it already.
+
+    python -m abc_hw.rtl_gen.emit.carries design.json
+
+changes a netlist of Yosys (``write_json``) in place. The logic stays what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ease", "ease_file"]
+
+Cell = dict[str, Any]
+Pins = dict[str, list[Any]]
+
+OPEN = ["x"]
+"""A pin without a net: nextpnr knows every pin of a CCU2C, and this bit as none."""
+
+FALSE = ["0"]
+TRUE = ["1"]
+
+
+def ease_file(path: Path) -> int:
+    """Change the netlist in a file; how many chains are others. The file is whole at any time."""
+    netlist = json.loads(path.read_text())
+    changed = ease(netlist)
+    if changed:
+        beside = path.with_name(f".{path.name}.eased")
+        beside.write_text(json.dumps(netlist))
+        os.replace(beside, path)
+    return changed
+
+
+def ease(netlist: dict[str, Any]) -> int:
+    """Change the top module of a flat netlist; how many chains are others."""
+    changed = 0
+    for module in netlist["modules"].values():
+        if int(module.get("attributes", {}).get("top", "0"), 2):
+            uses = _uses(module)
+            changed += sum(_eased(chain, uses) for chain in _chains(module["cells"].values(), uses))
+    return changed
+
+
+def _uses(module: dict[str, Any]) -> Counter[Any]:
+    """How many pins and ports read each bit."""
+    uses: Counter[Any] = Counter()
+    for cell in module["cells"].values():
+        for pin, bits in cell["connections"].items():
+            if cell["port_directions"][pin] != "output":
+                uses.update(bits)
+    for port in module["ports"].values():
+        uses.update(port["bits"])
+    return uses
+
+
+def _chains(cells: Any, uses: Counter[Any]) -> Iterator[list[Cell]]:
+    """Chains that begin with a constant carry, each as its cells; those whose carries are read between two cells
+    are left out."""
+    slices = [cell for cell in cells if cell["type"] == "CCU2C"]
+    follow = {cell["connections"]["CIN"][0]: cell for cell in slices if cell["connections"].get("CIN")}
+    for cell in slices:
+        if cell["connections"].get("CIN") not in (FALSE, TRUE):
+            continue
+        chain = [cell]
+        while (carry := chain[-1]["connections"]["COUT"][0]) in follow and uses[carry] == 1:
+            chain.append(follow[carry])
+        if not uses[carry]:
+            yield chain
+
+
+def _eased(chain: list[Cell], uses: Counter[Any]) -> bool:
+    """Change a chain whose last carry nobody reads."""
+    chain[-1]["connections"]["COUT"] = OPEN
+    carry = chain[0]["connections"]["CIN"]
+    if not _ignores_carry(_half(chain[0], 0), uses):
+        last = chain[-1]["connections"]["S1"]
+        if last != OPEN and uses[last[0]]:
+            return True
+        halves = [_half(cell, side) for cell in chain for side in (0, 1)]
+        for place, half in enumerate([_maker(carry), *halves[:-1]]):
+            _put(chain[place // 2], place % 2, half)
+    chain[0]["connections"]["CIN"] = OPEN
+    return True
+
+
+Half = tuple[Pins, str, str]
+"""One of the two positions of a slice: its pins (``A`` to ``D`` and ``S``), its table and whether it injects."""
+
+
+def _half(cell: Cell, side: int) -> Half:
+    pins = {pin: cell["connections"][f"{pin}{side}"] for pin in "ABCDS"}
+    return pins, cell["parameters"][f"INIT{side}"], cell["parameters"][f"INJECT1_{side}"]
+
+
+def _put(cell: Cell, side: int, half: Half) -> None:
+    pins, table, inject = half
+    cell["connections"] |= {f"{pin}{side}": bits for pin, bits in pins.items()}
+    cell["parameters"] |= {f"INIT{side}": table, f"INJECT1_{side}": inject}
+
+
+def _maker(carry: list[Any]) -> Half:
+    """The position whose carry out is this constant: its table gives 0, its smaller table the constant."""
+    table = "0" * 12 + ("1111" if carry == TRUE else "0000")
+    return {"A": TRUE, "B": TRUE, "C": TRUE, "D": TRUE, "S": OPEN}, table, "NO"
+
+
+def _ignores_carry(half: Half, uses: Counter[Any]) -> bool:
+    """Whether nothing that is read depends on the carry in: not the carry out, for the table gives 0 for all that
+    its pins can be, and not the sum, which nobody reads."""
+    pins, table, inject = half
+    if pins["S"] and uses[pins["S"][0]]:
+        return False
+    fixed = {index: pins[pin] for index, pin in enumerate("ABCD") if pins[pin] in (FALSE, TRUE)}
+    rows = [
+        row for row in range(16) if all((bits == TRUE) == bool(row >> index & 1) for index, bits in fixed.items())
+    ]
+    return inject.strip() == "NO" and all(table[-1 - row] == "0" for row in rows)
+
+
+if __name__ == "__main__":
+    ease_file(Path(sys.argv[1]))

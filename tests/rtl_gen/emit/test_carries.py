@@ -1,0 +1,149 @@
+"""Carry chains of ECP5 netlists: the same logic, whatever comes before a chain, and no constant there."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Module, Signal
+
+from abc_hw.rtl_gen.emit import carries
+from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
+from abc_hw.rtl_gen.parts.popcount import PopcountPlan, XorPopcount
+
+Netlist = dict[str, Any]
+
+
+def sums(width: int) -> Module:
+    """Sum with a carry-in, difference, sum of which the carry is read, comparison, and a count in slices."""
+    m = Module()
+    one, other, carry = Signal(width, name="one"), Signal(width, name="other"), Signal(name="carry")
+    total, less, wide, below = (
+        Signal(width + size, name=name) for name, size in (("total", 0), ("less", 0), ("wide", 1), ("below", 0))
+    )
+    m.submodules.count = count = XorPopcount(PopcountPlan(width=width, pipeline=0, target="ecp5-slices"))
+    differing = Signal.like(count.o, name="differing")
+    m.d.comb += [
+        total.eq(one + other + carry), less.eq(one - other), wide.eq(one + other), below.eq(one < other),
+        count.a.eq(one), count.b.eq(other), differing.eq(count.o),
+    ]
+    m.ports = [one, other, carry, total, less, wide, below, differing]  # type: ignore[attr-defined]
+    return m
+
+
+def plain_sum(width: int) -> Module:
+    m = Module()
+    one, other, total = Signal(width, name="one"), Signal(width, name="other"), Signal(width, name="total")
+    m.d.comb += total.eq(one + other)
+    m.ports = [one, other, total]  # type: ignore[attr-defined]
+    return m
+
+
+def netlist(folder: Path, module: Module) -> Netlist:
+    text = rtlil.convert(module, name="top", ports=module.ports, emit_src=False)  # type: ignore[attr-defined]
+    (folder / "top.il").write_text(for_synthesis(text))
+    run_yosys(
+        f"read_rtlil {folder / 'top.il'}", f"synth_ecp5 -nowidelut -top top -json {folder / 'top.json'}",
+    )
+    found: Netlist = json.loads((folder / "top.json").read_text())
+    return found
+
+
+def slices(design: Netlist) -> list[dict[str, Any]]:
+    return [cell for cell in design["modules"]["top"]["cells"].values() if cell["type"] == "CCU2C"]
+
+
+def carries_in(design: Netlist) -> list[Any]:
+    """What stands before each chain: a constant, or x for nothing."""
+    return [bit for cell in slices(design) for bit in cell["connections"]["CIN"] if isinstance(bit, str)]
+
+
+def with_unknown(design: Netlist, count: int) -> Netlist:
+    """The top module with an input of ``count`` bits, one for each carry that nothing drives, and without the pins
+    that have no net."""
+    module = copy.deepcopy(design["modules"]["top"])
+    design = {"modules": {"top": module}}
+    first = 1 + max(
+        bit for cell in module["cells"].values() for bits in cell["connections"].values() for bit in bits
+        if isinstance(bit, int)
+    )
+    unknown = list(range(first, first + count))
+    module["ports"]["unknown"] = {"direction": "input", "bits": list(unknown)}
+    for cell in slices(design):
+        pins = cell["connections"]
+        if pins["CIN"] == ["x"]:
+            pins["CIN"] = [unknown.pop()]
+        for pin in [pin for pin, bits in pins.items() if bits == ["x"]]:
+            del pins[pin]
+    return design
+
+
+@pytest.mark.parametrize("width", [4, 5, 8, 13])
+def test_the_logic_stays_what_it_was(tmp_path: Path, width: int) -> None:
+    before = netlist(tmp_path, sums(width))
+    after = copy.deepcopy(before)
+    assert carries.ease(after) > 0
+    assert len(slices(after)) == len(slices(before))
+    unknown = carries_in(after).count("x")
+    assert unknown
+    for name, design in (("before", before), ("after", after)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(with_unknown(design, unknown)))
+    flat = (
+        command for name in ("before", "after") for command in (
+            f"read_json {tmp_path / f'{name}.json'}", "read_verilog -DNO_INCLUDES +/ecp5/cells_sim.v",
+            "hierarchy -top top", "proc", "flatten", "opt_clean", f"design -stash {name}",
+        )
+    )
+    said = run_yosys(
+        *flat, "design -copy-from before -as before top", "design -copy-from after -as after top",
+        "miter -equiv -flatten before after both", "hierarchy -top both", "sat -verify -prove trigger 0 both",
+    )
+    assert "SUCCESS" in said
+
+
+@pytest.mark.parametrize(("width", "before"), [(5, "x"), (8, "0")], ids=["with room", "all positions taken"])
+def test_a_chain_with_room_makes_its_first_carry(tmp_path: Path, width: int, before: str) -> None:
+    design = netlist(tmp_path, plain_sum(width))
+    assert carries_in(design) == ["0"]
+    assert carries.ease(design) == 1
+    assert carries_in(design) == [before]
+    assert [cell["connections"]["COUT"] for cell in slices(design)].count(["x"]) == 1
+
+
+def test_a_carry_that_is_read_keeps_its_chain(tmp_path: Path) -> None:
+    design = netlist(tmp_path, sums(5))
+    module = design["modules"]["top"]
+    for cell in slices(design):
+        module["ports"][f"read{cell['connections']['COUT'][0]}"] = {
+            "direction": "output", "bits": cell["connections"]["COUT"],
+        }
+    kept = copy.deepcopy(design)
+    assert carries.ease(design) == 0
+    assert design == kept
+
+
+def test_a_sum_that_is_read_keeps_the_constant_before_it(tmp_path: Path) -> None:
+    design = netlist(tmp_path, sums(13))
+    kept = copy.deepcopy(design)
+    module = kept["modules"]["top"]
+    for cell in slices(kept):
+        for side in "01":
+            sum_bits = cell["connections"][f"S{side}"]
+            module["ports"][f"read{sum_bits[0]}"] = {"direction": "output", "bits": sum_bits}
+    carries.ease(design)
+    carries.ease(kept)
+    assert "x" in carries_in(design)
+    assert carries_in(kept) == carries_in(netlist(tmp_path, sums(13)))
+
+
+def test_the_file_is_changed_in_place(tmp_path: Path) -> None:
+    design = netlist(tmp_path, sums(5))
+    assert carries.ease_file(tmp_path / "top.json") > 0
+    carries.ease(design)
+    assert json.loads((tmp_path / "top.json").read_text()) == design
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["top.il", "top.json"]
+    assert carries.ease_file(tmp_path / "top.json") == 0, "nothing is left to be done"
