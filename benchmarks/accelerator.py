@@ -17,12 +17,14 @@ from abc_hw import sources
 from abc_hw.cli.inputs import load_folding
 from abc_hw.rtl_gen.cost.choice import fold
 from abc_hw.rtl_gen.engine.accelerator import Accelerator, AcceleratorPlan
+from abc_hw.rtl_gen.schedule import useful
 from benchmarks import rows
 from benchmarks.cells import block_rams
 from benchmarks.out_of_context import DEVICES, ROUTING_LIMIT, Measurement, longest_path, measure
 
 HEAD = (
-    "network", "device", "cycles per image", "LUT", "FF", "block RAMs", "MHz", "images/s at the median",
+    "network", "device", "cycles per image", "LUT", "FF", "block RAMs", "of the logic", "useful XNORs", "MHz",
+    "images/s at the median", "GOPS / kLUT",
 )
 
 
@@ -54,18 +56,22 @@ def main() -> None:
         device, accelerator, seeds=seeds, wanted=options.clock, keep=options.keep, limit=options.limit
     )
     rows.head(HEAD)
-    rows.line(row(network.name, device.name, accelerator.plan.cycles, found))
+    rows.line(row(device.name, accelerator.plan, found))
     for report in sorted(options.keep.glob("seed*.json")) if options.keep else ():
         print(f"{report.stem}: {longest_path(report)}")
 
 
-def row(network: str, device: str, cycles: int, found: Measurement) -> list[str]:
-    """The cells of the table's line."""
+def row(device: str, plan: AcceleratorPlan, found: Measurement) -> list[str]:
+    """The cells of the table's line. An operation is an XNOR or the addition of its result."""
     clocks = " ".join(f"{clock:.0f}" for clock in sorted(found.clocks)) or "-"
-    rate = f"{found.clock * 1e6 / cycles:,.0f}" if found.clock else "-"
-    cost = found.cost
-    numbers = [f"{number:,}" for number in (cycles, cost.luts, cost.flip_flops, block_rams(cost.cells))]
-    return [network, device, *numbers, clocks, rate]
+    cost, rate = found.cost, found.clock * 1e6 / plan.cycles if found.clock else None
+    numbers = [f"{number:,}" for number in (plan.cycles, cost.luts, cost.flip_flops, block_rams(cost.cells))]
+    share = "-" if found.filled is None else f"{100 * found.filled:.0f} %"
+    needed = f"{100 * useful((layer.schedule for layer in plan.layers), plan.cycles):.0f} %"
+    speed = ["-", "-"] if rate is None else [
+        f"{rate:,.0f}", f"{2e-6 * rate * plan.network.binary_macs / cost.luts:.1f}"
+    ]
+    return [plan.network.name, device, *numbers, share, needed, clocks, *speed]
 
 
 if __name__ == "__main__":

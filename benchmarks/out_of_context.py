@@ -38,7 +38,9 @@ class Device:
     place: tuple[str, ...] = ()
 
 
-ECP5 = ("nextpnr-ecp5", "--85k", "--package", "CABGA756", "--lpf-allow-unconstrained", "--speed")
+ECP5 = (
+    "nextpnr-ecp5", "--85k", "--package", "CABGA756", "--lpf-allow-unconstrained", "--placer", "static", "--speed",
+)
 ICE40 = ("nextpnr-ice40", "--hx8k", "--package", "ct256", "--pcf-allow-unconstrained", "--router", "router2")
 DEVICES = {
     device.name: device
@@ -217,13 +219,26 @@ def longest_path(report: Path) -> str:
     return f"{begins} to {ends}: {logic:.1f} ns of logic, {wires:.1f} of wires"
 
 
+LOGIC = ("TRELLIS_COMB", "ICESTORM_LC", "LUT4")
+"""Cells of logic, of ECP5, iCE40 and Gowin."""
+
+
+def filled(report: Path) -> float | None:
+    """Of a report of nextpnr: the share of the part's logic that is taken, what nextpnr itself adds and RAMs of
+    look-up tables among it; None if it tells no cells that are known here."""
+    cells = json.loads(report.read_text())["utilization"]
+    shares = (cells[cell]["used"] / cells[cell]["available"] for cell in LOGIC if cell in cells)
+    return next(shares, None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """A block's own cost, what surrounded it, and its clock in MHz by seed."""
+    """A block's own cost, what surrounded it, its clock in MHz by seed, and how full the part is."""
 
     cost: Cost
     frame: Cost
     clocks: list[float]
+    filled: float | None = None
 
     @property
     def clock(self) -> float | None:
@@ -247,4 +262,6 @@ def measure(
         folder.mkdir(parents=True, exist_ok=True)
         whole = run(device, wrapped(component, inputs, outputs), "read_rtlil", folder)
         around = frame(device, len(Cat(inputs)), len(Cat(outputs)))
-        return Measurement(whole.less(around), around, clocks(device, folder, seeds, wanted, limit))
+        reached = clocks(device, folder, seeds, wanted, limit)
+        reports = sorted(folder.glob("seed*.json"))
+        return Measurement(whole.less(around), around, reached, filled(reports[0]) if reports else None)

@@ -48,7 +48,7 @@ ORANGECRAB_25F = Board(
     network="zoo:mnist-lenet-m3n3",
     cycles=40_000,
     bitstream="bit",
-    overrides={"synth_opts": synthesis.ECP5},
+    overrides={"synth_opts": synthesis.ECP5, "nextpnr_opts": "--placer static"},
     lights={"configured": ("rgb_led", 0, "g"), "busy": ("rgb_led", 0, "b"), "error": ("rgb_led", 0, "r")},
 )
 
