@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from amaranth.back import rtlil
 
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
-from abc_hw.rtl_gen.emit import synthesis
+from abc_hw.rtl_gen.emit import carries, synthesis
 from abc_hw.rtl_gen.emit.members import prepared
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
@@ -40,6 +41,7 @@ class Flow:
     kept : cells that stay modules, with Yosys' own models: those that Yosys takes long to read
     memories : models of ours, which stay modules, too
     large : large memories of the part for weights that are loaded
+    eased : whether its carry chains are eased before they are placed (:mod:`abc_hw.rtl_gen.emit.carries`)
     """
 
     target: str
@@ -48,6 +50,7 @@ class Flow:
     kept: tuple[str, ...] = ()
     memories: Path | None = None
     large: int = 0
+    eased: bool = False
 
 
 _ICE40 = Flow(
@@ -58,7 +61,7 @@ _ICE40 = Flow(
 FLOWS: dict[str, Flow] = {
     "ecp5": Flow(
         target="ecp5-slices", synthesis=(f"synth_ecp5 {synthesis.ECP5} -top {{top}}",),
-        models="+/ecp5/cells_sim.v", memories=DP16KD,
+        models="+/ecp5/cells_sim.v", memories=DP16KD, eased=True,
     ),
     "ice40": _ICE40,
     "ice40-up5k": dataclasses.replace(
@@ -90,7 +93,7 @@ class Netlist:
 
     Members
     -------
-    netlist : Verilog in the technology's cells, as Yosys writes it
+    netlist : Verilog in the technology's cells, as they are placed
     text : the same with every cell replaced by its model, one flat module and models of memories; any simulator
         reads it
     cells : how many of each kind
@@ -142,10 +145,15 @@ def synthesised(accelerator: AnyAccelerator, *, top: str, flow: Flow) -> Netlist
             folder / name for name in ("design.il", "netlist.v", "cells", "result.v")
         )
         source.write_text(for_synthesis(made))
+        placed = folder / "placed.json"
         run_yosys(
             f"read_rtlil {source}", *(command.format(top=top) for command in flow.synthesis),
-            f"tee -q -o {cells} stat", f"write_verilog -noattr {netlist}",
+            f"tee -q -o {cells} stat",
+            f"write_json {placed}" if flow.eased else f"write_verilog -noattr {netlist}",
         )
+        if flow.eased:
+            _ease(placed, top)
+            run_yosys(f"read_json {placed}", f"write_verilog -noattr {netlist}")
         models, kept = _models(flow, folder)
         run_yosys(
             *models, f"read_verilog {netlist}", f"hierarchy -top {top}", "proc", "flatten", "opt_expr",
@@ -155,6 +163,19 @@ def synthesised(accelerator: AnyAccelerator, *, top: str, flow: Flow) -> Netlist
             netlist=netlist.read_text(), text=result.read_text() + kept,
             cells=_count(cells.read_text()),
         )
+
+
+def _ease(path: Path, top: str) -> None:
+    """Ease the carry chains of a netlist; what is left is the top module, and no pin without a net but inputs."""
+    design = json.loads(path.read_text())
+    carries.ease(design)
+    module = design["modules"][top]
+    for cell in module["cells"].values():
+        pins = cell["connections"]
+        for pin in [pin for pin, bits in pins.items() if bits == carries.OPEN]:
+            if cell["port_directions"][pin] == "output":
+                del pins[pin]
+    path.write_text(json.dumps({"modules": {top: module}}))
 
 
 def with_cells(text: str, *, top: str, target: str) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ease", "ease_file"]
+__all__ = ["OPEN", "ease", "ease_file"]
 
 Cell = dict[str, Any]
 Pins = dict[str, list[Any]]

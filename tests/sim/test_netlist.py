@@ -56,6 +56,7 @@ def test_netlist_equals_golden(target: str, tmp_path: Path) -> None:
     kept = (tmp_path / "netlist.v").read_text()
     if target != "asic":
         assert BLOCKS[target] in kept
+    assert (".CIN(1'hx)" in kept) == (target == "ecp5"), "chains of carries are those that are placed"
 
 
 @pytest.mark.long
