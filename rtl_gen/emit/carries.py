@@ -14,15 +14,16 @@ changes a netlist of Yosys (``write_json``) in place. The logic stays what it wa
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OPEN", "ease", "ease_file"]
+__all__ = ["OPEN", "ease", "ease_file", "main"]
 
 Cell = dict[str, Any]
 Pins = dict[str, list[Any]]
@@ -71,15 +72,22 @@ def _chains(cells: Any, uses: Counter[Any]) -> Iterator[list[Cell]]:
     """Chains that begin with a constant carry, each as its cells; those whose carries are read between two cells
     are left out."""
     slices = [cell for cell in cells if cell["type"] == "CCU2C"]
-    follow = {cell["connections"]["CIN"][0]: cell for cell in slices if cell["connections"].get("CIN")}
+    follow = {
+        bit: cell for cell in slices for bit in cell["connections"].get("CIN", []) if isinstance(bit, int)
+    }
     for cell in slices:
         if cell["connections"].get("CIN") not in (FALSE, TRUE):
             continue
         chain = [cell]
-        while (carry := chain[-1]["connections"]["COUT"][0]) in follow and uses[carry] == 1:
+        while (carry := _carry_out(chain[-1])) in follow and uses[carry] == 1:
             chain.append(follow[carry])
-        if not uses[carry]:
+        if isinstance(carry, int) and not uses[carry]:
             yield chain
+
+
+def _carry_out(cell: Cell) -> Any:
+    """The bit of a slice's last carry; x if it has none."""
+    return (cell["connections"].get("COUT") or OPEN)[0]
 
 
 def _eased(chain: list[Cell], uses: Counter[Any]) -> bool:
@@ -131,5 +139,21 @@ def _ignores_carry(half: Half, uses: Counter[Any]) -> bool:
     return inject.strip() == "NO" and all(table[-1 - row] == "0" for row in rows)
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: changed, or nothing to be changed; 2: no netlist."""
+    parser = argparse.ArgumentParser(
+        prog="python -m abc_hw.rtl_gen.emit.carries",
+        description="Ease the carry chains of a flat ECP5 netlist, before nextpnr places it.",
+    )
+    parser.add_argument("netlist", type=Path, help="of Yosys' write_json; changed in place")
+    path = parser.parse_args(arguments).netlist
+    try:
+        print(f"{path}: {ease_file(path)} chains eased")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        print(f"{path}: expected a netlist of Yosys' write_json, found {error!r}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    ease_file(Path(sys.argv[1]))
+    sys.exit(main())
