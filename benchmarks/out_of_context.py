@@ -127,7 +127,8 @@ EASED = "carry chains of ECP5 eased"
 def run(device: Device, source: str, reader: str, folder: Path) -> Cost:
     """Synthesise module ``top``, unless the folder has it; leaves ``design.json`` there."""
     design, report, told = folder / "design", folder / "stat.json", folder / "made"
-    wanted = f"{device.synthesis}\n{EASED}\n{source}"
+    eased = device.target == "ecp5-slices"
+    wanted = "\n".join([device.synthesis, *([EASED] if eased else []), source])
     if not report.exists() or not told.exists() or told.read_text() != wanted:
         for made in folder.glob("*.json"):
             made.unlink()
@@ -137,7 +138,7 @@ def run(device: Device, source: str, reader: str, folder: Path) -> Cost:
             f"{reader} {design}", f"{device.synthesis} -top top -json {folder / 'design.json'}",
             f"tee -q -o {report} stat -json",
         )
-        if device.target == "ecp5-slices":
+        if eased:
             ease_file(folder / "design.json")
     return cost(json.loads(report.read_text())["design"]["num_cells_by_type"])
 

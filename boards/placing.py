@@ -55,7 +55,7 @@ def _command(words: Sequence[str], seed: int) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Run the command with each seed; the exit code of the first one where none succeeds."""
     seeds, words = [int(seed) for seed in arguments[0].split(",")], list(arguments[1:])
-    if "--textcfg" in words:  # of an ECP5
+    if Path(words[0]).name.endswith("nextpnr-ecp5"):
         ease_file(Path(words[words.index("--json") + 1]))
     if len(seeds) == 1:
         return subprocess.run(words, check=False).returncode

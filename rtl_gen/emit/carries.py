@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from abc_hw import writing
 
 __all__ = ["OPEN", "ease", "ease_file", "main"]
 
@@ -40,9 +41,7 @@ def ease_file(path: Path) -> int:
     netlist = json.loads(path.read_text())
     changed = ease(netlist)
     if changed:
-        beside = path.with_name(f".{path.name}.eased")
-        beside.write_text(json.dumps(netlist))
-        os.replace(beside, path)
+        writing.write(path, json.dumps(netlist).encode())
     return changed
 
 
@@ -90,13 +89,17 @@ def _carry_out(cell: Cell) -> Any:
     return (cell["connections"].get("COUT") or OPEN)[0]
 
 
+def _read(bits: list[Any], uses: Counter[Any]) -> bool:
+    """Whether somebody reads what a pin gives."""
+    return any(isinstance(bit, int) and uses[bit] for bit in bits)
+
+
 def _eased(chain: list[Cell], uses: Counter[Any]) -> bool:
     """Change a chain whose last carry nobody reads."""
     chain[-1]["connections"]["COUT"] = OPEN
     carry = chain[0]["connections"]["CIN"]
     if not _ignores_carry(_half(chain[0], 0), uses):
-        last = chain[-1]["connections"]["S1"]
-        if last != OPEN and uses[last[0]]:
+        if _read(chain[-1]["connections"]["S1"], uses):
             return True
         halves = [_half(cell, side) for cell in chain for side in (0, 1)]
         for place, half in enumerate([_maker(carry), *halves[:-1]]):
@@ -130,13 +133,17 @@ def _ignores_carry(half: Half, uses: Counter[Any]) -> bool:
     """Whether nothing that is read depends on the carry in: not the carry out, for the table gives 0 for all that
     its pins can be, and not the sum, which nobody reads."""
     pins, table, inject = half
-    if pins["S"] and uses[pins["S"][0]]:
+    if _read(pins["S"], uses):
         return False
     fixed = {index: pins[pin] for index, pin in enumerate("ABCD") if pins[pin] in (FALSE, TRUE)}
     rows = [
         row for row in range(16) if all((bits == TRUE) == bool(row >> index & 1) for index, bits in fixed.items())
     ]
     return inject.strip() == "NO" and all(table[-1 - row] == "0" for row in rows)
+
+
+OTHER_FORM = (KeyError, TypeError, AttributeError)
+"""What JSON that is no netlist ends in: its members are not those that are looked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = parser.parse_args(arguments).netlist
     try:
         print(f"{path}: {ease_file(path)} chains eased")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, *OTHER_FORM) as error:
         print(f"{path}: expected a netlist of Yosys' write_json, found {error!r}", file=sys.stderr)
         return 2
     return 0

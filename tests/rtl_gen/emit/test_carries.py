@@ -17,8 +17,11 @@ from abc_hw.rtl_gen.parts.popcount import PopcountPlan, XorPopcount
 
 Netlist = dict[str, Any]
 
+Design = tuple[Module, list[Signal]]
+"""A module and its ports."""
 
-def sums(width: int) -> Module:
+
+def sums(width: int) -> Design:
     """Sum with a carry-in, difference, sum of which the carry is read, comparison, and a count in slices."""
     m = Module()
     one, other, carry = Signal(width, name="one"), Signal(width, name="other"), Signal(name="carry")
@@ -31,20 +34,19 @@ def sums(width: int) -> Module:
         total.eq(one + other + carry), less.eq(one - other), wide.eq(one + other), below.eq(one < other),
         count.a.eq(one), count.b.eq(other), differing.eq(count.o),
     ]
-    m.ports = [one, other, carry, total, less, wide, below, differing]  # type: ignore[attr-defined]
-    return m
+    return m, [one, other, carry, total, less, wide, below, differing]
 
 
-def plain_sum(width: int) -> Module:
+def plain_sum(width: int) -> Design:
     m = Module()
     one, other, total = Signal(width, name="one"), Signal(width, name="other"), Signal(width, name="total")
     m.d.comb += total.eq(one + other)
-    m.ports = [one, other, total]  # type: ignore[attr-defined]
-    return m
+    return m, [one, other, total]
 
 
-def netlist(folder: Path, module: Module) -> Netlist:
-    text = rtlil.convert(module, name="top", ports=module.ports, emit_src=False)  # type: ignore[attr-defined]
+def netlist(folder: Path, design: Design) -> Netlist:
+    module, ports = design
+    text = rtlil.convert(module, name="top", ports=ports, emit_src=False)
     (folder / "top.il").write_text(for_synthesis(text))
     run_yosys(
         f"read_rtlil {folder / 'top.il'}", f"synth_ecp5 -nowidelut -top top -json {folder / 'top.json'}",
