@@ -186,8 +186,8 @@ def clocks(
             "--quiet",
         ]
         if device.place[0].startswith("nextpnr-himbaechel"):
-            (folder / "empty.cst").write_text("")
-            command += ["--vopt", "cst=empty.cst", "--write", "routed.json"]
+            (folder / "pins.cst").write_text(gowin_pins(folder / "design.json"))
+            command += ["--vopt", "cst=pins.cst", "--write", "routed.json"]
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, check=False, timeout=limit
@@ -200,6 +200,19 @@ def clocks(
         (folder / "report.json").rename(found)
         reached.append(_clock(found))
     return reached
+
+
+GOWIN_PINS = ("52", "17", "18", "25")
+"""Of the package, a clock's first. nextpnr chooses pins by itself for the other families, not for Gowin."""
+
+
+def gowin_pins(design: Path) -> str:
+    """Lines that give each buffer of a netlist a pin; they name the buffer, not the port."""
+    top = json.loads(design.read_text())["modules"]["top"]
+    clock, cells = top["ports"]["clk"]["bits"], top["cells"]
+    buffers = [name for name, cell in cells.items() if cell["type"] in ("IBUF", "OBUF")]
+    ordered = sorted(buffers, key=lambda name: cells[name]["connections"]["I"] != clock)
+    return "".join(f'IO_LOC "{name}" {pin};\n' for name, pin in zip(ordered, GOWIN_PINS, strict=True))
 
 
 def _clock(report: Path) -> float:

@@ -182,12 +182,13 @@ class Narrow(_Pieces):
             self.o.payload.eq(Cat(pixel[:width] for pixel in pixels)),
             self.i.ready.eq(~filled | (last & self.o.ready)),
         ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += held.eq(Cat((pixel >> width)[:size] for pixel in pixels))
-            with m.If(last):
-                m.d.sync += filled.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [held.eq(self.i.payload), filled.eq(1)]
+        # Payload is taken whether there is one or not, so that its many registers wait for no valid from afar.
+        with m.If(~filled | self.o.ready):
+            m.d.sync += held.eq(Mux(
+                ~filled | last, self.i.payload.as_value(), Cat((pixel >> width)[:size] for pixel in pixels)
+            ))
+        with m.If(self.i.ready):
+            m.d.sync += filled.eq(self.i.valid)
         return m
 
 
@@ -210,6 +211,7 @@ class Widen(_Pieces):
             m.d.sync += filled.eq(0)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += filled.eq(last)
+        with m.If(self.i.ready):  # as in Narrow: lanes hold a transfer that never was until one comes
             for index in range(plan.o.lanes // plan.i.lanes):
                 lanes = Cat(
                     joined[plan.o.place(pixel, index * plan.i.lanes + lane)]

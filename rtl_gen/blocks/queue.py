@@ -11,7 +11,7 @@ from ..parts.stream import CodeStream
 
 __all__ = ["Queue", "QueuePlan"]
 
-SPARE_CYCLES = 4
+SPARE_CYCLES = 5
 """Of each group: from a transfer that leaves the queue to a step that knows of it."""
 
 

@@ -377,9 +377,10 @@ class LayerEngine(wiring.Component):
         loops = nest.loops
         taken = Mux(nest.at_last[loops.level("group")], in_last_group, plan.per_group)
         begins = nest.step & nest.begins[loops.level(loops.inside("group"))]
-        # What leaves the queue counts two cycles late: no sum waits for who takes it, no step for a comparison.
-        left, room = Signal(name="left"), Signal(init=1)
-        m.d.sync += [left.eq(queued.valid & queued.ready), free.eq(free - Mux(begins, taken, 0) + left)]
+        # What leaves the queue counts three cycles late: no sum waits for who takes it, no step for a comparison,
+        # and the way from the queue to the loops, which lie far apart in large arrays, has a cycle of its own.
+        left, room = delayed(m, queued.valid & queued.ready, 2, name="left", reset_less=False), Signal(init=1)
+        m.d.sync += free.eq(free - Mux(begins, taken, 0) + left)
         m.d.sync += room.eq(Mux(begins, free >= 2 * plan.per_group, free >= plan.per_group))
         return queued, room
 

@@ -90,7 +90,7 @@ class LayerTiming:
 
     def _knows_of(self, transfers: int) -> int:
         """When so many have left the queue and a group can know of it."""
-        return self._gone[transfers - 1] + 3 if transfers > 0 else 0
+        return self._gone[transfers - 1] + 4 if transfers > 0 else 0
 
 
 def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offered: IntArray) -> Moments:

@@ -301,11 +301,22 @@ def test_of_several_placements_the_best_is_kept(tmp_path: Path, monkeypatch: pyt
     tool.chmod(0o755)
     command = '"$NEXTPNR_ECP5" --seed 9 --report top.json --textcfg top.config --json netlist.json\n'
     (tmp_path / "go.sh").write_text(command)
-    (tmp_path / "netlist.json").write_text('{"modules": {}}')
+    inputs = {f"{pin}{side}": ["0"] for pin in "ABCD" for side in "01"}
+    outputs = {"S0": [2], "S1": [3], "COUT": [4]}
+    chain = {
+        "type": "CCU2C", "connections": {**inputs, "CIN": ["0"], **outputs},
+        "parameters": {"INIT0": "0" * 16, "INIT1": "0" * 16, "INJECT1_0": "NO", "INJECT1_1": "NO"},
+        "port_directions": dict.fromkeys([*inputs, "CIN"], "input") | dict.fromkeys(outputs, "output"),
+    }
+    ports = {"sum": {"direction": "output", "bits": [2, 3]}}
+    top = {"attributes": {"top": "1"}, "ports": ports, "cells": {"chain": chain}}
+    (tmp_path / "netlist.json").write_text(json.dumps({"modules": {"top": top}}))
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     toolchain.run_script(tmp_path, "go", ["nextpnr-ecp5"], seeds=(1, 2, 3, 4))
     assert (tmp_path / "top.config").read_text() == "placed with 2\n"
     assert json.loads((tmp_path / "top.json").read_text())["fmax"]["clk"]["achieved"] == 120
+    placed = json.loads((tmp_path / "netlist.json").read_text())["modules"]["top"]["cells"]["chain"]
+    assert placed["connections"]["COUT"] == ["x"], "nobody reads the chain's last carry"
     with pytest.raises(RuntimeError, match="place and route failed"):
         toolchain.run_script(tmp_path, "go", ["nextpnr-ecp5"], seeds=(3, 5))
 
