@@ -5,8 +5,9 @@
 
 Every variant and the full precision network (Conv2d, max-pool, BatchNorm, ReLU, all under torch.compile) take a
 step in turn, so that whatever else the machine does meets all of them alike. A step is what `abc-hw train` runs:
-augmentation, forward, backward, Adam. Prints medians of the processor's seconds, and in MB what forward keeps for
-backward. `--plain` compiles nothing.
+augmentation, forward, backward, Adam. Prints medians of seconds, the processor's (of all threads) and those of the
+clock, each also as a multiple of full precision's, and in MB what forward keeps for backward. `--plain` compiles
+nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ SHAPE = (32, 32, 3)
 CLASSES = 10
 WARM_UP = 3
 
-Step = Callable[[], float]
+Step = Callable[[], tuple[float, float]]
+"""Takes a step; the processor's seconds, and the clock's."""
 
 
 class Past(nn.Module):
@@ -96,7 +98,7 @@ class Pixels(nn.Module):
 
 
 def stepper(model: nn.Module, forward: nn.Module, precision: str, batch: int) -> tuple[Step, Callable[[], int]]:
-    """What takes a training step and returns its processor seconds; what counts the bytes kept for backward."""
+    """What takes a training step and tells its seconds; what counts the bytes kept for backward."""
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, *SHAPE), dtype=torch.uint8, generator=generator)
@@ -108,12 +110,12 @@ def stepper(model: nn.Module, forward: nn.Module, precision: str, batch: int) ->
             scores = forward(moved.permute(0, 3, 1, 2))
         return functional.cross_entropy(scores.float(), labels)
 
-    def step() -> float:
-        start = time.process_time()
+    def step() -> tuple[float, float]:
+        start, begun = time.process_time(), time.perf_counter()
         loss().backward()
         optimizer.step()
         optimizer.zero_grad()
-        return time.process_time() - start
+        return time.process_time() - start, time.perf_counter() - begun
 
     def kept() -> int:
         parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -142,15 +144,19 @@ def measure(model: str, variants: list[str], precision: str, options: argparse.N
         m, n = map(int, counts.split("/"))
         network = build_model(TrainingConfig(model=model, M=m, N=n, kind=kind), SHAPE, CLASSES)
         made[variant] = stepper(network, network, precision, options.batch)
-    seconds: dict[str, list[float]] = {name: [] for name in made}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
     for _ in range(WARM_UP + options.steps):
         for name, (step, _) in made.items():
             seconds[name].append(step())
-    base = statistics.median(seconds["float"][WARM_UP:])
+    medians = {
+        name: [statistics.median(kind) for kind in zip(*taken[WARM_UP:], strict=True)]
+        for name, taken in seconds.items()
+    }
     for name, (_, kept) in made.items():
-        median = statistics.median(seconds[name][WARM_UP:])
-        cells = model, precision, name, f"{median:.3f}", f"{median / base:.2f}", f"{kept() / 1e6:.0f}"
-        print(f"| {' | '.join(cells)} |", flush=True)
+        cells = [model, precision, name]
+        for median, base in zip(medians[name], medians["float"], strict=True):
+            cells += [f"{median:.3f}", f"{median / base:.2f}"]
+        print(f"| {' | '.join([*cells, f'{kept() / 1e6:.0f}'])} |", flush=True)
 
 
 def main() -> None:
@@ -165,7 +171,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("| model | precision | variant | s a step | of float | kept MB |\n|---|---|---|---:|---:|---:|")
+    columns = ("model", "precision", "variant", "s a step", "of float", "s by the clock", "of float", "kept MB")
+    print(f"| {' | '.join(columns)} |\n|---|---|---|{'---:|' * 5}")
     compiled = contextlib.nullcontext() if options.plain else kernels.compiling()
     with compiled:
         for model in options.models.split(","):

@@ -89,8 +89,9 @@ def add(
 ) -> None:
     """Put a trained network into the zoo of this installation, with a card of what is measured here.
 
-    The network is re-encoded with as few bases as give the same scores, and the golden model evaluates it on all
-    test images. Exit code 0: added; 1: its scores differ from PyTorch's; 2: something cannot be used.
+    A chain of layers is re-encoded with as few bases as give the same scores, and the golden model evaluates
+    the network on all test images. Exit code 0: added; 1: its scores differ from PyTorch's; 2: something cannot
+    be used.
     """
     need("train", "torch", "lightning")
     from abc_hw.sim import fast
@@ -106,9 +107,7 @@ def add(
     config = load_checkpoint(checkpoint).config
     if config.dataset not in SOURCES:
         raise InputError(f"{checkpoint}: expected one of {', '.join(SOURCES)} as data set, found {config.dataset}")
-    if isinstance(network, Graph):
-        raise InputError(f"{checkpoint}: expected a chain of layers for the zoo, found {config.model}")
-    fewer = reencode(network)
+    fewer = network if isinstance(network, Graph) else reencode(network)
     test = named_dataset(config.dataset, data_dir).test
     with progress("golden model") as update:
         scores = fast.run(fewer, test.images, progress=update)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from abc_hw.errors import InputError
-from abc_hw.network import Network, files
+from abc_hw.network import Graph, Network, files
 from abc_hw.reading import read_json
 from abc_hw.validation import shown, validate
 from abc_hw.writing import own_folder, telling, write
@@ -31,7 +31,7 @@ class Card(BaseModel):
 
     Members
     -------
-    digest : :attr:`abc_hw.network.Network.digest` of the network that was measured
+    digest : of the network that was measured, :attr:`abc_hw.network.Network.digest` or that of the graph
     command : what trains it, as far as one machine's arithmetic equals another's
     training : the whole configuration of the training
     note : what the configuration does not say, may be empty
@@ -78,8 +78,18 @@ def path(name: str) -> Path:
 
 
 def load(name: str) -> Network:
-    """The network of that name; InputError if there is none."""
+    """The chain of layers of that name; InputError if there is none, or a graph that is no chain."""
     return files.load(path(name))
+
+
+def load_any(name: str) -> Network | Graph:
+    """The network of that name, chain or graph; InputError if there is none."""
+    return files.load_any(path(name))
+
+
+def chains() -> tuple[str, ...]:
+    """The names of those that are chains of layers, in alphabetical order."""
+    return tuple(name for name in names() if isinstance(load_any(name), Network))
 
 
 def card(name: str) -> Card:
@@ -94,7 +104,7 @@ def card(name: str) -> Card:
     if following is not None:
         return following
     settled = network.with_suffix(".json")
-    found, digest = _read_card(settled), files.load(network).digest
+    found, digest = _read_card(settled), files.load_any(network).digest
     if found.digest != digest:
         raise InputError(
             f"{settled}: expected the card of {network.name}, digest {digest[:16]}, found that of another, "
@@ -109,7 +119,7 @@ def _following(network: Path) -> Card | None:
     if not file.exists():
         return None
     card = _read_card(file)
-    return card if card.digest == files.load(network).digest else None
+    return card if card.digest == files.load_any(network).digest else None
 
 
 def _read_card(file: Path) -> Card:

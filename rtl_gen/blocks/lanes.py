@@ -150,17 +150,19 @@ class _Pieces(wiring.Component):
             raise ValueError(f"Lanes of a piece must divide {self._whole.lanes}, not {self._piece.lanes}")
         super().__init__({"i": In(plan.i.signature), "o": Out(plan.o.signature)})
 
-    def _counted(self, m: Module, step: Value) -> tuple[Signal, Value]:
-        """(the piece within its transfer, is it the last there), counted with ``step``."""
-        pieces = self._whole.lanes // self._piece.lanes
+    @property
+    def _pieces(self) -> int:
+        """Of a transfer."""
+        return self._whole.lanes // self._piece.lanes
+
+    def _pixel_end(self, m: Module, step: Value) -> Value:
+        """Is a piece the last one of its group of pixels? Counted with ``step``."""
         per_pixel = self._piece.channel_words(self._plan.shape[2])
-        piece = Signal(range(per_pixel))  # within the group of pixels
-        within = Signal(range(pieces))
-        pixel_end = piece == per_pixel - 1
-        last = (within == pieces - 1) | pixel_end
+        piece = Signal(range(per_pixel))
+        ends = piece == per_pixel - 1
         with m.If(step):
-            m.d.sync += [piece.eq(Mux(pixel_end, 0, piece + 1)), within.eq(Mux(last, 0, within + 1))]
-        return within, last
+            m.d.sync += piece.eq(Mux(ends, 0, piece + 1))
+        return ends
 
 
 class Narrow(_Pieces):
@@ -174,7 +176,10 @@ class Narrow(_Pieces):
         plan = self._plan
         held = Signal.like(self.i.payload, reset_less=True)
         filled = Signal()
-        _, last = self._counted(m, self.o.valid & self.o.ready)
+        step, within = self.o.valid & self.o.ready, Signal(range(self._pieces))
+        last = (within == self._pieces - 1) | self._pixel_end(m, step)
+        with m.If(step):
+            m.d.sync += within.eq(Mux(last, 0, within + 1))
         size, width = (one.width // one.px for one in (plan.i, plan.o))  # bits of a pixel
         pixels = [held.as_value()[start : start + size] for start in range(0, plan.i.width, size)]
         m.d.comb += [
@@ -202,24 +207,26 @@ class Widen(_Pieces):
         m = Module()
         plan = self._plan
         filled = Signal()
-        within, last = self._counted(m, self.i.valid & self.i.ready)
+        step = self.i.valid & self.i.ready
+        turn = Signal(self._pieces, init=1)  # one-hot: the lanes that a piece goes into wait for no comparison
+        last = turn[-1] | self._pixel_end(m, step)
         joined = Signal.like(self.o.payload, reset_less=True)
         m.d.comb += [
             self.i.ready.eq(~filled | self.o.ready), self.o.valid.eq(filled), self.o.payload.eq(joined),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += filled.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += filled.eq(last)
+        with m.If(step):
+            m.d.sync += [filled.eq(last), turn.eq(Mux(last, 1, turn << 1))]
         with m.If(self.i.ready):  # as in Narrow: lanes hold a transfer that never was until one comes
-            for index in range(plan.o.lanes // plan.i.lanes):
+            for index in range(self._pieces):
                 lanes = Cat(
                     joined[plan.o.place(pixel, index * plan.i.lanes + lane)]
                     for pixel in range(plan.i.px) for lane in range(plan.i.lanes)
                 )
-                with m.If(within == index):
+                with m.If(turn[index]):
                     m.d.sync += lanes.eq(self.i.payload.as_value())
-                with m.Elif(within == 0):
+                with m.Elif(turn[0]):
                     m.d.sync += lanes.eq(0)
         return m
 

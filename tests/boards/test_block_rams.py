@@ -56,6 +56,6 @@ def test_of_one_network(board: str, weights: WeightSource, tmp_path: Path) -> No
 @pytest.mark.long
 @pytest.mark.parametrize("weights", ["rom", "loaded"])
 @pytest.mark.parametrize("board", LIBRARIES)
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.chains())
 def test_of_every_network(name: str, board: str, weights: WeightSource, tmp_path: Path) -> None:
     check(name, board, weights, tmp_path)

@@ -20,7 +20,7 @@ from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan
 from abc_hw.rtl_gen.folding import LayerFolding, candidates, default_foldings, fold_for_cycles, least_cycles
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.chains())
 def test_solver_and_estimator_agree_on_every_candidate(name: str) -> None:
     network, device = zoo.load(name), DEVICES["ecp5-85k"]
     solver, estimator = Solver(network, device), Estimator(network, device.family)
@@ -50,7 +50,7 @@ def same(option: Option, layer: LayerEstimate) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", zoo.chains())
 def test_they_agree_on_all_there_are(name: str) -> None:
     """Every folding of every layer, with all numbers of pixels that may come at once."""
     network, device = zoo.load(name), DEVICES["ecp5-85k"]

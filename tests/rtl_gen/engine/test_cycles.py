@@ -140,7 +140,7 @@ def named(name: str) -> Network:
 SMALL = ["tiny", "digits-small"]
 LARGE = [
     "lenet", "mlp", "vgg", "cnv", "cnv-m1n1",
-    *(f"zoo:{name}" for name in zoo.names() if f"zoo:{name}" not in SMALL),
+    *(f"zoo:{name}" for name in zoo.chains() if f"zoo:{name}" not in SMALL),
 ]
 """Simulated by ``pytest -m long tests/rtl_gen/engine/test_cycles.py``, in minutes each."""
 
@@ -148,7 +148,7 @@ LARGE = [
 def test_no_example_is_forgotten() -> None:
     examples = {path.stem for path in EXAMPLES.glob("*.toml")}
     examples.remove("residual")  # a graph, of which no accelerator is made
-    assert examples | {f"zoo:{name}" for name in zoo.names()} == {*SMALL, *LARGE}
+    assert examples | {f"zoo:{name}" for name in zoo.chains()} == {*SMALL, *LARGE}
 
 
 @pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.long) for name in LARGE)])
