@@ -12,7 +12,7 @@ from abc_hw.rtl_gen.cost.estimate import estimate
 
 SHOWN = {
     "digits-lenet-m3n3": 2_000, "mnist-lenet-m1n1": 200_000, "mnist-lenet-m2n2": 50_000,
-    "mnist-lenet-m3n3": 20_000, "cifar-vgg-residual-m3n3": 500_000,
+    "mnist-lenet-m3n3": 20_000, "cnv-m1n2": 500_000,
 }
 """Network of the zoo -> cycles per image that are asked for."""
 

@@ -1,6 +1,6 @@
 """How fast the tools themselves are: evaluation, generation, simulation, each beside something to compare with.
 
-    python -m benchmarks.speed [--images N] [--only generation] [--networks lenet,vgg,zoo:cifar-vgg-residual-m3n3]
+    python -m benchmarks.speed [--images N] [--only generation] [--networks lenet,vgg,zoo:cnv-m1n2]
 
 Prints one table per question. Evaluation and simulation run examples/lenet.toml (random weights; 28 x 28 images,
 M = N = 3), generation every network that is named, each in a process of its own for its peak of memory. Times of
@@ -123,7 +123,7 @@ def simulation(network: Any, foldings: Any, images: np.ndarray) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200, help="to evaluate; a fiftieth is simulated")
-    parser.add_argument("--networks", default="lenet,zoo:mnist-lenet-m3n3,vgg,zoo:cifar-vgg-residual-m3n3")
+    parser.add_argument("--networks", default="lenet,zoo:mnist-lenet-m3n3,vgg,zoo:cnv-m1n2")
     parser.add_argument("--only", choices=["evaluation", "generation", "depths", "simulation"])
     options = parser.parse_args()
     if options.only in (None, "generation"):

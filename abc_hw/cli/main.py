@@ -113,7 +113,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {
     ),
     foldings.fold: (
         "abc-hw fold zoo:mnist-lenet-m3n3 --device ecp5-25k --fps 2000",
-        "abc-hw fold zoo:cifar-vgg-residual-m3n3 --device ecp5-85k --fit --budget 0.7 -o folding.toml",
+        "abc-hw fold zoo:cnv-m1n2 --device ecp5-85k --fit --budget 0.7 -o folding.toml",
     ),
     report.report: (
         "abc-hw report zoo:mnist-lenet-m3n3 --device ecp5-85k --html report.html",

@@ -10,7 +10,7 @@ from abc_hw.cli.completion import values
 from abc_hw.cli.main import app
 
 OFFERED = {
-    "network": ("simulate", "zoo:cnv", ["zoo:cnv-m1n1", "zoo:cnv-m1n2", "zoo:cnv-m2n2"]),
+    "network": ("simulate", "zoo:cnv", ["zoo:cnv-m1n1", "zoo:cnv-m1n2", "zoo:cnv-m2n2", "zoo:cnv-m3n3"]),
     "netlist": ("simulate zoo:cnv-m2n2 --netlist", "i", ["ice40", "ice40-up5k"]),
     "simulator": ("simulate zoo:cnv-m2n2 --simulator", "", ["verilator", "icarus"]),
     "weights": ("simulate zoo:cnv-m2n2 --weights", "l", ["loaded"]),
