@@ -59,7 +59,24 @@ def _run(*command: str) -> str:
 def for_synthesis(rtlil: str) -> str:
     """A design as Amaranth writes it, with all that its signals and memories are marked with: what Yosys
     synthesises, for boards, netlists and measurements alike."""
-    return with_copies(with_free_collisions(without_field_names(without_ram_contents(rtlil))))
+    changed = without_ram_contents(without_first_values(rtlil))
+    return with_copies(with_free_collisions(without_field_names(changed)))
+
+
+UNREAD = "attribute \\unread_at_first 1\n"
+
+
+def without_first_values(rtlil: str) -> str:
+    """A design as Amaranth writes it, but registers marked ``unread_at_first`` begin with anything.
+
+    Amaranth gives every register a first value. For that Yosys keeps also a register that holds a constant from
+    the second cycle on; it makes one of all there are in the accelerator, and its wire reaches over the chip.
+    """
+    return re.sub(
+        r"(?<=\n)(?:  attribute [^\n]*\n)+(?=  wire )",
+        lambda marks: re.sub(r"  attribute \\init [^\n]*\n", "", marks[0]) if UNREAD in marks[0] else marks[0],
+        rtlil,
+    )
 
 
 def _by_module(rtlil: str, change: Callable[[str], str]) -> str:

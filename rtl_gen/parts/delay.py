@@ -17,9 +17,11 @@ INPUTS = 4
 def delayed(
     m: Module, value: Value, cycles: int, *, name: str, reset_less: bool = True, enable: Value | None = None
 ) -> Value:
-    """``value`` as it was ``cycles`` ago; with ``enable``, only cycles in which that is 1 count."""
+    """``value`` as it was ``cycles`` ago; with ``enable``, only cycles in which that is 1 count. What it is before
+    that is for nobody to read, unless it is reset."""
+    attributes = {"unread_at_first": 1} if reset_less else {}
     for cycle in range(cycles):
-        register = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less)
+        register = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less, attrs=attributes)
         with m.If(Const(1) if enable is None else enable):
             m.d.sync += register.eq(value)
         value = register

@@ -12,7 +12,7 @@ from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
 from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys, with_copies, without_field_names
-from abc_hw.rtl_gen.parts.delay import copied
+from abc_hw.rtl_gen.parts.delay import copied, delayed
 
 
 def fields() -> str:
@@ -62,6 +62,20 @@ def test_copies_stay_as_many_as_there_are(tmp_path: Path, synthesis: str) -> Non
         registers[name] = sum("FF" in cell["type"] for cell in cells)
     # With one copy the three fields of what is held are one as well.
     assert registers == {"merged": 1 + 4, "copies": 3 + 12}
+
+
+@pytest.mark.parametrize("reset_less", [True, False])
+def test_a_constant_that_is_delayed_is_no_register(tmp_path: Path, reset_less: bool) -> None:
+    """Unless it is to be something else before."""
+    m, always, seen = Module(), Signal(), Signal()
+    m.d.comb += [always.eq(1), seen.eq(delayed(m, always, 2, name="late", reset_less=reset_less))]
+    text = rtlil.convert(m, name="top", ports=[seen], emit_src=False)
+    (tmp_path / "top.il").write_text(for_synthesis(text))
+    run_yosys(
+        f"read_rtlil {tmp_path / 'top.il'}", f"synth_ecp5 -top top -json {tmp_path / 'netlist.json'}",
+    )
+    cells = json.loads((tmp_path / "netlist.json").read_text())["modules"]["top"]["cells"].values()
+    assert sum("FF" in cell["type"] for cell in cells) == (0 if reset_less else 2)
 
 
 @pytest.mark.parametrize("marked", [True, False])
