@@ -8,7 +8,11 @@ from amaranth.hdl import Const, Module, Signal, Value
 
 from .arith import ceil_div
 
-__all__ = ["chosen", "chosen_cycles", "chosen_gates", "copied", "delayed"]
+__all__ = ["UNREAD", "chosen", "chosen_cycles", "chosen_gates", "copied", "delayed"]
+
+UNREAD = {"unread_at_first": 1}
+"""Attributes of a register whose first value is for nobody to read: synthesis may let it begin with anything
+(:func:`abc_hw.rtl_gen.emit.yosys.without_first_values`)."""
 
 INPUTS = 4
 """Of a look-up table, for :func:`chosen`."""
@@ -19,7 +23,7 @@ def delayed(
 ) -> Value:
     """``value`` as it was ``cycles`` ago; with ``enable``, only cycles in which that is 1 count. What it is before
     that is for nobody to read, unless it is reset."""
-    attributes = {"unread_at_first": 1} if reset_less else {}
+    attributes = UNREAD if reset_less else {}
     for cycle in range(cycles):
         register = Signal(value.shape(), name=f"{name}_{cycle + 1}", reset_less=reset_less, attrs=attributes)
         with m.If(Const(1) if enable is None else enable):

@@ -8,6 +8,7 @@ from typing import TypeVar
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
 
 from .arith import ceil_div
+from .delay import UNREAD
 
 __all__ = ["Adder", "Bits", "CountPlan", "Mismatch", "Stages", "ccu2c_row", "chain_row", "count_plan"]
 
@@ -71,7 +72,7 @@ class Stages:
 
     def after(self, level: int, value: Value, name: str) -> Value:
         """What leaves ``level`` with ``value`` at its end: a signal, for an expression is built at each use."""
-        result = Signal(value.shape(), name=name, reset_less=True)
+        result = Signal(value.shape(), name=name, reset_less=True, attrs=UNREAD)
         self._m.d["sync" if self.registered(level) else "comb"] += result.eq(value)
         return result
 
