@@ -126,7 +126,8 @@ def credit(plan: LayerPlan, kind: type[Credit] = Credit) -> Spec:
     if dut.careless:
         return spec
     free = spec.inner("free", range(depth + 1))
-    spec.prove((owed + waits + free + spec.inner("left", 1)) == depth)
+    left = sum(spec.inner(f"left_{cycle}", 1) for cycle in (1, 2))
+    spec.prove((owed + waits + free + left) == depth)
     spec.prove(~dut.begins | (free >= dut.brings))
     # What makes the induction close.
     spec.prove(~spec.inner("room", 1) | (free >= plan.queue.per_group))
