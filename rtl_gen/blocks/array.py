@@ -117,6 +117,11 @@ class ArrayPlan:
         return self.operand_latency - int(self.groups_m > 1) if self.stores_bases else 0
 
     @property
+    def counts_stored(self) -> bool:
+        """Are stored weights the counters' operands, with no register of the array before them?"""
+        return self.weight_delay == self.operand_latency
+
+    @property
     def latency(self) -> int:
         """Cycles from the last word of a dot to ``valid``."""
         return self.operand_latency + self.element.latency

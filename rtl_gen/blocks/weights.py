@@ -47,11 +47,11 @@ class WeightsPlan(FoldedLayer):
     @cached_property
     def memory(self) -> MemoryPlan:
         """As one memory."""
-        loaded = self.numbers.loaded
-        key = self.technology.name, "weights", self.schedule.folding.simd, self.schedule.folding.pe, self.large
+        loaded, folding, direct = self.numbers.loaded, self.schedule.folding, self.array.counts_stored
+        key = self.technology.name, "weights", folding.simd, folding.pe, direct, self.large
         return self.numbers.shared(key, lambda: MemoryPlan(
             name="weights", width=self.width, words=self.words, contents=None if loaded else self.contents,
-            write="parts" if loaded else "none", technology=self.technology, large=self.large,
+            write="parts" if loaded else "none", relayed=direct, technology=self.technology, large=self.large,
         ))
 
     @property

@@ -60,8 +60,8 @@ class MemoryPlan:
     settled : must a word that is read and written (``word``) at once be the old one? Otherwise it can be anything
     held : has it an enable, without which nothing moves between address and word?
     registered : has it a register at its output? Without one it answers late in its cycle
-    relayed : does logic take its word? Then a register lies between that logic and blocks, whose places on the
-        chip are given and may be far from it
+    relayed : does logic of several levels take its word? Then a register lies between that logic and blocks, whose
+        places on the chip are given and may be far from it
     technology : what it can be made of
     large : has one of the part's large memories been set aside for it?
     plain : the same with the same latency, in plain words of the language and as one array

@@ -46,6 +46,7 @@ def test_every_bit_with_banks_behind_each_other(
     assert late.layers[0].latency > at_once
     blocks = [block for layer in late.layers for block in layer.blocks.values()]
     assert any(memory.relays for block in blocks for memory in block.memories) == (technology is RELAYED)
+    assert late.layers[0].weights.memory.relays == (technology is RELAYED), "counters take weights at once"
     images = random_images(rng, network, 3)
     result = simulate(network, images, foldings=foldings, simulator="icarus", stalls=0.2, weights=weights)
     assert result.ok, result.layers
