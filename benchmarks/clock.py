@@ -109,7 +109,11 @@ def main() -> None:
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     known = json.loads(COEFFICIENTS.read_text()) if COEFFICIENTS.exists() else {}
-    for device in options.devices.split(","):
+    devices = options.devices.split(",")
+    unfitted = [device for device in devices if FAMILIES[device] not in known]
+    if options.no_fit and unfitted:
+        parser.error(f"{', '.join(unfitted)}: nothing was fitted yet; leave --no-fit out")
+    for device in devices:
         lines: list[Line] = []
         for case, elsewhere in cases(device, options.count):
             start = time.monotonic()

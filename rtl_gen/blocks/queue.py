@@ -3,10 +3,15 @@
 import dataclasses
 from functools import cached_property
 
+from amaranth.hdl import Module, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
 from ..parts.arith import bits_of, ceil_div
 from ..parts.fifo import Fifo, FifoPlan
 from ..parts.memory_mapping import GENERIC, Technology
 from ..parts.memory_plan import MemoryPlan
+from ..parts.skid import Skid
 from ..parts.stream import CodeStream
 
 __all__ = ["Queue", "QueuePlan"]
@@ -45,14 +50,19 @@ class QueuePlan:
 
     @property
     def depth(self) -> int:
-        """Transfers that it holds, those included that groups under way will bring."""
-        waits = self.under_way + self.per_group * self.apart + SPARE_CYCLES + self.latency
+        """Transfers that it holds, those included that groups under way will bring; two more at the output."""
+        waits = self.under_way + self.per_group * self.apart + SPARE_CYCLES + self.storage_latency
         groups = ceil_div(waits, self.group_cycles) + 2
         return groups * self.per_group
 
+    @property
+    def capacity(self) -> int:
+        """Transfers that it holds if nobody takes any, those at the output included."""
+        return self.depth + 2
+
     @cached_property
     def storage(self) -> FifoPlan:
-        """All but the transfer that stands at the output."""
+        """All of ``depth`` but the transfer that stands behind the memory."""
         return FifoPlan(width=self.i.width, words=self.depth - 1, technology=self.technology)
 
     @property
@@ -60,9 +70,14 @@ class QueuePlan:
         return [self.storage.memory]
 
     @property
+    def storage_latency(self) -> int:
+        """Cycles from a transfer that finds the queue empty to it behind the memory."""
+        return FifoPlan(width=self.i.width, words=1, technology=self.technology).latency
+
+    @property
     def latency(self) -> int:
         """Cycles from a transfer that finds the queue empty to it at the output."""
-        return FifoPlan(width=self.i.width, words=1, technology=self.technology).latency
+        return self.storage_latency + 1
 
     @property
     def cycles(self) -> int:
@@ -75,13 +90,40 @@ class QueuePlan:
         return {"one": 1, "depth bits": bits_of(self.depth), "word": self.i.width}
 
 
-class Queue(Fifo):
+class Queue(wiring.Component):
     """First in, first out; nobody asks whether there is room: who puts something in knows.
+
+    ::
+
+        w --> memory --> skid buffer --> o
+                    |
+                    +--> left
 
     Parameters
     ----------
     plan : how much
+
+    Members
+    -------
+    w_en, w_data : In, takes a transfer in
+    left : Out(1), one has left the memory
+    o : Out, stream
     """
 
     def __init__(self, plan: QueuePlan) -> None:
-        super().__init__(plan.storage)
+        self._plan = plan
+        super().__init__({
+            "w_en": In(1), "w_data": In(unsigned(plan.i.width)), "left": Out(1), "o": Out(plan.o.signature),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fifo = fifo = Fifo(self._plan.storage)
+        m.submodules.skid = skid = Skid(self._plan.o.signature)
+        m.d.comb += [
+            fifo.w_en.eq(self.w_en), fifo.w_data.eq(self.w_data), fifo.r_en.eq(skid.i.ready),
+            skid.i.valid.eq(fifo.r_rdy), skid.i.payload.as_value().eq(fifo.r_data),
+            self.left.eq(fifo.r_rdy & skid.i.ready),
+        ]
+        wiring.connect(m, skid.o, wiring.flipped(self.o))
+        return m

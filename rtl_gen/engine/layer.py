@@ -236,7 +236,7 @@ class LayerPlan:
         needed = (released + need)[outputs // per_row] * row_transfers
         # Groups begin as long as the queue has room for all that one brings; a row's rows go after its last group.
         in_last_group = schedule.out_transfers - (schedule.channel_groups - 1) * queue.per_group
-        begun = (outputs + queue.depth - queue.per_group + in_last_group) // per_row  # rows of windows, in all
+        begun = (outputs + queue.capacity - queue.per_group + in_last_group) // per_row  # rows of windows, in all
         image, row = np.divmod(begun, len(rows))
         before = image * layer.in_shape[0] + released[row]
         flow = Flow(transfers, needed, (before + self.window.ring.capacity) * row_transfers)
@@ -364,25 +364,18 @@ class LayerEngine(wiring.Component):
         """The queue behind the output unit as a stream, and whether it has room for one more group."""
         plan, schedule = self._plan.queue, self._plan.schedule
         m.submodules.queue = queue = Queue(plan)
-        queued = plan.o.signature.create(path=("queued",))
-        m.d.comb += [
-            queue.w_data.eq(output.o),
-            queue.w_en.eq(output.valid),
-            queued.valid.eq(queue.r_rdy),
-            queued.payload.eq(queue.r_data),
-            queue.r_en.eq(queued.ready),
-        ]
+        m.d.comb += [queue.w_data.eq(output.o), queue.w_en.eq(output.valid)]
         in_last_group = schedule.out_transfers - (schedule.channel_groups - 1) * plan.per_group
         free = Signal(range(plan.depth + 1), init=plan.depth)
         loops = nest.loops
         taken = Mux(nest.at_last[loops.level("group")], in_last_group, plan.per_group)
         begins = nest.step & nest.begins[loops.level(loops.inside("group"))]
-        # What leaves the queue counts three cycles late: no sum waits for who takes it, no step for a comparison,
-        # and the way from the queue to the loops, which lie far apart in large arrays, has a cycle of its own.
-        left, room = delayed(m, queued.valid & queued.ready, 2, name="left", reset_less=False), Signal(init=1)
+        # What leaves the queue counts three cycles late: no step waits for a sum and a comparison, and the way
+        # from the queue to the loops, which lie far apart in large arrays, has cycles of its own.
+        left, room = delayed(m, queue.left, 2, name="left", reset_less=False), Signal(init=1)
         m.d.sync += free.eq(free - Mux(begins, taken, 0) + left)
         m.d.sync += room.eq(Mux(begins, free >= 2 * plan.per_group, free >= plan.per_group))
-        return queued, room
+        return queue.o, room
 
     def _build_pool(self, m: Module, queued: wiring.PureInterface) -> wiring.PureInterface:
         """Other pixels, and max-pool, on the queue's stream, where the layer has them."""

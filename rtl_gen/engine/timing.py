@@ -11,7 +11,7 @@ from ..blocks.ring import row_plan
 from ..blocks.threshold import OutputPlan
 from ..blocks.window import WindowPlan
 from ..parts.moments import Moments, in_turn, is_in_turn
-from ..parts.timing import Fifo, Taken
+from ..parts.timing import Fifo, Skid, Taken
 
 __all__ = ["LayerTiming", "layer_moments"]
 
@@ -29,7 +29,7 @@ class LayerTiming:
         self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.capacity
         self._late = 2 + window.waits  # cycles from a row's last step to a transfer that can take its place
         self._apart = output.items  # cycles from one transfer of a group to the next
-        self._queue = Fifo(after, queue.storage.memory.latency)
+        self._queue = Fifo(Skid(after).take, queue.storage.memory.latency)
         rows, self._height = row_plan(self._schedule.layer), self._schedule.layer.in_shape[0]
         self._row_transfers = window.i_transfers // self._height
         self._freed = list(accumulate(freed for _, freed in rows))  # rows let go with each row of windows
@@ -42,7 +42,7 @@ class LayerTiming:
         self._ends: list[int] = []  # last steps of rows of windows
         self._begun, self._next = -2, 0  # when the last group began, and another one can
         self._brought = self._before = 0  # transfers of all groups that began, and without the last one
-        self._gone: list[int] = []  # when transfers left the queue
+        self._gone: list[int] = []  # when transfers left the queue's memory
 
     def take(self, offered: int) -> int:
         """:data:`abc_hw.rtl_gen.parts.timing.Taken`."""
@@ -132,4 +132,4 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
     within = within.reshape(schedule.pixel_groups, -1)[:, : schedule.out_transfers].reshape(-1)
     late = queue.group_cycles - 1 + queue.under_way
     put = (np.array(begins)[:, None] + within + late).reshape(-1)
-    return Moments(taken, in_turn(put + 1) + queue.storage.memory.latency)
+    return Moments(taken, in_turn(put + 1) + queue.storage.memory.latency + 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .flow import Flow
 
-__all__ = ["Aside", "Bounded", "Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
+__all__ = ["Aside", "Bounded", "Fifo", "Paced", "Places", "Row", "Skid", "Taken", "at_once", "slowest_by_name"]
 
 Taken = Callable[[int], int]
 """The cycle in which a transfer is taken, by the cycle from which on it is offered; of one after the other."""
@@ -134,6 +134,25 @@ class Aside:
         taken = max(offered, self._free)
         self._free = self._after(taken) + 1
         return taken
+
+
+class Skid:
+    """Two registers, one of which is at the output (:class:`abc_hw.rtl_gen.parts.skid.Skid`).
+
+    Parameters
+    ----------
+    after : who takes what comes out
+    """
+
+    def __init__(self, after: Taken) -> None:
+        self._after, self._last = after, -1
+        self._given = deque([-1, -1], 2)  # when the last ones were taken
+
+    def take(self, offered: int) -> int:
+        """:data:`Taken`."""
+        self._last = max(offered, self._last + 1, self._given[0] + 1)
+        self._given.append(self._after(max(self._last, self._given[-1]) + 1))
+        return self._last
 
 
 class Fifo:

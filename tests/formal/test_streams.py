@@ -12,6 +12,7 @@ from abc_hw.rtl_gen.blocks.fork import Fork, ForkPlan
 from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.arith import ceil_div
+from abc_hw.rtl_gen.parts.skid import Skid
 from abc_hw.rtl_gen.parts.stream import CodeStream
 
 CODE = unsigned(2)
@@ -71,6 +72,29 @@ def adapter(channels: int, i_lanes: int, o_lanes: int) -> Spec:
 ])
 def test_lane_adapter(channels: int, i_lanes: int, o_lanes: int) -> None:
     holds(bounded(adapter(channels, i_lanes, o_lanes), steps=14, mutants=3))
+
+
+def skid() -> Spec:
+    """All that came stands inside, in order, and goes out; it is ready whenever one more finds room."""
+    dut = Skid(CodeStream(1, CODE).signature)
+    spec = Spec(dut)
+    spec.assume(spec.stable(dut.i, "i"))
+    spec.prove(spec.stable(dut.o, "o"))
+    came, went = (spec.count(transfers(port), 8, name) for port, name in ((dut.i, "i"), (dut.o, "o")))
+    inside, number, kept = (came - went)[:8], spec.constant(8, "number"), Signal(CODE)
+    with spec.m.If(transfers(dut.i) & (came == number)):
+        spec.m.d.sync += kept.eq(dut.i.payload[0])
+    for waits, register in enumerate((dut.o.payload[0], spec.inner("spare", CODE))):
+        ours = (inside > waits) & ((went + waits)[:8] == number)
+        spec.prove(~ours | (register == kept))
+    spec.prove((inside <= 2) & (dut.o.valid == (inside != 0)) & (dut.i.ready == (inside != 2)))
+    spec.cover("one is put aside", inside == 2)
+    spec.cover("one goes through each cycle", transfers(dut.i) & transfers(dut.o) & (went == 3))
+    return spec
+
+
+def test_skid() -> None:
+    holds(by_induction(skid(), cover_at=6))
 
 
 def fork(branches: int) -> Spec:

@@ -16,8 +16,10 @@ from abc_hw.rtl_gen.blocks.lanes import AdapterPlan, LaneAdapter
 from abc_hw.rtl_gen.blocks.pixels import PixelAdapter, PixelPlan
 from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
+from abc_hw.rtl_gen.parts.skid import Skid
 from abc_hw.rtl_gen.parts.stream import CodeStream
 from abc_hw.rtl_gen.parts.timing import Fifo as FifoTiming
+from abc_hw.rtl_gen.parts.timing import Skid as SkidTiming
 from abc_hw.rtl_gen.parts.timing import Taken
 
 CYCLES = 400
@@ -66,6 +68,8 @@ def made(name: str) -> tuple[wiring.Component, Callable[[Taken], Taken]]:
         return PixelAdapter(pixels), pixels.timing
     if name == "queue":
         return (queued := Queued()), queued.timing
+    if name == "skid":
+        return Skid(stream.Signature(4)), lambda after: SkidTiming(after).take
     return adapter(*{"narrow": (5, 4, 2), "widen": (7, 1, 3), "both": (8, 4, 6)}[name])
 
 
@@ -96,7 +100,7 @@ def seen(component: Any, offers: list[bool], ready: list[bool]) -> tuple[list[in
 
 
 @pytest.mark.parametrize(("offering", "taking"), [(1.0, 1.0), (0.3, 1.0), (1.0, 0.3), (0.5, 0.5)])
-@pytest.mark.parametrize("name", ["argmax", "pool", "pixels", "queue", "narrow", "widen", "both"])
+@pytest.mark.parametrize("name", ["argmax", "pool", "pixels", "queue", "skid", "narrow", "widen", "both"])
 def test_cycles_are_the_plans(name: str, offering: float, taking: float) -> None:
     chance = random.Random(f"{name} {offering} {taking}")
     offers, ready = ([chance.random() < share for _ in range(CYCLES)] for share in (offering, taking))
