@@ -48,36 +48,37 @@ class QueuePlan:
         """What leaves."""
         return self.i
 
-    @property
+    @cached_property
     def depth(self) -> int:
         """Transfers that it holds, those included that groups under way will bring; two more at the output."""
-        waits = self.under_way + self.per_group * self.apart + SPARE_CYCLES + self.storage_latency
-        groups = ceil_div(waits, self.group_cycles) + 2
-        return groups * self.per_group
+        late, depth = 0, 2
+        while (latency := self._storage(depth).latency) > late:  # the deeper, the later a word is there
+            late = latency
+            waits = self.under_way + self.per_group * self.apart + SPARE_CYCLES + late
+            depth = (ceil_div(waits, self.group_cycles) + 2) * self.per_group
+        return depth
 
     @property
     def capacity(self) -> int:
         """Transfers that it holds if nobody takes any, those at the output included."""
         return self.depth + 2
 
+    def _storage(self, depth: int) -> FifoPlan:
+        return FifoPlan(width=self.i.width, words=depth - 1, technology=self.technology)
+
     @cached_property
     def storage(self) -> FifoPlan:
         """All of ``depth`` but the transfer that stands behind the memory."""
-        return FifoPlan(width=self.i.width, words=self.depth - 1, technology=self.technology)
+        return self._storage(self.depth)
 
     @property
     def memories(self) -> list[MemoryPlan]:
         return [self.storage.memory]
 
     @property
-    def storage_latency(self) -> int:
-        """Cycles from a transfer that finds the queue empty to it behind the memory."""
-        return FifoPlan(width=self.i.width, words=1, technology=self.technology).latency
-
-    @property
     def latency(self) -> int:
         """Cycles from a transfer that finds the queue empty to it at the output."""
-        return self.storage_latency + 1
+        return self.storage.latency + 1
 
     @property
     def cycles(self) -> int:

@@ -132,4 +132,4 @@ def layer_moments(window: WindowPlan, output: OutputPlan, queue: QueuePlan, offe
     within = within.reshape(schedule.pixel_groups, -1)[:, : schedule.out_transfers].reshape(-1)
     late = queue.group_cycles - 1 + queue.under_way
     put = (np.array(begins)[:, None] + within + late).reshape(-1)
-    return Moments(taken, in_turn(put + 1) + queue.storage.memory.latency + 1)
+    return Moments(taken, in_turn(put) + queue.latency)

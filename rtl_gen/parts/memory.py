@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .delay import chosen, copied, delayed
-from .memory_cells import Unit, storage_attributes
+from .memory_cells import PlainCell, Unit, storage_attributes
 from .memory_plan import LOAD_BITS, MemoryPlan, Slice, write_signature
 
 __all__ = ["Memory"]
@@ -57,8 +57,7 @@ class Memory(wiring.Component):
         if not plan.kept:
             m.d.comb += self.data.eq(same)
             return m
-        in_blocks = plan.mapped.kind in ("block", "large") and not plan.plain
-        word = self._in_blocks(m) if in_blocks else self._as_array(m)
+        word = self._in_cells(m) if plan.in_cells else self._as_array(m)
         place = {bit: index for index, bit in enumerate(plan.kept)}
         m.d.comb += self.data.eq(Cat(
             word[place[bit]] if bit in place else Const(same >> bit & 1, 1) for bit in range(plan.width)
@@ -145,18 +144,19 @@ class Memory(wiring.Component):
         m.d.comb += whole.eq(Cat(found))
         return whole
 
-    # -- in blocks ------------------------------------------------------------------------------------------
+    # -- in cells -------------------------------------------------------------------------------------------
 
-    def _in_blocks(self, m: Module) -> Value:
-        """The memory in blocks of the technology's kind, banks side by side."""
+    def _in_cells(self, m: Module) -> Value:
+        """The memory in cells of its technology, banks side by side."""
         plan = self._plan
-        low = (plan.mapped.unit[1] - 1).bit_length()
+        low = (plan.bank_words - 1).bit_length()
+        make, kind = (PlainCell, "bank") if plan.mapped.kind == "distributed" else (plan.technology.make, "block")
         address, units = self._address, self._units()
         written = self._written(m) if plan.write != "none" else None
         row: list[Value] = []
         for first in range(0, len(units), plan.mapped.ports):
-            cell = plan.technology.make(units[first : first + plan.mapped.ports])
-            m.submodules[f"block{first // plan.mapped.ports}"] = cell
+            cell = make(units[first : first + plan.mapped.ports])
+            m.submodules[f"{kind}{first // plan.mapped.ports}"] = cell
             for index, port in enumerate(cell.ports, first):
                 m.d.comb += port.addr.eq(address[:low])
                 if plan.held:
@@ -166,7 +166,7 @@ class Memory(wiring.Component):
                 row.append(port.data)
         word = self._chosen_bank(m, Cat(row), address[low:])
         word = delayed(m, word, plan.relays, name="relay", enable=self._enable)
-        if written is None or not plan.settled or plan.write != "word":
+        if written is None or not self._waits:
             return word
         # A write waits a cycle: its word is read in the other's place, and the word before it while it waits.
         just, word_of_it = written[2] & (written[0] == address), written[1]
@@ -183,10 +183,16 @@ class Memory(wiring.Component):
         late = delayed(m, turns, 1 + plan.registered, name="bank", enable=self._enable)
         return chosen(m, late, words, "choice", self._enable)
 
+    @property
+    def _waits(self) -> bool:
+        """Does what is written wait a cycle, so that no block reads and writes a word at once?"""
+        plan = self._plan
+        return plan.settled and plan.write == "word" and plan.mapped.kind != "distributed"
+
     def _units(self) -> list[Unit]:
         """One for each slice."""
         plan, width = self._plan, len(self._plan.kept)
-        deep = plan.mapped.unit[1]
+        deep, tables = plan.bank_words, plan.mapped.kind == "distributed"
         values = [self._kept_bits(word) for word in plan.values]
         depth = min(deep, plan.words)
         rows = [
@@ -194,9 +200,10 @@ class Memory(wiring.Component):
         ]
         return [
             Unit(
-                width=one.end - one.start, depth=depth, shape=plan.mapped.unit,
-                kind="large" if plan.mapped.kind == "large" else "block", write=plan.write, held=plan.held,
-                registered=plan.registered, contents=None if plan.contents is None else np.array(
+                width=one.end - one.start, shape=plan.mapped.unit, kind=plan.mapped.kind, write=plan.write,
+                depth=min(depth, plan.words - one.start // width * deep) if tables else depth,
+                held=plan.held, settled=plan.settled and tables, registered=plan.registered,
+                contents=None if plan.contents is None else np.array(
                     [row >> one.start & ((1 << (one.end - one.start)) - 1) for row in rows], np.int64),
             )
             for one in plan.slices
@@ -205,7 +212,7 @@ class Memory(wiring.Component):
     def _written(self, m: Module) -> tuple[Value, Value, Value]:
         """(address, data, enables) of what is written."""
         written = self.write.addr, self.write.data, self.write.en
-        if not self._plan.settled or self._plan.write != "word":
+        if not self._waits:
             return written
         names = ("waiting_addr", "waiting_data", "waiting_en")
         addr, data, en = (

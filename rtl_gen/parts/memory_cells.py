@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 from amaranth.hdl import Module, Signal, unsigned
@@ -18,13 +17,14 @@ STYLES = {"block": "block", "distributed": "distributed", "large": "huge", "logi
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A block memory, or one of the two halves of one with two ports.
+    """A block memory, one of the two halves of one with two ports, or a bank of look-up tables.
 
     Members
     -------
     width, depth : bits of a word, words
     shape : (bits of a word, words) that the block is used with, at least as large
-    kind : of block
+    kind : of cell
+    settled : must a word that is read and written at once be the old one?
     contents : int64 [depth]; None: unknown, it is written
     write : ``none``; ``word``: by a port of its own; ``parts``: through the port that reads, and then does not
     held : has it an enable?
@@ -34,7 +34,8 @@ class Unit:
     width: int
     depth: int
     shape: tuple[int, int]
-    kind: Literal["block", "large"] = "block"
+    kind: str = "block"
+    settled: bool = False
     contents: np.ndarray | None = None
     write: str = "none"
     held: bool = False
@@ -91,7 +92,7 @@ def storage_attributes(kind: str, *, settled: bool = False) -> dict[str, object]
 
 
 class PlainCell(MemoryCell):
-    """A block memory in plain words of the language, for the synthesiser to put into one block."""
+    """Its words in plain words of the language, for the synthesiser to put into cells of their kind."""
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -100,7 +101,7 @@ class PlainCell(MemoryCell):
         init = [] if unit.contents is None else [int(word) for word in unit.contents]
         m.submodules[f"{unit.kind}_ram"] = memory = Memory(
             shape=unsigned(unit.width), depth=max(unit.depth, 2), init=init,
-            attrs=storage_attributes(unit.kind, settled=unit.write == "none"),
+            attrs=storage_attributes(unit.kind, settled=unit.settled or unit.write == "none"),
         )
         read = memory.read_port()
         m.d.comb += read.addr.eq(port.addr)

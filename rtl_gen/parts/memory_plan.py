@@ -24,6 +24,9 @@ LOOKED_AT_WORDS, LOOKED_AT_BITS, LOOKED_AT_WIDTH = 64, 16_384, 4096
 """Contents are looked at for bits that are the same in all words up to so many words, or bits in all, of words
 that are not wider."""
 
+TABLE_WORDS = 64
+"""Words of a bank of a memory of look-up tables; choosing among more would take too many gates in a cycle."""
+
 LOOKED_UP = 256
 """Columns of a table in logic that share a register of the address. Tables of very wide words lie all over the
 chip; gates that all of them shared had wires all over it."""
@@ -145,9 +148,21 @@ class MemoryPlan:
         )
 
     @property
+    def bank_words(self) -> int:
+        """Words of a bank."""
+        if self.mapped.kind in ("block", "large"):
+            return self.mapped.unit[1]
+        return TABLE_WORDS if self.mapped.kind == "distributed" and self.registered else self.words
+
+    @property
     def banks(self) -> int:
-        """Blocks that lie behind each other in depth."""
-        return self.mapped.deep if self.mapped.kind in ("block", "large") else 1
+        """Blocks, or memories of look-up tables, that lie behind each other in depth."""
+        return ceil_div(self.words, self.bank_words)
+
+    @property
+    def in_cells(self) -> bool:
+        """Is it made of cells of its technology, or of banks, not left to the synthesiser as one array?"""
+        return not self.plain and (self.mapped.kind in ("block", "large") or self.banks > 1)
 
     @property
     def latency(self) -> int:
@@ -182,8 +197,10 @@ class MemoryPlan:
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:
-        """What each unit of a block holds, of all banks side by side; as many as fill ``mapped.cells``."""
-        width, unit = len(self.kept), self.mapped.unit[0]
+        """What each unit of a block holds, of all banks side by side, as many as fill ``mapped.cells``; of look-up
+        tables whole words of a bank."""
+        width = len(self.kept)
+        unit = width if self.mapped.kind == "distributed" else self.mapped.unit[0]
         ends = [width] if self.write != "parts" else np.cumsum(parts_of(width)).tolist()
         if self.write == "none":
             borders = [0, self.banks * width]

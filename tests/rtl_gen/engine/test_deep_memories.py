@@ -11,6 +11,7 @@ from random_networks import random_images
 from abc_hw.network import Network
 from abc_hw.network.description import random_layer
 from abc_hw.rtl_gen.engine.accelerator import AcceleratorPlan, WeightSource
+from abc_hw.rtl_gen.parts import memory_plan
 from abc_hw.rtl_gen.parts.memory_mapping import TECHNOLOGIES, MemoryCells, Technology
 from abc_hw.rtl_gen.schedule import LayerFolding
 from abc_hw.sim.runner import simulate
@@ -24,10 +25,13 @@ SINGLE = Technology("single", (dataclasses.replace(BLOCK, shapes=((16, 2),), wri
 RELAYED = Technology("relayed", (dataclasses.replace(BLOCK, shapes=((4, 4096),)),), output_register=True)
 """Words that logic takes have a register between."""
 
+TABLES = Technology("tables", (MemoryCells(kind="distributed", shapes=((4, 4),), cost=0, constant=False),))
+"""Memories of look-up tables, of which four words make a bank."""
+
 
 @pytest.mark.parametrize(
-    ("technology", "weights"), [(ALL, "rom"), (SINGLE, "loaded"), (RELAYED, "rom")],
-    ids=["all", "single", "relayed"],
+    ("technology", "weights"), [(ALL, "rom"), (SINGLE, "loaded"), (RELAYED, "rom"), (TABLES, "rom")],
+    ids=["all", "single", "relayed", "tables"],
 )
 def test_every_bit_with_banks_behind_each_other(
     technology: Technology, weights: WeightSource, monkeypatch: pytest.MonkeyPatch
@@ -41,6 +45,7 @@ def test_every_bit_with_banks_behind_each_other(
     foldings = {"conv": LayerFolding(simd=2, mp=2, np=2), "dense": LayerFolding(simd=4)}
     at_once = AcceleratorPlan.of(network, foldings, weights=weights).layers[0].latency
     monkeypatch.setitem(TECHNOLOGIES, "generic", technology)
+    monkeypatch.setattr(memory_plan, "TABLE_WORDS", 4)
     late = AcceleratorPlan.of(network, foldings, weights=weights)
     assert (late.layers[0].window.waits > 0) == (technology is SINGLE)
     assert late.layers[0].latency > at_once

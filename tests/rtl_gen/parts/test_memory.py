@@ -110,6 +110,7 @@ PLANS = [
         MemoryPlan(width=7, words=20, write="word", settled=settled, held=held)
         for settled in (False, True) for held in (False, True)
     ),
+    *(MemoryPlan(width=2, words=150, write="word", settled=settled, held=settled) for settled in (False, True)),
     *(MemoryPlan(width=width, words=words, write="parts") for width, words in ((3, 9), (16, 20), (21, 8))),
 ]
 
@@ -171,6 +172,9 @@ def test_latency_is_two_but_for_banks_behind_each_other() -> None:
     assert dataclasses.replace(deep, plain=True).latency == 6
     assert dataclasses.replace(deep, relayed=True).latency == 6  # the choice among banks has registers
     assert filled(9, 600, technology=ECP5, relayed=True).latency == 3
+    for words, banks, latency in ((64, 1, 2), (65, 2, 3), (150, 3, 4)):
+        tables = MemoryPlan(width=2, words=words, write="word", technology=ECP5)
+        assert (tables.mapped.kind, tables.banks, tables.latency) == ("distributed", banks, latency)
     assert filled(9, 600, technology=GOWIN, relayed=True).latency == 2  # in plain logic already
 
 
@@ -247,6 +251,7 @@ ECP5_PLANS = [
     MemoryPlan(width=30, words=200, write="word", held=True),
     MemoryPlan(width=12, words=1500, write="word", settled=True),
     MemoryPlan(width=8, words=512, write="word", registered=False),
+    *(MemoryPlan(width=2, words=150, write="word", settled=settled, held=settled) for settled in (False, True)),
     *(MemoryPlan(width=width, words=words, write="parts") for width, words in ((32, 500), (16, 3000), (21, 1024))),
 ]
 
@@ -267,7 +272,7 @@ def bench_of(index: int, plan: MemoryPlan) -> str:
 module pair{index} (input clk, input rst, output reg [31:0] wrong, output reg [31:0] compared);
   reg [{address - 1}:0] addr, w_addr; reg [{size - 1}:0] w_data; reg [{per_word - 1}:0] w_en; reg enable;
   wire [{plan.width - 1}:0] mine, theirs;
-  blocks{index} mine_of ({ports}, .data(mine));
+  cells{index} mine_of ({ports}, .data(mine));
   plain{index} theirs_of ({ports}, .data(theirs));
   integer step = 0, waits = 0;
   wire run = clk & step < {fill + plan.words + 1500};
@@ -296,15 +301,16 @@ endmodule
 """
 
 
-def test_ecp5_blocks_equal_plain_words(tmp_path: Path) -> None:
+def test_ecp5_cells_equal_plain_words(tmp_path: Path) -> None:
     """Read at every address, with a model of the cell; then at random, with writes and pauses between."""
     text, count = "", len(ECP5_PLANS)
     for index, plan in enumerate(ECP5_PLANS):
         plan = dataclasses.replace(plan, technology=ECP5)
-        assert plan.mapped.kind == "block"
-        for name, one in (("blocks", plan), ("plain", dataclasses.replace(plan, plain=True))):
+        assert plan.in_cells
+        blocks = plan.mapped.cells if plan.mapped.kind == "block" else 0
+        for name, one in (("cells", plan), ("plain", dataclasses.replace(plan, plain=True))):
             emitted = emit(Memory(one), name=f"{name}{index}").text
-            assert emitted.count("DP16KD #(") == (plan.mapped.cells if name == "blocks" else 0)
+            assert emitted.count("DP16KD #(") == (blocks if name == "cells" else 0)
             text += emitted
         text += bench_of(index, plan)
     text += f"""
