@@ -5,7 +5,7 @@ import math
 from functools import reduce
 
 import numpy as np
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -126,12 +126,13 @@ class AdapterPlan:
         """What its logic grows with."""
         if not self.needed:
             return {}
-        common = self._common.lanes
+        common, words = self._common.lanes, self._common.channel_words(self.shape[2])
+        counted = sum(words % (stream.lanes // common) > 0 for stream in (self.i, self.o))
         narrow, widen = self.narrow is not None, self.widen is not None
         return {
             "one": narrow + widen, "narrowed": self.i.width * narrow, "widened": self.o.width * widen,
             "pieces": self.i.lanes // common - narrow + self.o.lanes // common - widen,
-            "pixel bits": (narrow + widen) * (self._common.channel_words(self.shape[2]) - 1).bit_length(),
+            "pixel bits": counted * (words - 1).bit_length(),
         }
 
 
@@ -156,8 +157,10 @@ class _Pieces(wiring.Component):
         return self._whole.lanes // self._piece.lanes
 
     def _pixel_end(self, m: Module, step: Value) -> Value:
-        """Is a piece the last one of its group of pixels? Counted with ``step``."""
+        """Does a group of pixels end with a piece that does not end a whole transfer? Counted with ``step``."""
         per_pixel = self._piece.channel_words(self._plan.shape[2])
+        if not per_pixel % self._pieces:
+            return Const(0)
         piece = Signal(range(per_pixel))
         ends = piece == per_pixel - 1
         with m.If(step):
@@ -209,7 +212,8 @@ class Widen(_Pieces):
         filled = Signal()
         step = self.i.valid & self.i.ready
         turn = Signal(self._pieces, init=1)  # one-hot: the lanes that a piece goes into wait for no comparison
-        last = turn[-1] | self._pixel_end(m, step)
+        ends = self._pixel_end(m, step)
+        last = turn[-1] | ends
         joined = Signal.like(self.o.payload, reset_less=True)
         m.d.comb += [
             self.i.ready.eq(~filled | self.o.ready), self.o.valid.eq(filled), self.o.payload.eq(joined),
@@ -217,7 +221,7 @@ class Widen(_Pieces):
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += filled.eq(0)
         with m.If(step):
-            m.d.sync += [filled.eq(last), turn.eq(Mux(last, 1, turn << 1))]
+            m.d.sync += [filled.eq(last), turn.eq(Mux(ends, 1, turn.rotate_left(1)))]
         with m.If(self.i.ready):  # as in Narrow: lanes hold a transfer that never was until one comes
             for index in range(self._pieces):
                 lanes = Cat(
