@@ -184,7 +184,7 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
         outside = 0 if plan.technology.output_register else stored
         return {"block words": outside * written, "fixed words": outside * (not written)}
     if mapped.kind == "distributed":
-        return {"table words": stored, "table choices": (mapped.deep - 1) * stored}
+        return {"table words": stored, "table choices": (mapped.deep - plan.banks) * stored}
     if written:
         return {"register bits": plan.bits}
     tables = 1.0 if plan.words <= 16 else 2 * plan.words / 16 - 1

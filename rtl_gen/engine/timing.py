@@ -11,7 +11,7 @@ from ..blocks.ring import row_plan
 from ..blocks.threshold import OutputPlan
 from ..blocks.window import WindowPlan
 from ..parts.moments import Moments, in_turn, is_in_turn
-from ..parts.timing import Fifo, Skid, Taken
+from ..parts.timing import Bounded, Fifo, Taken
 
 __all__ = ["LayerTiming", "layer_moments"]
 
@@ -29,7 +29,7 @@ class LayerTiming:
         self._schedule, self._plan, self._rows = window.schedule, queue, window.ring.capacity
         self._late = 2 + window.waits  # cycles from a row's last step to a transfer that can take its place
         self._apart = output.items  # cycles from one transfer of a group to the next
-        self._queue = Fifo(Skid(after).take, queue.storage.memory.latency)
+        self._queue = Fifo(Bounded(after, 0, 2).take, queue.storage.memory.latency)  # a skid buffer behind it
         rows, self._height = row_plan(self._schedule.layer), self._schedule.layer.in_shape[0]
         self._row_transfers = window.i_transfers // self._height
         self._freed = list(accumulate(freed for _, freed in rows))  # rows let go with each row of windows

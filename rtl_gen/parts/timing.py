@@ -11,7 +11,7 @@ import numpy as np
 
 from .flow import Flow
 
-__all__ = ["Aside", "Bounded", "Fifo", "Paced", "Places", "Row", "Skid", "Taken", "at_once", "slowest_by_name"]
+__all__ = ["Aside", "Bounded", "Fifo", "Paced", "Places", "Row", "Taken", "at_once", "slowest_by_name"]
 
 Taken = Callable[[int], int]
 """The cycle in which a transfer is taken, by the cycle from which on it is offered; of one after the other."""
@@ -55,7 +55,7 @@ class Row:
     Parameters
     ----------
     after : who takes what comes out
-    cycles : registers, at least one
+    cycles : registers
     flow : which transfers have an answer, those that one needs last; None: each has
     """
 
@@ -136,25 +136,6 @@ class Aside:
         return taken
 
 
-class Skid:
-    """Two registers, one of which is at the output (:class:`abc_hw.rtl_gen.parts.skid.Skid`).
-
-    Parameters
-    ----------
-    after : who takes what comes out
-    """
-
-    def __init__(self, after: Taken) -> None:
-        self._after, self._last = after, -1
-        self._given = deque([-1, -1], 2)  # when the last ones were taken
-
-    def take(self, offered: int) -> int:
-        """:data:`Taken`."""
-        self._last = max(offered, self._last + 1, self._given[0] + 1)
-        self._given.append(self._after(max(self._last, self._given[-1]) + 1))
-        return self._last
-
-
 class Fifo:
     """First in, first out, never full (:class:`abc_hw.rtl_gen.parts.fifo.Fifo`).
 
@@ -174,12 +155,13 @@ class Fifo:
 
 
 class Bounded:
-    """First in, first out, with room for so many (:class:`abc_hw.rtl_gen.blocks.buffer.Buffer`).
+    """First in, first out, with room for so many: :class:`abc_hw.rtl_gen.blocks.buffer.Buffer`, and
+    :class:`abc_hw.rtl_gen.parts.skid.Skid`, which has room for two and no memory.
 
     Parameters
     ----------
     after : who takes what comes out
-    latency : of its memory
+    latency : of its memory; 0 without one
     depth : transfers that find room
     """
 

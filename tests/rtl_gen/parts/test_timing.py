@@ -18,9 +18,8 @@ from abc_hw.rtl_gen.blocks.pool import MaxPool, PoolPlan
 from abc_hw.rtl_gen.parts.fifo import Fifo, FifoPlan
 from abc_hw.rtl_gen.parts.skid import Skid
 from abc_hw.rtl_gen.parts.stream import CodeStream
+from abc_hw.rtl_gen.parts.timing import Bounded, Taken
 from abc_hw.rtl_gen.parts.timing import Fifo as FifoTiming
-from abc_hw.rtl_gen.parts.timing import Skid as SkidTiming
-from abc_hw.rtl_gen.parts.timing import Taken
 
 CYCLES = 400
 CODE = unsigned(2)
@@ -69,7 +68,7 @@ def made(name: str) -> tuple[wiring.Component, Callable[[Taken], Taken]]:
     if name == "queue":
         return (queued := Queued()), queued.timing
     if name == "skid":
-        return Skid(stream.Signature(4)), lambda after: SkidTiming(after).take
+        return Skid(stream.Signature(4)), lambda after: Bounded(after, 0, 2).take
     return adapter(*{"narrow": (5, 4, 2), "widen": (7, 1, 3), "both": (8, 4, 6)}[name])
 
 
