@@ -53,7 +53,7 @@ LAST = "last.ckpt"
 FINAL = "model.ckpt"
 """The trained model in the run's folder, with batch norm re-estimated and its accuracies."""
 
-LONG_MACS = 1e12
+LONG_MACS = 2e11
 """Multiplications of a training, forward, from which on it is worth compiling kernels for."""
 
 NORM_IMAGES = 12_800

@@ -156,10 +156,20 @@ class _Pieces(wiring.Component):
         """Of a transfer."""
         return self._whole.lanes // self._piece.lanes
 
+    @property
+    def _per_pixel(self) -> int:
+        """Pieces of a group of pixels."""
+        return self._piece.channel_words(self._plan.shape[2])
+
+    @property
+    def _whole_pixels(self) -> bool:
+        """Do the pieces of a group of pixels fill its last transfer?"""
+        return not self._per_pixel % self._pieces
+
     def _pixel_end(self, m: Module, step: Value) -> Value:
         """Does a group of pixels end with a piece that does not end a whole transfer? Counted with ``step``."""
-        per_pixel = self._piece.channel_words(self._plan.shape[2])
-        if not per_pixel % self._pieces:
+        per_pixel = self._per_pixel
+        if self._whole_pixels:
             return Const(0)
         piece = Signal(range(per_pixel))
         ends = piece == per_pixel - 1
@@ -222,15 +232,17 @@ class Widen(_Pieces):
             m.d.sync += filled.eq(0)
         with m.If(step):
             m.d.sync += [filled.eq(last), turn.eq(Mux(ends, 1, turn.rotate_left(1)))]
-        with m.If(self.i.ready):  # as in Narrow: lanes hold a transfer that never was until one comes
-            for index in range(self._pieces):
-                lanes = Cat(
-                    joined[plan.o.place(pixel, index * plan.i.lanes + lane)]
-                    for pixel in range(plan.i.px) for lane in range(plan.i.lanes)
-                )
-                with m.If(turn[index]):
-                    m.d.sync += lanes.eq(self.i.payload.as_value())
-                with m.Elif(turn[0]):
+        # As in Narrow, lanes take whatever is there. None but those of the first piece wait for ready: in any other
+        # turn nothing is filled, so ready is high.
+        for index in range(self._pieces):
+            lanes = Cat(
+                joined[plan.o.place(pixel, index * plan.i.lanes + lane)]
+                for pixel in range(plan.i.px) for lane in range(plan.i.lanes)
+            )
+            with m.If(turn[index] & self.i.ready if index == 0 else turn[index]):
+                m.d.sync += lanes.eq(self.i.payload.as_value())
+            if index and not self._whole_pixels:
+                with m.Elif(turn[0] & self.i.ready):
                     m.d.sync += lanes.eq(0)
         return m
 
