@@ -45,7 +45,7 @@ TARGETS = {"ecp5": "ecp5-slices", "ice40": "ice40", "gowin": "gowin"}
 LUTS_PER_DISTRIBUTED = 4
 """Look-up tables in a cell that holds 16 x 4 bits."""
 
-KNOWN = {"slices": (1.0, 0.0), "own addresses": (0.0, 1.0)}
+KNOWN = {"slices": (1.0, 0.0), "own addresses": (0.0, 1.0), "relays": (0.0, 1.0)}
 """Look-up tables and flip-flops of a unit of the quantities that no fit needs to tell: halves of carry slices, and
 registers, that are described as such."""
 
@@ -182,7 +182,9 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
     mapped, written, stored = plan.mapped, plan.write != "none", len(plan.kept)
     if mapped.kind == "block":
         outside = 0 if plan.technology.output_register else stored
-        return {"block words": outside * written, "fixed words": outside * (not written)}
+        return {
+            "block words": outside * written, "fixed words": outside * (not written), "relays": stored * plan.relays,
+        }
     if mapped.kind == "distributed":
         return {"table words": stored, "table choices": (mapped.deep - plan.banks) * stored}
     if written:
@@ -192,6 +194,7 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
         "constant columns": plan.columns, "constant tables": plan.columns * tables * (plan.words > 2),
         "own tables": plan.columns * tables * (plan.lookups > 1),
         "own addresses": plan.lookups * bits_of(plan.words) * (plan.lookups > 1),
+        "relays": plan.columns * plan.relays,
     }
 
 

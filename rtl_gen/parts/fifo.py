@@ -85,7 +85,7 @@ class Fifo(wiring.Component):
         ]
         # Whether a word leaves is known last: all is ready for either.
         m.d.sync += [
-            level.eq(Mux(leaves, level + self.w_en - 1, level + self.w_en)),
+            level.eq(Mux(leaves, level - ~self.w_en, level + self.w_en)),
             filled.eq(self.w_en | Mux(leaves, level > 1, level > 0)),
         ]
         for place, step in ((head, self.w_en), (tail, leaves)):
