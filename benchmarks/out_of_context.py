@@ -23,7 +23,7 @@ from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
 from amaranth.lib import wiring
 
 from abc_hw.boards.toolchain import find_tool
-from abc_hw.rtl_gen.emit.carries import ease_file
+from abc_hw.rtl_gen.emit.ease import ease_file
 from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
 from benchmarks.cells import flip_flops, luts
 
@@ -120,7 +120,7 @@ def members(component: wiring.Component) -> tuple[list[Value], list[Value]]:
     return inputs, [Value.cast(value) for _, member, value in ports if member.flow == wiring.Out]
 
 
-EASED = "carry chains of ECP5 eased"
+EASED = "carry chains and tables of ECP5 eased"
 """What is done to a netlist after synthesis: one that a folder keeps from a time when it was not is made again."""
 
 

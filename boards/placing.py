@@ -2,7 +2,7 @@
 
     python -m abc_hw.boards.placing 1,2,3 nextpnr-ecp5 ... --seed 1 --report top.report.json --textcfg top.config
 
-A netlist for ECP5 has its carry chains eased first (:mod:`abc_hw.rtl_gen.emit.carries`). Of several seeds, which
+A netlist for ECP5 is eased first (:mod:`abc_hw.rtl_gen.emit.ease`). Of several seeds, which
 are placed at once, the best is kept: each seed's files have its name in front, ``seed2-top.report.json``; those of
 the best become the plain ones.
 """
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from abc_hw.rtl_gen.emit.carries import ease_file
+from abc_hw.rtl_gen.emit.ease import ease_file
 
 __all__ = ["best_seed", "main", "of_seed", "reached"]
 

@@ -13,6 +13,7 @@ from amaranth.back import rtlil
 from abc_hw.errors import InputError
 from abc_hw.network import Graph, Network
 from abc_hw.rtl_gen.emit import carries, synthesis
+from abc_hw.rtl_gen.emit.ease import ease
 from abc_hw.rtl_gen.emit.members import prepared
 from abc_hw.rtl_gen.emit.verilog import Verilog, emit_accelerator
 from abc_hw.rtl_gen.emit.yosys import for_synthesis, run_yosys
@@ -41,7 +42,7 @@ class Flow:
     kept : cells that stay modules, with Yosys' own models: those that Yosys takes long to read
     memories : models of ours, which stay modules, too
     large : large memories of the part for weights that are loaded
-    eased : whether its carry chains are eased before they are placed (:mod:`abc_hw.rtl_gen.emit.carries`)
+    eased : whether it is eased before it is placed (:mod:`abc_hw.rtl_gen.emit.ease`)
     """
 
     target: str
@@ -166,9 +167,9 @@ def synthesised(accelerator: AnyAccelerator, *, top: str, flow: Flow) -> Netlist
 
 
 def _ease(path: Path, top: str) -> None:
-    """Ease the carry chains of a netlist; what is left is the top module, and no pin without a net but inputs."""
+    """Ease a netlist; what is left is the top module, and no pin without a net but inputs."""
     design = json.loads(path.read_text())
-    carries.ease(design)
+    ease(design)
     module = design["modules"][top]
     for cell in module["cells"].values():
         pins = cell["connections"]

@@ -232,8 +232,8 @@ class Widen(_Pieces):
             m.d.sync += filled.eq(0)
         with m.If(step):
             m.d.sync += [filled.eq(last), turn.eq(Mux(ends, 1, turn.rotate_left(1)))]
-        # As in Narrow, lanes take whatever is there. None but those of the first piece wait for ready: in any other
-        # turn nothing is filled, so ready is high.
+        # As in Narrow, lanes take whatever is there. None but those of the first piece wait for ready: in any
+        # other turn nothing is filled, so ready is high.
         for index in range(self._pieces):
             lanes = Cat(
                 joined[plan.o.place(pixel, index * plan.i.lanes + lane)]

@@ -183,7 +183,8 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
     if mapped.kind == "block":
         outside = 0 if plan.technology.output_register else stored
         return {
-            "block words": outside * written, "fixed words": outside * (not written), "relays": stored * plan.relays,
+            "block words": outside * written, "fixed words": outside * (not written),
+            "relays": stored * plan.relays,
         }
     if mapped.kind == "distributed":
         return {"table words": stored, "table choices": (mapped.deep - plan.banks) * stored}
@@ -194,7 +195,6 @@ def memory_quantities(plan: MemoryPlan) -> dict[str, float]:
         "constant columns": plan.columns, "constant tables": plan.columns * tables * (plan.words > 2),
         "own tables": plan.columns * tables * (plan.lookups > 1),
         "own addresses": plan.lookups * bits_of(plan.words) * (plan.lookups > 1),
-        "relays": plan.columns * plan.relays,
     }
 
 

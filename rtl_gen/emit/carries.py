@@ -6,25 +6,15 @@ constant, and gives the last carry to fabric through another, also where nobody 
 carry is left without a net and the first position makes the first carry itself. A chain whose positions are odd in
 number has room for that; one that begins with such a position, as
 :func:`abc_hw.rtl_gen.parts.popcount_rows.ccu2c_row` builds them, has it already.
-
-    python -m abc_hw.rtl_gen.emit.carries design.json
-
-changes a netlist of Yosys (``write_json``) in place. The logic stays what it was.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from abc_hw import writing
-
-__all__ = ["OPEN", "ease", "ease_file", "main"]
+__all__ = ["OPEN", "ease_chains"]
 
 Cell = dict[str, Any]
 Pins = dict[str, list[Any]]
@@ -36,23 +26,10 @@ FALSE = ["0"]
 TRUE = ["1"]
 
 
-def ease_file(path: Path) -> int:
-    """Change the netlist in a file; how many chains are others. The file is whole at any time."""
-    netlist = json.loads(path.read_text())
-    changed = ease(netlist)
-    if changed:
-        writing.write(path, json.dumps(netlist).encode())
-    return changed
-
-
-def ease(netlist: dict[str, Any]) -> int:
-    """Change the top module of a flat netlist; how many chains are others."""
-    changed = 0
-    for module in netlist["modules"].values():
-        if int(module.get("attributes", {}).get("top", "0"), 2):
-            uses = _uses(module)
-            changed += sum(_eased(chain, uses) for chain in _chains(module["cells"].values(), uses))
-    return changed
+def ease_chains(module: dict[str, Any]) -> int:
+    """Change the chains of a flat module of a netlist; how many are others."""
+    uses = _uses(module)
+    return sum(_eased(chain, uses) for chain in _chains(module["cells"].values(), uses))
 
 
 def _uses(module: dict[str, Any]) -> Counter[Any]:
@@ -140,27 +117,3 @@ def _ignores_carry(half: Half, uses: Counter[Any]) -> bool:
         row for row in range(16) if all((bits == TRUE) == bool(row >> index & 1) for index, bits in fixed.items())
     ]
     return inject.strip() == "NO" and all(table[-1 - row] == "0" for row in rows)
-
-
-OTHER_FORM = (KeyError, TypeError, AttributeError)
-"""What JSON that is no netlist ends in: its members are not those that are looked for."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: changed, or nothing to be changed; 2: no netlist."""
-    parser = argparse.ArgumentParser(
-        prog="python -m abc_hw.rtl_gen.emit.carries",
-        description="Ease the carry chains of a flat ECP5 netlist, before nextpnr places it.",
-    )
-    parser.add_argument("netlist", type=Path, help="of Yosys' write_json; changed in place")
-    path = parser.parse_args(arguments).netlist
-    try:
-        print(f"{path}: {ease_file(path)} chains eased")
-    except (OSError, ValueError, *OTHER_FORM) as error:
-        print(f"{path}: expected a netlist of Yosys' write_json, found {error!r}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

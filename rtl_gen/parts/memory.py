@@ -90,8 +90,7 @@ class Memory(wiring.Component):
             return self._looked_up(m)
         width = len(plan.kept)
         # Logic looks up an address that stands still beside it; a block's word waits at its output.
-        waits = plan.latency - plan.relays - 1
-        before, behind = (waits, 0) if plan.in_logic else (0, waits)
+        before, behind = (plan.latency - 1, 0) if plan.in_logic else (0, plan.latency - 1)
         address = delayed(m, self._address, before, name="address", enable=self._enable)
         whole = width if plan.write != "parts" else width // LOAD_BITS * LOAD_BITS
         words: list[Value] = []
@@ -123,8 +122,7 @@ class Memory(wiring.Component):
                     write.data.eq(self.write.data[:size].replicate((end - start) // size)),
                     write.en.eq(self.write.en[start // LOAD_BITS :]),
                 ]
-            word = delayed(m, read.data, behind, name="word", enable=self._enable)
-            words.append(delayed(m, word, plan.relays, name="relay", enable=self._enable))
+            words.append(delayed(m, read.data, behind, name="word", enable=self._enable))
         # A bit is found faster in a signal than in a joined word, which is looked through for each of its bits.
         return words[0] if len(words) == 1 else Cat(words)
 

@@ -64,8 +64,7 @@ class MemoryPlan:
     held : has it an enable, without which nothing moves between address and word?
     registered : has it a register at its output? Without one it answers late in its cycle
     relayed : does logic of several levels take its word? Then a register lies between that logic and blocks, whose
-        places on the chip are given and may be far from it, and between it and wide tables of few columns, where
-        gates that they share take several levels themselves
+        places on the chip are given and may be far from it
     technology : what it can be made of
     large : has one of the part's large memories been set aside for it?
     plain : the same with the same latency, in plain words of the language and as one array
@@ -172,11 +171,9 @@ class MemoryPlan:
 
     @property
     def relays(self) -> int:
-        """Registers in plain logic behind blocks that have one of their own; a choice among banks has its own.
-        Behind wide tables in logic whose columns share gates as well."""
-        block = self.mapped.kind == "block" and self.technology.output_register and self.banks == 1
-        table = self.in_logic and len(self.kept) > LOOKED_UP and self._shares
-        return int(self.relayed and self.registered and (block or table))
+        """Registers in plain logic behind blocks that have one of their own; a choice among banks has its own."""
+        own = self.registered and self.mapped.kind == "block" and self.technology.output_register
+        return int(self.relayed and own and self.banks == 1)
 
     @property
     def in_logic(self) -> bool:
@@ -184,14 +181,12 @@ class MemoryPlan:
         return self.mapped.kind == "logic" and self.write == "none"
 
     @property
-    def _shares(self) -> bool:
-        """Are so many columns the same that one gate for them is worth its wires? It is so with few words."""
-        return 4 * self.columns < 3 * len(self.kept)
-
-    @property
     def lookups(self) -> int:
-        """Registers of the address, of a table in logic with so many columns that each part of it has its own."""
-        if not self.in_logic or not self.registered or self.held or self.plain or self._shares:
+        """Registers of the address, of a table in logic with so many columns that each part of it has its own.
+        Few words have many columns that are the same: there one gate for them is worth its wires."""
+        if not self.in_logic or not self.registered or self.held or self.plain:
+            return 1
+        if 4 * self.columns < 3 * len(self.kept):
             return 1
         return max(len(self.kept) // LOOKED_UP, 1)
 

@@ -172,10 +172,6 @@ def test_latency_is_two_but_for_banks_behind_each_other() -> None:
     assert dataclasses.replace(deep, plain=True).latency == 6
     assert dataclasses.replace(deep, relayed=True).latency == 6  # the choice among banks has registers
     assert filled(9, 600, technology=ECP5, relayed=True).latency == 3
-    shared = filled(2000, 3, technology=ECP5, relayed=True)  # gates for few columns are a depth of their own
-    measured(shared)
-    assert shared.latency == dataclasses.replace(shared, plain=True).latency == 3
-    assert filled(700, 18, technology=ECP5, relayed=True).latency == 2  # each column has gates of its own
     for words, banks, latency in ((64, 1, 2), (65, 2, 3), (150, 3, 4)):
         tables = MemoryPlan(width=2, words=words, write="word", technology=ECP5)
         assert (tables.mapped.kind, tables.banks, tables.latency) == ("distributed", banks, latency)
