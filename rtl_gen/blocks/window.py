@@ -248,29 +248,38 @@ class WindowBuffer(wiring.Component):
         """Rows held, rows needed: the handshake between both sides."""
         plan = row_plan(self._schedule.layer)
         rows = range(self._ring.capacity + 1)
+        # Of each row of windows: what it needs, what goes with it, and that and what the next one needs together.
+        following = (*plan[1:], plan[0])
+        states = [(need, freed, freed + then) for (need, freed), (then, _) in zip(plan, following, strict=True)]
         held = Signal(rows)
         row = Signal(range(len(plan)))
-        need, freed = Signal(rows, init=plan[0][0], name="need"), Signal(rows, init=plan[0][1])
+        need, freed = Signal(rows, init=states[0][0], name="need"), Signal(rows, init=states[0][1])
+        then = Signal(range(2 * self._ring.capacity + 1), init=states[0][2], name="then")
         row_end = self.step & self._ended("column")
-        let_go = Mux(row_end, freed, 0)
-        late = delayed(m, let_go, self._plan.waits, name="let_go", reset_less=False)
+        late = delayed(m, row_end, self._plan.waits, name="let_go", reset_less=False)
         kept = Signal(rows, name="kept") if self._plan.waits else held  # with rows that are still to be read
-        for count, gone in ((held, let_go), (kept, late))[: 1 + (kept is not held)]:
-            # Whether a row is complete is known last: all is ready for either.
-            rest = count - gone
-            m.d.sync += count.eq(Mux(row_done, rest + 1, rest))
+        gone = delayed(m, freed, self._plan.waits, name="freed_late")
+        for count, of, less in ((held, row_end, freed), (kept, late, gone))[: 1 + (kept is not held)]:
+            # Whether a row ends is known last, then whether one is complete: all is ready for either.
+            m.d.sync += count.eq(
+                Mux(of, Mux(row_done, count - less + 1, count - less), Mux(row_done, count + 1, count))
+            )
+        ready = Signal(init=int(not states[0][0]), name="ready")
+        m.d.sync += ready.eq(Mux(
+            row_end, Mux(row_done, held + 1 >= then, held >= then), Mux(row_done, held + 1 >= need, held >= need),
+        ))
         # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
         room = Signal(init=1)
         m.d.sync += room.eq(Mux(row_done, kept < self._ring.capacity - 1, kept < self._ring.capacity))
-        m.d.comb += [self.row_ready.eq(held >= need), self.i.ready.eq(room)]
+        m.d.comb += [self.row_ready.eq(ready), self.i.ready.eq(room)]
         with m.If(row_end):
             m.d.sync += row.eq(Mux(self._ended("row"), 0, row + 1))
             with m.Switch(row):
-                for index in range(len(plan)):
-                    following = plan[(index + 1) % len(plan)]
-                    if following != plan[index]:
+                for index, state in enumerate(states):
+                    moved = states[(index + 1) % len(states)]
+                    if moved != state:
                         with m.Case(index):
-                            m.d.sync += [need.eq(following[0]), freed.eq(following[1])]
+                            m.d.sync += [need.eq(moved[0]), freed.eq(moved[1]), then.eq(moved[2])]
         # Where no case matches, the next row needs what this one did.
 
     def _read_side(self, m: Module) -> tuple[Value, Value, list[Value]]:

@@ -201,6 +201,10 @@ def rows(layer: Layer) -> Spec:
     spec.prove(~spec.inner("room", 1) | (held < ring.capacity))
     for name, value in (("need", need), ("freed", freed)):
         spec.prove(spec.inner(name, range(ring.capacity + 1)) == value)
+    following = [freed_then + wanted[(index + 1) % len(wanted)][0] for index, (_, freed_then) in enumerate(wanted)]
+    then = Array(Const(one, 6) for one in following)[row]
+    spec.prove(spec.inner("then", range(2 * ring.capacity + 1)) == then)
+    spec.prove(dut.row_ready == (held >= need))  # and it waits for no longer than it must
     if len(wanted) > 1:
         spec.prove(row == spec.inner("row", range(len(wanted))))
     if transfers_in_row > 1:
