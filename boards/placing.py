@@ -2,9 +2,9 @@
 
     python -m abc_hw.boards.placing 1,2,3 nextpnr-ecp5 ... --seed 1 --report top.report.json --textcfg top.config
 
-A netlist for ECP5 is eased first (:mod:`abc_hw.rtl_gen.emit.ease`). Of several seeds, which
-are placed at once, the best is kept: each seed's files have its name in front, ``seed2-top.report.json``; those of
-the best become the plain ones.
+A netlist for ECP5 is eased first (:mod:`abc_hw.rtl_gen.emit.ease`). Of several seeds, which are placed at once,
+the best is kept: each seed's files have its name in front, ``seed2-top.report.json``; those of the best become the
+plain ones.
 """
 
 from __future__ import annotations

@@ -67,6 +67,13 @@ class AdapterPlan:
         return dataclasses.replace(self, i=self._common)
 
     @property
+    def ragged(self) -> bool:
+        """Of a part that only splits or only joins: do the pieces of a group of pixels leave its last transfer
+        unfilled?"""
+        few, many = sorted((self.i, self.o), key=lambda one: one.lanes)
+        return few.channel_words(self.shape[2]) % (many.lanes // few.lanes) > 0
+
+    @property
     def cycles(self) -> int:
         """Least cycles between maps: transfers of the stream with the fewest lanes that they pass through."""
         narrowest = self._common if self.needed else self.o
@@ -127,7 +134,7 @@ class AdapterPlan:
         if not self.needed:
             return {}
         common, words = self._common.lanes, self._common.channel_words(self.shape[2])
-        counted = sum(words % (stream.lanes // common) > 0 for stream in (self.i, self.o))
+        counted = sum(part.ragged for part in (self.narrow, self.widen) if part is not None)
         narrow, widen = self.narrow is not None, self.widen is not None
         return {
             "one": narrow + widen, "narrowed": self.i.width * narrow, "widened": self.o.width * widen,
@@ -156,21 +163,11 @@ class _Pieces(wiring.Component):
         """Of a transfer."""
         return self._whole.lanes // self._piece.lanes
 
-    @property
-    def _per_pixel(self) -> int:
-        """Pieces of a group of pixels."""
-        return self._piece.channel_words(self._plan.shape[2])
-
-    @property
-    def _whole_pixels(self) -> bool:
-        """Do the pieces of a group of pixels fill its last transfer?"""
-        return not self._per_pixel % self._pieces
-
     def _pixel_end(self, m: Module, step: Value) -> Value:
         """Does a group of pixels end with a piece that does not end a whole transfer? Counted with ``step``."""
-        per_pixel = self._per_pixel
-        if self._whole_pixels:
+        if not self._plan.ragged:
             return Const(0)
+        per_pixel = self._piece.channel_words(self._plan.shape[2])
         piece = Signal(range(per_pixel))
         ends = piece == per_pixel - 1
         with m.If(step):
@@ -241,7 +238,7 @@ class Widen(_Pieces):
             )
             with m.If(turn[index] & self.i.ready if index == 0 else turn[index]):
                 m.d.sync += lanes.eq(self.i.payload.as_value())
-            if index and not self._whole_pixels:
+            if index and plan.ragged:
                 with m.Elif(turn[0] & self.i.ready):
                     m.d.sync += lanes.eq(0)
         return m

@@ -264,11 +264,12 @@ class WindowBuffer(wiring.Component):
             m.d.sync += count.eq(
                 Mux(of, Mux(row_done, count - less + 1, count - less), Mux(row_done, count + 1, count))
             )
+        # Whether the rows that are needed are there stands in a register: no step waits for a comparison.
         ready = Signal(init=int(not states[0][0]), name="ready")
         m.d.sync += ready.eq(Mux(
             row_end, Mux(row_done, held + 1 >= then, held >= then), Mux(row_done, held + 1 >= need, held >= need),
         ))
-        # Whether the next row has room stands in a register: a row that is let go counts a cycle late.
+        # So does whether the next row has room: a row that is let go counts a cycle late.
         room = Signal(init=1)
         m.d.sync += room.eq(Mux(row_done, kept < self._ring.capacity - 1, kept < self._ring.capacity))
         m.d.comb += [self.row_ready.eq(ready), self.i.ready.eq(room)]

@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from .pins import Cell, readers
+
 __all__ = ["OPEN", "ease_chains"]
 
-Cell = dict[str, Any]
 Pins = dict[str, list[Any]]
 
 OPEN = ["x"]
@@ -28,20 +29,8 @@ TRUE = ["1"]
 
 def ease_chains(module: dict[str, Any]) -> int:
     """Change the chains of a flat module of a netlist; how many are others."""
-    uses = _uses(module)
+    uses = readers(module)
     return sum(_eased(chain, uses) for chain in _chains(module["cells"].values(), uses))
-
-
-def _uses(module: dict[str, Any]) -> Counter[Any]:
-    """How many pins and ports read each bit."""
-    uses: Counter[Any] = Counter()
-    for cell in module["cells"].values():
-        for pin, bits in cell["connections"].items():
-            if cell["port_directions"][pin] != "output":
-                uses.update(bits)
-    for port in module["ports"].values():
-        uses.update(port["bits"])
-    return uses
 
 
 def _chains(cells: Any, uses: Counter[Any]) -> Iterator[list[Cell]]:

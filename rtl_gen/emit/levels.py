@@ -10,14 +10,13 @@ is added; those that nobody reads any more leave.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
-__all__ = ["flatten"]
+from .pins import Cell, readers
 
-Cell = dict[str, Any]
+__all__ = ["flatten"]
 
 TABLE, PINS, OUT = "LUT4", "ABCD", "Z"
 
@@ -99,11 +98,7 @@ def _function(bit: Any, known: dict[Any, int], tables: Mapping[int, Cell]) -> in
 def _without_unread(module: dict[str, Any]) -> None:
     """Take away tables that neither a pin nor a port reads, until there is none."""
     cells: dict[str, Cell] = module["cells"]
-    uses = Counter(bit for port in module["ports"].values() for bit in port["bits"])
-    for cell in cells.values():
-        for pin, bits in cell["connections"].items():
-            if cell["port_directions"][pin] != "output":
-                uses.update(bits)
+    uses = readers(module)
     names = {cell["connections"][OUT][0]: name for name, cell in cells.items() if cell["type"] == TABLE}
     unread = [out for out in names if not uses[out]]
     while unread:

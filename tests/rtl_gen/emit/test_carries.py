@@ -8,29 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.hdl import Module, Signal
-from ecp5_netlists import Design, Netlist, netlist, plain_sum
+from ecp5_netlists import Netlist, netlist, plain_sum, sums
 
 from abc_hw.rtl_gen.emit import carries
 from abc_hw.rtl_gen.emit.ease import ease
 from abc_hw.rtl_gen.emit.yosys import run_yosys
-from abc_hw.rtl_gen.parts.popcount import PopcountPlan, XorPopcount
-
-
-def sums(width: int) -> Design:
-    """Sum with a carry-in, difference, sum of which the carry is read, comparison, and a count in slices."""
-    m = Module()
-    one, other, carry = Signal(width, name="one"), Signal(width, name="other"), Signal(name="carry")
-    total, less, wide, below = (
-        Signal(width + size, name=name) for name, size in (("total", 0), ("less", 0), ("wide", 1), ("below", 0))
-    )
-    m.submodules.count = count = XorPopcount(PopcountPlan(width=width, pipeline=0, target="ecp5-slices"))
-    differing = Signal.like(count.o, name="differing")
-    m.d.comb += [
-        total.eq(one + other + carry), less.eq(one - other), wide.eq(one + other), below.eq(one < other),
-        count.a.eq(one), count.b.eq(other), differing.eq(count.o),
-    ]
-    return m, [one, other, carry, total, less, wide, below, differing]
 
 
 def slices(design: Netlist) -> list[dict[str, Any]]:

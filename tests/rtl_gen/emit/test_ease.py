@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from ecp5_netlists import netlist, plain_sum
+from ecp5_netlists import netlist, plain_sum, sums
 
 from abc_hw.rtl_gen.emit import ease
 
 
 def test_the_file_is_changed_in_place(tmp_path: Path) -> None:
-    design = netlist(tmp_path, plain_sum(5))
+    design = netlist(tmp_path, sums(5))
     assert ease.ease_file(tmp_path / "top.json").chains > 0
     ease.ease(design)
     assert json.loads((tmp_path / "top.json").read_text()) == design
